@@ -1,0 +1,66 @@
+--- The one error object, and its classes.
+---
+--- Whatever rille raises is an instance of `Error`: a table with a `message` that prints as
+--- one. Those of a database also carry `sqlstate`, `detail`, `constraint` and `query`; never
+--- a password. Tell them apart with `rille.is_error(err, rille.IntegrityError)`, which also
+--- accepts what is not an error object at all.
+
+local class = require("rille.class")
+
+---@class rille.Error : rille.Class
+---@field message string
+---@field sqlstate string?    five characters, from PostgreSQL or SQLite's closest
+---@field detail string?
+---@field constraint string?
+---@field query string?       the SQL text, never its parameters
+local Error = class("Error")
+
+---@param message string
+---@param fields table<string, any>?
+function Error:init(message, fields)
+  for name, value in pairs(fields or {}) do
+    self[name] = value
+  end
+  self.message = message
+end
+
+function Error:__tostring()
+  return getmetatable(self).__name .. ": " .. tostring(self.message)
+end
+
+local errors = { Error = Error }
+
+local function define(name, parent)
+  errors[name] = (parent or Error):extend(name)
+  return errors[name]
+end
+
+define("Closed") -- asend on a connection that is gone
+define("Cancelled") -- the task was cancelled; do not catch it for long
+define("Timeout") -- atimeout's deadline passed
+define("ConfigurationError") -- a script, a route or a setting makes no sense
+define("BadRequest") -- what the client sent makes no sense; HTTP 400
+
+-- Databases, with Django's names.
+local DatabaseError = define("DatabaseError")
+define("OperationalError", DatabaseError)
+define("IntegrityError", DatabaseError)
+define("DataError", DatabaseError)
+define("ProgrammingError", DatabaseError)
+define("TransactionManagementError", errors.ProgrammingError)
+define("NotSupportedError", DatabaseError)
+
+-- Models.
+define("FieldError") -- a field or lookup that does not exist
+define("ObjectDoesNotExist")
+define("MultipleObjectsReturned")
+
+--- Is `err` one of rille's errors, of this class or below it?
+---@param err any
+---@param cls rille.Class?  default: any of rille's errors
+---@return boolean
+function errors.is_error(err, cls)
+  return class.is_instance(err, cls or Error)
+end
+
+return errors

@@ -1,0 +1,134 @@
+/* db.h - a database: a pool of connections behind one function that runs a statement.
+ *
+ * PostgreSQL (libpq, non-blocking, on the loop) and SQLite (threads of its own) look
+ * alike from here. Loop thread only. Nothing below blocks, and every callback runs later,
+ * from the loop, never from inside the call that it answers.
+ *
+ * A statement without a lease borrows a connection for just that statement. A lease pins
+ * one until rl_lease_return(), which cleans it first: an open transaction is rolled
+ * back, session state is reset, a statement still running is cancelled. Whoever waits for
+ * a connection waits in line, first come first served, at most acquire_timeout.
+ *
+ * The lifecycle (contract section 5) is kept here, not by callers: no statement starts on a
+ * connection that is past conn_max_age or known to be dead, idle connections are watched
+ * and retired by timers, and rl_db_close_old() is the boundary that the core calls. */
+#ifndef RL_DB_DB_H
+#define RL_DB_DB_H
+
+#include "base/err.h"
+#include "base/str.h"
+
+typedef struct rl_loop rl_loop;
+typedef struct rl_db rl_db;
+typedef struct rl_lease rl_lease;
+typedef struct rl_query rl_query;   /* a statement under way; only good for cancelling */
+typedef struct rl_borrow rl_borrow; /* a place in the queue; only good for cancelling */
+typedef struct rl_result rl_result;
+
+/* One value, as a parameter or a cell. Text and bytes are borrowed. */
+typedef enum rl_kind {
+    RL_NULL,
+    RL_BOOL,    /* i is 0 or 1 */
+    RL_INT,     /* i */
+    RL_FLOAT,   /* f */
+    RL_TEXT,    /* s, UTF-8; also dates, uuids and everything without a kind of its own */
+    RL_BYTES,   /* s */
+    RL_NUMERIC, /* s, decimal digits as the server wrote them, nothing lost */
+    RL_JSON,    /* s, JSON text */
+} rl_kind;
+
+typedef struct rl_value {
+    rl_kind kind;
+    union {
+        int64_t i;
+        double f;
+        rl_str s;
+    };
+} rl_value;
+
+typedef struct rl_statement {
+    rl_str sql;             /* parameters are $1, $2, … on every backend */
+    const rl_value *params; /* copied before the call returns, as is sql */
+    unsigned nparams;
+} rl_statement;
+
+/* Zero or NULL means the default. Times are in seconds. */
+typedef struct rl_db_opts {
+    const char *name;           /* "default": for messages */
+    const char *url;            /* postgresql://… or sqlite:path; never shown with its password */
+    double conn_max_age;        /* since connect, with jitter; < 0: never; see has_max_age */
+    bool has_max_age;           /* false: conn_max_age is the default, 3600 */
+    bool conn_health_checks;    /* ping before the first use after a boundary */
+    unsigned max_connections;   /* default 10 */
+    unsigned min_connections;   /* kept open once opened; default 0 */
+    double idle_timeout;        /* close what idles for longer; default 300; < 0: never */
+    double acquire_timeout;     /* wait for a connection; default 5 */
+    double statement_timeout;   /* default 0: none */
+    unsigned statement_cache_size; /* prepared per connection; default 100 */
+} rl_db_opts;
+
+/* What a statement gave. Rows and columns count from 0; cells are borrowed from the result
+ * and valid until rl_result_free(). */
+unsigned rl_result_rows(const rl_result *r);
+unsigned rl_result_cols(const rl_result *r);
+const char *rl_result_col_name(const rl_result *r, unsigned col);
+rl_value rl_result_cell(const rl_result *r, unsigned row, unsigned col);
+uint64_t rl_result_affected(const rl_result *r); /* rows inserted, updated, deleted */
+void rl_result_free(rl_result *r);               /* NULL is fine */
+
+/* Exactly one of result and err is NULL. The result is the callee's to free. */
+typedef void rl_query_fn(void *arg, rl_result *result, const rl_err *err);
+typedef void rl_borrow_fn(void *arg, rl_lease *lease, const rl_err *err);
+typedef void rl_db_closed_fn(void *arg);
+
+/* Checks the URL and the options and opens nothing: a server that is down is no error here.
+ * Settings may ride on the URL's query, where rille's own names are taken out before libpq
+ * sees it; unknown ones of either are an error that names them. */
+int rl_db_open(rl_db **out, rl_loop *loop, const rl_db_opts *opts, rl_err *err) RL_MUST_USE;
+
+/* Refuses new work, fails what waits in line, lets running statements finish for at most
+ * `grace` seconds, closes every connection, then calls done. The db is gone once it did. */
+void rl_db_close(rl_db *db, double grace, rl_db_closed_fn *done, void *arg);
+
+const char *rl_db_name(const rl_db *db);
+const char *rl_db_backend(const rl_db *db); /* "postgresql" or "sqlite" */
+const char *rl_db_display_url(const rl_db *db); /* without the password */
+
+/* Run one statement, on the lease if there is one (of this db; one statement at a time), else
+ * on a borrowed connection. A statement that failed before it was sent is retried on a fresh
+ * connection within acquire_timeout; one that may have run is not. */
+rl_query *rl_db_query(rl_db *db, rl_lease *lease, const rl_statement *st, rl_query_fn *fn,
+                      void *arg);
+
+/* fn will not be called. A statement already sent is cancelled on the server without blocking,
+ * and its connection is drained or dropped before anybody else sees it. */
+void rl_query_cancel(rl_query *q);
+
+/* `where` (copied) names the borrower in the error that a full pool gives to others. */
+rl_borrow *rl_db_borrow(rl_db *db, const char *where, rl_borrow_fn *fn, void *arg);
+void rl_borrow_cancel(rl_borrow *b); /* fn will not be called */
+
+/* What the borrower left on it. */
+typedef struct rl_lease_state {
+    bool in_transaction; /* open or failed */
+    bool broken;         /* the connection is gone */
+} rl_lease_state;
+
+rl_lease_state rl_lease_look(const rl_lease *lease);
+/* The borrower knows that it changed session state (SET, LISTEN, a temporary table, an
+ * advisory lock): have it reset on return. Statements that plainly do so are noticed anyway. */
+void rl_lease_mark_dirty(rl_lease *lease);
+void rl_lease_return(rl_lease *lease); /* cleaned in the background; NULL is fine */
+
+/* The boundary: retire what is past its age, begin a new health-check epoch. With nothing to do
+ * it is a comparison or two. Never touches a lease. */
+void rl_db_close_old(rl_db *db);
+
+typedef struct rl_db_stats {
+    unsigned open, idle, busy, leased, connecting, waiting;
+    uint64_t opened, closed_age, closed_idle, closed_dead, timeouts, statements;
+} rl_db_stats;
+
+rl_db_stats rl_db_stats_of(const rl_db *db);
+
+#endif

@@ -1,0 +1,145 @@
+#include "io/loop.h"
+
+#include "base/log.h"
+
+/* A hook may wake another that stands before it (a flushed pipeline resumes a task), so
+ * they run until all are quiet. The bound keeps a task that never waits for anything
+ * real (asleep(0) in a loop) from starving the sockets: what is left runs next turn. */
+enum { ROUNDS_PER_TURN = 8 };
+
+static void run_hooks(rl_loop *loop)
+{
+    bool busy = true;
+
+    for (int round = 0; busy && round < ROUNDS_PER_TURN; round++) {
+        busy = false;
+        RL_LIST_EACH (it, &loop->hooks)
+            busy |= RL_LIST_ENTRY(it, rl_hook, link)->fn(RL_LIST_ENTRY(it, rl_hook, link));
+    }
+    if (!busy && uv_is_active((uv_handle_t *)&loop->spin))
+        uv_idle_stop(&loop->spin);
+    else if (busy)
+        rl_loop_kick(loop);
+}
+
+static void on_prepare(uv_prepare_t *h)
+{
+    run_hooks(RL_CONTAINER_OF(h, rl_loop, prepare));
+}
+
+static void on_check(uv_check_t *h)
+{
+    run_hooks(RL_CONTAINER_OF(h, rl_loop, check));
+}
+
+static void on_spin(uv_idle_t *h)
+{
+    (void)h;
+}
+
+static void run_posts(rl_loop *loop)
+{
+    rl_list posts, *it;
+
+    rl_queue_take(&loop->posts, &posts);
+    while ((it = rl_list_pop(&posts))) {
+        rl_post *post = RL_LIST_ENTRY(it, rl_post, link);
+        post->fn(post);
+    }
+}
+
+static void on_wake(uv_async_t *h)
+{
+    run_posts(RL_CONTAINER_OF(h, rl_loop, wake));
+}
+
+int rl_loop_init(rl_loop *loop)
+{
+    int rc = uv_loop_init(&loop->uv);
+    if (rc < 0)
+        return rc;
+    rc = uv_async_init(&loop->uv, &loop->wake, on_wake);
+    if (rc < 0) {
+        uv_loop_close(&loop->uv);
+        return rc;
+    }
+    uv_prepare_init(&loop->uv, &loop->prepare);
+    uv_check_init(&loop->uv, &loop->check);
+    uv_idle_init(&loop->uv, &loop->spin);
+    uv_prepare_start(&loop->prepare, on_prepare);
+    uv_check_start(&loop->check, on_check);
+    rl_queue_init(&loop->posts);
+    rl_list_init(&loop->hooks);
+    loop->posting_closed = false;
+    loop->recv = rl_malloc(RL_LOOP_RECV_SIZE);
+    return 0;
+}
+
+static void name_open_handle(uv_handle_t *h, void *arg)
+{
+    (void)arg;
+    rl_error("loop: a %s handle is still open", uv_handle_type_name(h->type));
+}
+
+void rl_loop_fini(rl_loop *loop)
+{
+    pthread_mutex_lock(&loop->posts.lock);
+    loop->posting_closed = true;
+    pthread_mutex_unlock(&loop->posts.lock);
+    run_posts(loop);
+
+    uv_close((uv_handle_t *)&loop->prepare, NULL);
+    uv_close((uv_handle_t *)&loop->check, NULL);
+    uv_close((uv_handle_t *)&loop->spin, NULL);
+    uv_close((uv_handle_t *)&loop->wake, NULL);
+    uv_run(&loop->uv, UV_RUN_NOWAIT);
+    while (uv_loop_alive(&loop->uv) && uv_run(&loop->uv, UV_RUN_ONCE))
+        ;
+    if (uv_loop_close(&loop->uv) == UV_EBUSY) {
+        uv_walk(&loop->uv, name_open_handle, NULL);
+        RL_CHECK(!"a handle outlived its loop");
+    }
+    rl_queue_fini(&loop->posts);
+    rl_free(loop->recv);
+}
+
+void rl_loop_run(rl_loop *loop)
+{
+    uv_run(&loop->uv, UV_RUN_DEFAULT);
+}
+
+void rl_loop_stop(rl_loop *loop)
+{
+    uv_stop(&loop->uv);
+}
+
+void rl_loop_add_hook(rl_loop *loop, rl_hook *hook, rl_hook_fn *fn)
+{
+    hook->fn = fn;
+    rl_list_init(&hook->link);
+    rl_list_push(&loop->hooks, &hook->link);
+}
+
+void rl_loop_remove_hook(rl_hook *hook)
+{
+    rl_list_remove(&hook->link);
+}
+
+void rl_loop_kick(rl_loop *loop)
+{
+    uv_idle_start(&loop->spin, on_spin);
+}
+
+bool rl_loop_post(rl_loop *loop, rl_post *post)
+{
+    pthread_mutex_lock(&loop->posts.lock);
+    bool open = !loop->posting_closed, was_empty = rl_list_empty(&loop->posts.items);
+    if (open) {
+        rl_list_init(&post->link);
+        rl_list_push(&loop->posts.items, &post->link);
+    }
+    pthread_mutex_unlock(&loop->posts.lock);
+    if (open && was_empty)
+        uv_async_send(&loop->wake);
+    return open;
+}
