@@ -1,0 +1,468 @@
+#include "proto/http.h"
+
+#include "proto/url.h"
+
+#include <llhttp.h>
+
+/* llhttp knows the grammar; this file knows what we want of it.
+ *
+ * Two readers go over a head, one step after the other. scan() looks at lines only:
+ * their ends, what may not be in them, and where the head ends. llhttp then gets exactly
+ * the bytes that passed, and its callbacks build the rl_http_head. scan() is there
+ * because llhttp 8 accepts some of what we refuse: headers without a name, folded lines,
+ * a bare line feed behind the last header, runs of spaces, protocols other than HTTP. When both
+ * object, the one that objects to the earlier byte is heard, so that the answer does not
+ * depend on how the stream was cut.
+ *
+ * Since callbacks cannot return events, llhttp is paused in each of them and resumed by
+ * the next feed: that is what makes it a pull parser. */
+
+enum {
+    MAX_HEAD = 32 * 1024,
+    MAX_TARGET = 8 * 1024,
+    MAX_FIELDS = 100,
+    MAX_BODY = 1024 * 1024,
+    FRAMING_PER_BYTE = 16, /* how much chunking may add; one byte per chunk needs 5 */
+};
+
+typedef enum phase {
+    IN_HEAD,
+    IN_BODY,
+    COMPLETE,
+    BROKEN,
+} phase;
+
+typedef struct lines {
+    size_t used;    /* bytes of the head so far */
+    size_t target;  /* bytes of the target so far */
+    size_t column;  /* in the current line */
+    size_t line;    /* 0: the request line, or an empty one before it */
+    uint8_t last;   /* the byte before */
+    uint8_t spaces; /* in the request line */
+    uint8_t name;   /* bytes of "HTTP/" seen there */
+    bool ended;     /* the empty line behind the head was met */
+} lines;
+
+struct rl_http {
+    llhttp_t parser;
+    rl_http_limits limits; /* all set */
+    rl_http_head head;
+    phase phase;
+    lines lines;
+    uint64_t body;    /* bytes of it told */
+    uint64_t framing; /* bytes between them that chunking took */
+    uint8_t last;     /* the byte before, in the body */
+    bool in_field;    /* a header's name or value is being read */
+    bool head_seen;   /* llhttp has met the end of the head */
+    bool body_seen;   /* … and of the request */
+    rl_str piece;     /* of the body, from on_body to the event */
+    int status;       /* 0, or what a callback objects with */
+    const char *why;
+};
+
+static int refuse(rl_http *h, int status, const char *why)
+{
+    if (!h->status) {
+        h->status = status;
+        h->why = why;
+    }
+    return HPE_USER;
+}
+
+static int on_method(llhttp_t *parser, const char *p, size_t n)
+{
+    rl_http *h = parser->data;
+
+    rl_http_put_method(&h->head, (rl_str){p, n});
+    return 0;
+}
+
+static int on_url(llhttp_t *parser, const char *p, size_t n)
+{
+    rl_http *h = parser->data;
+
+    rl_http_put_target(&h->head, (rl_str){p, n});
+    return 0;
+}
+
+static int on_field(llhttp_t *parser, const char *p, size_t n)
+{
+    rl_http *h = parser->data;
+
+    if (h->phase != IN_HEAD) /* trailers are checked, counted as framing, and dropped */
+        return 0;
+    if (!h->in_field) {
+        rl_http_put_field(&h->head);
+        h->in_field = true;
+    }
+    rl_http_put_name(&h->head, (rl_str){p, n});
+    return 0;
+}
+
+static int on_value(llhttp_t *parser, const char *p, size_t n)
+{
+    rl_http *h = parser->data;
+
+    if (h->in_field)
+        rl_http_put_value(&h->head, (rl_str){p, n});
+    return 0;
+}
+
+static int on_value_end(llhttp_t *parser)
+{
+    rl_http *h = parser->data;
+
+    if (h->in_field)
+        rl_http_put_end(&h->head);
+    h->in_field = false;
+    return 0;
+}
+
+static int on_head_end(llhttp_t *parser)
+{
+    rl_http *h = parser->data;
+
+    h->head_seen = true;
+    return HPE_PAUSED;
+}
+
+/* parser->content_length is the size of the chunk that begins. */
+static int on_chunk(llhttp_t *parser)
+{
+    rl_http *h = parser->data;
+
+    if (parser->content_length > h->limits.max_body - h->body)
+        return refuse(h, 413, "the body is too long");
+    return 0;
+}
+
+static int on_body(llhttp_t *parser, const char *p, size_t n)
+{
+    rl_http *h = parser->data;
+
+    h->piece = (rl_str){p, n};
+    return n ? HPE_PAUSED : 0;
+}
+
+static int on_end(llhttp_t *parser)
+{
+    rl_http *h = parser->data;
+
+    h->body_seen = true;
+    return HPE_PAUSED;
+}
+
+static const llhttp_settings_t settings = {
+    .on_method = on_method,
+    .on_url = on_url,
+    .on_header_field = on_field,
+    .on_header_value = on_value,
+    .on_header_value_complete = on_value_end,
+    .on_headers_complete = on_head_end,
+    .on_chunk_header = on_chunk,
+    .on_body = on_body,
+    .on_message_complete = on_end,
+};
+
+rl_http *rl_http_new(const rl_http_limits *limits)
+{
+    rl_http *h = rl_calloc(1, sizeof(*h));
+
+    if (limits)
+        h->limits = *limits;
+    if (!h->limits.max_head)
+        h->limits.max_head = MAX_HEAD;
+    if (h->limits.max_head > UINT32_MAX / 2) /* offsets in a head have 32 bits */
+        h->limits.max_head = UINT32_MAX / 2;
+    if (!h->limits.max_target)
+        h->limits.max_target = MAX_TARGET;
+    if (!h->limits.max_fields)
+        h->limits.max_fields = MAX_FIELDS;
+    if (!h->limits.max_body)
+        h->limits.max_body = MAX_BODY;
+    rl_http_reset(h);
+    return h;
+}
+
+void rl_http_free(rl_http *h)
+{
+    if (!h)
+        return;
+    rl_http_head_fini(&h->head);
+    rl_free(h);
+}
+
+void rl_http_reset(rl_http *h)
+{
+    rl_http_head head = h->head;
+
+    rl_http_head_clear(&head);
+    *h = (rl_http){.limits = h->limits, .head = head};
+    llhttp_init(&h->parser, HTTP_REQUEST, &settings);
+    h->parser.data = h;
+}
+
+const rl_http_head *rl_http_head_of(const rl_http *h)
+{
+    return &h->head;
+}
+
+void rl_http_swap_head(rl_http *h, rl_http_head *out)
+{
+    rl_http_head head = h->head;
+
+    rl_http_head_clear(out);
+    h->head = *out;
+    *out = head;
+}
+
+/* Look at one byte of the head's lines: 0, or the status to answer, with *why. */
+static int scan_byte(lines *l, const rl_http_limits *limits, uint8_t c, const char **why)
+{
+    uint8_t before = l->last;
+
+    l->last = c;
+    if (before == '\r') {
+        *why = "a carriage return without a line feed";
+        if (c != '\n')
+            return 400;
+        *why = "the request line is not of HTTP/1";
+        if (l->column == 0)
+            l->ended = l->line > 0;
+        else if (l->line == 0 && l->name < 5)
+            return 400;
+        else
+            l->line++;
+        l->column = 0;
+        return 0;
+    }
+    if (c == '\r')
+        return 0;
+    *why = "a line feed without a carriage return";
+    if (c == '\n')
+        return 400;
+    *why = "a control character in the head";
+    if ((c < 0x20 && c != '\t') || c == 0x7f || c == 0x85)
+        return 400;
+
+    size_t column = l->column++;
+    if (l->line > 0) {
+        *why = "a header is folded over two lines";
+        if (column == 0 && (c == ' ' || c == '\t'))
+            return 400;
+        *why = "a header has no name";
+        if (column == 0 && c == ':')
+            return 400;
+        *why = "there are too many headers";
+        return l->line > limits->max_fields ? 431 : 0;
+    }
+    if (c == ' ') {
+        *why = "a space too many in the request line";
+        l->spaces++;
+        return column == 0 || before == ' ' || l->spaces > 2 ? 400 : 0;
+    }
+    if (l->spaces == 1) {
+        *why = "the target is too long";
+        return ++l->target > limits->max_target ? 414 : 0;
+    }
+    *why = "the request line is not of HTTP/1";
+    return l->spaces == 2 && l->name < 5 && c != "HTTP/"[l->name++] ? 400 : 0;
+}
+
+/* How many of p[0..n) belong to the head and are fit to be parsed. What is wrong with
+ * the one behind them is in *status, and heard if llhttp has no objection before it. */
+static size_t scan(rl_http *h, const char *p, size_t n, int *status, const char **why)
+{
+    size_t i = 0;
+
+    if (n > h->limits.max_head - h->lines.used)
+        n = h->limits.max_head - h->lines.used;
+    *status = 0;
+    while (i < n && !h->lines.ended && !*status) {
+        *status = scan_byte(&h->lines, &h->limits, (uint8_t)p[i], why);
+        i += !*status;
+    }
+    h->lines.used += i;
+    return i;
+}
+
+static const char BAD_VERSION[] = "the version of HTTP is not 1.0 or 1.1";
+
+/* Let llhttp have p[0..n); returns how many bytes it took before it paused or objected.
+ * The objection is in h->status. */
+static size_t run(rl_http *h, const char *p, size_t n)
+{
+    llhttp_errno_t code = llhttp_execute(&h->parser, p, n);
+
+    if (code == HPE_OK)
+        return n;
+    if (code == HPE_PAUSED)
+        llhttp_resume(&h->parser);
+    else if (code == HPE_INVALID_METHOD)
+        refuse(h, 501, "the method is unknown");
+    else if (code == HPE_INVALID_VERSION || h->parser.method == HTTP_PRI)
+        refuse(h, 505, BAD_VERSION);
+    else if (code == HPE_INVALID_TRANSFER_ENCODING)
+        refuse(h, 501, "the transfer encoding is not \"chunked\"");
+    else
+        refuse(h, 400, llhttp_get_error_reason(&h->parser));
+    return (size_t)(llhttp_get_error_pos(&h->parser) - p);
+}
+
+/* One header, exactly or at most, with the authority the request is for (RFC 9112
+ * section 3.2). One in the target must not contradict it. */
+static void check_host(rl_http *h, rl_str authority)
+{
+    size_t hosts = rl_http_field_times(&h->head, RL_STR("host"));
+    rl_str host = {"", 0};
+
+    rl_http_field_get(&h->head, RL_STR("host"), &host);
+    if (hosts > 1)
+        refuse(h, 400, "there is more than one Host");
+    else if (hosts == 0 && h->head.minor >= 1)
+        refuse(h, 400, "there is no Host");
+    else if (host.n && !rl_url_authority_valid(host))
+        refuse(h, 400, "the Host is not a host");
+    else if (authority.p && hosts && !rl_str_eq_nocase(authority, host))
+        refuse(h, 400, "the Host is not the one in the target");
+}
+
+/* Section 3.2: which forms of a target go with which method. */
+static void check_target(rl_http *h)
+{
+    rl_str method = rl_http_method(&h->head);
+    rl_url url = {{NULL, 0}, {NULL, 0}, {NULL, 0}};
+
+    if (rl_str_eq(method, RL_STR("CONNECT")))
+        refuse(h, 501, "CONNECT is for proxies, and this is none");
+    else if (rl_url_split(&url, rl_http_target(&h->head), NULL) < 0)
+        refuse(h, 400, "the target is neither a path nor a http URL");
+    else if (rl_str_eq(url.path, RL_STR("*")) && !rl_str_eq(method, RL_STR("OPTIONS")))
+        refuse(h, 400, "the target \"*\" is for OPTIONS only");
+    check_host(h, url.authority);
+}
+
+/* Section 6: how long is the body? llhttp has refused what is contradictory. */
+static void check_body(rl_http *h)
+{
+    rl_str value;
+
+    switch (rl_http_field_times(&h->head, RL_STR("transfer-encoding"))) {
+    case 0:
+        h->head.content_length = h->parser.content_length;
+        if (h->head.content_length > h->limits.max_body)
+            refuse(h, 413, "the body is too long");
+        return;
+    case 1:
+        rl_http_field_get(&h->head, RL_STR("transfer-encoding"), &value);
+        h->head.chunked = rl_str_eq_nocase(value, RL_STR("chunked"));
+        break;
+    }
+    if (!h->head.chunked)
+        refuse(h, 501, "the transfer encoding is not \"chunked\"");
+    else if (h->head.minor == 0)
+        refuse(h, 400, "HTTP/1.0 has no transfer encodings");
+}
+
+static void check_head(rl_http *h)
+{
+    rl_str expect;
+
+    if (h->parser.http_major != 1) {
+        refuse(h, 505, BAD_VERSION);
+        return;
+    }
+    h->head.minor = h->parser.http_minor;
+    h->head.keep_alive = llhttp_should_keep_alive(&h->parser);
+    h->head.upgrade = h->parser.upgrade;
+    h->head.expect_continue = h->head.minor >= 1 &&
+                              rl_http_field_get(&h->head, RL_STR("expect"), &expect) &&
+                              rl_str_eq_nocase(expect, RL_STR("100-continue"));
+    check_target(h);
+    check_body(h);
+}
+
+static void tell_error(rl_http *h, rl_http_event *ev)
+{
+    h->phase = BROKEN;
+    *ev = (rl_http_event){.type = RL_HTTP_ERROR, .status = h->status, .why = h->why};
+}
+
+static size_t feed_head(rl_http *h, const char *p, size_t n, rl_http_event *ev)
+{
+    int status;
+    const char *why;
+    size_t used = scan(h, p, n, &status, &why);
+
+    if (used && run(h, p, used) < used && h->parser.error == HPE_OK)
+        refuse(h, 400, "the head ends in an unexpected place");
+    if (h->lines.ended && !h->head_seen && h->parser.method == HTTP_PRI)
+        refuse(h, 505, BAD_VERSION); /* RFC 9113 section 3.4; llhttp waits for all of it */
+    else if (h->lines.ended != h->head_seen)
+        refuse(h, 400, "the head ends in an unexpected place");
+    else if (status)
+        refuse(h, status, why);
+    else if (h->lines.ended && !h->status)
+        check_head(h);
+    else if (h->lines.used == h->limits.max_head)
+        refuse(h, 431, "the head is too long");
+
+    if (h->status) {
+        tell_error(h, ev);
+        return n;
+    }
+    if (h->lines.ended) {
+        h->phase = IN_BODY;
+        ev->type = RL_HTTP_HEAD;
+    }
+    return used;
+}
+
+static size_t feed_body(rl_http *h, const char *p, size_t n, rl_http_event *ev)
+{
+    h->piece = (rl_str){NULL, 0};
+    size_t used = run(h, p, n);
+    uint8_t before = used > 1 ? (uint8_t)p[used - 2] : h->last;
+
+    h->framing += used - h->piece.n;
+    if (h->framing > h->limits.max_head + h->body * FRAMING_PER_BYTE) {
+        h->status = 0; /* this came first: it was true before llhttp could object */
+        refuse(h, 400, "there is more framing than body");
+    } else if (h->body_seen && h->head.chunked && before != '\r')
+        refuse(h, 400, "a line feed without a carriage return");
+    h->body += h->piece.n;
+    if (used)
+        h->last = (uint8_t)p[used - 1];
+
+    if (h->status) {
+        tell_error(h, ev);
+        return n;
+    }
+    if (h->piece.n) {
+        ev->type = RL_HTTP_BODY;
+        ev->body = h->piece;
+    } else if (h->body_seen) {
+        h->phase = COMPLETE;
+        ev->type = RL_HTTP_DONE;
+    }
+    return used;
+}
+
+size_t rl_http_feed(rl_http *h, const char *p, size_t n, rl_http_event *ev)
+{
+    *ev = (rl_http_event){.type = RL_HTTP_NONE};
+    if (n == 0)
+        p = "";
+
+    switch (h->phase) {
+    case IN_HEAD:
+        return feed_head(h, p, n, ev);
+    case IN_BODY:
+        return feed_body(h, p, n, ev);
+    case COMPLETE:
+        return 0;
+    case BROKEN:
+        break;
+    }
+    return n;
+}

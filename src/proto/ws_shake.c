@@ -1,0 +1,69 @@
+#include "proto/ws_shake.h"
+
+#include <openssl/evp.h>
+#include <openssl/sha.h>
+
+#define KEY_LEN 24 /* 16 bytes in base64 */
+
+static bool is_base64(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '+' ||
+           c == '/';
+}
+
+static bool is_key(rl_str s)
+{
+    if (s.n != KEY_LEN || s.p[22] != '=' || s.p[23] != '=')
+        return false;
+    for (size_t i = 0; i < 22; i++)
+        if (!is_base64(s.p[i]))
+            return false;
+    return true;
+}
+
+void rl_ws_accept(rl_str key, char out[RL_WS_ACCEPT_LEN + 1])
+{
+    static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    unsigned char text[KEY_LEN + sizeof(guid) - 1], digest[SHA_DIGEST_LENGTH];
+
+    RL_CHECK(key.n == KEY_LEN);
+    memcpy(text, key.p, KEY_LEN);
+    memcpy(text + KEY_LEN, guid, sizeof(guid) - 1);
+    SHA1(text, sizeof(text), digest);
+    EVP_EncodeBlock((unsigned char *)out, digest, sizeof(digest));
+}
+
+static rl_ws_shake_result bad(rl_ws_shake *out, int status, const char *why)
+{
+    out->status = status;
+    out->why = why;
+    return RL_WS_SHAKE_BAD;
+}
+
+rl_ws_shake_result rl_ws_shake_check(const rl_http_head *head, rl_ws_shake *out)
+{
+    rl_str key = {"", 0}, version = {"", 0};
+
+    *out = (rl_ws_shake){.status = 0};
+    if (!rl_http_field_lists(head, RL_STR("upgrade"), RL_STR("websocket")))
+        return RL_WS_SHAKE_NOT;
+
+    if (!rl_str_eq(rl_http_method(head), RL_STR("GET")) || head->minor < 1)
+        return bad(out, 400, "a WebSocket begins with a GET of HTTP/1.1");
+    if (!rl_http_field_lists(head, RL_STR("connection"), RL_STR("upgrade")))
+        return bad(out, 400, "Connection does not say \"Upgrade\"");
+    if (head->chunked || head->content_length)
+        return bad(out, 400, "a WebSocket does not begin with a body");
+
+    rl_http_field_get(head, RL_STR("sec-websocket-version"), &version);
+    if (!version.n)
+        return bad(out, 400, "there is no Sec-WebSocket-Version");
+    if (!rl_str_eq(version, RL_STR("13")))
+        return bad(out, 426, "only version 13 of WebSocket is spoken here");
+    rl_http_field_get(head, RL_STR("sec-websocket-key"), &key);
+    if (rl_http_field_times(head, RL_STR("sec-websocket-key")) != 1 || !is_key(key))
+        return bad(out, 400, "Sec-WebSocket-Key is not 16 bytes in base64");
+
+    rl_ws_accept(key, out->accept);
+    return RL_WS_SHAKE_OK;
+}
