@@ -54,6 +54,7 @@ static inline void trace_ws(rl_buf *out, const rl_ws_rules *rules, rl_str in, tr
             used += rl_ws_feed(&ws, rules, piece + used, n - used, &ev);
             if (ev.type != RL_WS_NONE)
                 trace_ws_event(out, &ev);
+            RL_CHECK(ws.part.cap <= 64 + 2 * at); /* what came, not what was announced */
         } while (ev.type != RL_WS_NONE);
         RL_CHECK(used == n);
         rl_free(piece);

@@ -269,20 +269,39 @@ static int scan_byte(lines *l, const rl_http_limits *limits, uint8_t c, const ch
     return l->spaces == 2 && l->name < 5 && c != "HTTP/"[l->name++] ? 400 : 0;
 }
 
+/* How many bytes at p change nothing but the column: most of a head is inside a line. */
+static size_t plain_bytes(const char *p, size_t n)
+{
+    size_t i = 0;
+
+    while (i < n && (uint8_t)p[i] >= 0x20 && (uint8_t)p[i] < 0x7f)
+        i++;
+    return i;
+}
+
 /* How many of p[0..n) belong to the head and are fit to be parsed. What is wrong with
  * the one behind them is in *status, and heard if llhttp has no objection before it. */
 static size_t scan(rl_http *h, const char *p, size_t n, int *status, const char **why)
 {
+    lines *l = &h->lines;
     size_t i = 0;
 
-    if (n > h->limits.max_head - h->lines.used)
-        n = h->limits.max_head - h->lines.used;
+    if (n > h->limits.max_head - l->used)
+        n = h->limits.max_head - l->used;
     *status = 0;
-    while (i < n && !h->lines.ended && !*status) {
-        *status = scan_byte(&h->lines, &h->limits, (uint8_t)p[i], why);
+    *why = NULL;
+    while (i < n && !l->ended && !*status) {
+        if (l->line && l->column && l->last != '\r') {
+            size_t plain = plain_bytes(p + i, n - i);
+            l->column += plain;
+            i += plain;
+            if (i == n)
+                break;
+        }
+        *status = scan_byte(l, &h->limits, (uint8_t)p[i], why);
         i += !*status;
     }
-    h->lines.used += i;
+    l->used += i;
     return i;
 }
 

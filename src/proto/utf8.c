@@ -19,12 +19,41 @@ static const char *skip_ascii(const char *p, const char *end)
     return p;
 }
 
-static bool begin(rl_utf8 *u, uint8_t lead)
+/* False: no character begins with this byte. */
+static inline bool begin(rl_utf8 *u, uint8_t lead)
 {
-    u->least = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
-    u->most = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-    u->wanted = lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : 3;
+    if (lead < 0xe0)
+        *u = (rl_utf8){1, 0x80, 0xbf};
+    else if (lead < 0xf0)
+        *u = (rl_utf8){2, lead == 0xe0 ? 0xa0 : 0x80, lead == 0xed ? 0x9f : 0xbf};
+    else
+        *u = (rl_utf8){3, lead == 0xf0 ? 0x90 : 0x80, lead == 0xf4 ? 0x8f : 0xbf};
     return lead >= 0xc2 && lead <= 0xf4;
+}
+
+static bool follows(char c)
+{
+    return ((uint8_t)c & 0xc0) == 0x80;
+}
+
+/* Step over whole characters while four bytes lie ahead; what stops it is either near
+ * the end or wrong, and left to the careful way. */
+static const char *skip_whole(const char *p, const char *end)
+{
+    rl_utf8 u;
+
+    while (end - p >= 4) {
+        if (!(*p & 0x80)) {
+            p = skip_ascii(p, end);
+            continue;
+        }
+        if (!begin(&u, (uint8_t)p[0]) || (uint8_t)p[1] < u.least || (uint8_t)p[1] > u.most)
+            break;
+        if ((u.wanted > 1 && !follows(p[2])) || (u.wanted > 2 && !follows(p[3])))
+            break;
+        p += 1 + u.wanted;
+    }
+    return p;
 }
 
 bool rl_utf8_feed(rl_utf8 *u, const char *p, size_t n)
@@ -33,20 +62,20 @@ bool rl_utf8_feed(rl_utf8 *u, const char *p, size_t n)
     rl_utf8 now = *u; /* a local the compiler can keep in registers */
 
     while (p < end) {
-        uint8_t byte = (uint8_t)*p;
+        if (!now.wanted)
+            p = skip_whole(p, end);
+        if (p == end)
+            break;
 
+        uint8_t byte = (uint8_t)*p;
         if (now.wanted) {
             if (byte < now.least || byte > now.most)
                 return false;
             now = (rl_utf8){(uint8_t)(now.wanted - 1), 0x80, 0xbf};
-            p++;
-        } else if (byte < 0x80) {
-            p = skip_ascii(p, end);
-        } else {
-            if (!begin(&now, byte))
-                return false;
-            p++;
+        } else if (byte >= 0x80 && !begin(&now, byte)) {
+            return false;
         }
+        p++;
     }
     *u = now;
     return true;
