@@ -239,6 +239,21 @@ static void refuses_text_that_is_none(void)
     REFUSES(rl_buf_str(&in), 1007);
     rl_buf_fini(&in);
 
+    /* ASCII has no place inside a character, though the rest of it comes later. */
+    put(&in, 0x01, RL_STR("\xe2"));
+    put(&in, 0x00, RL_STR("("));
+    put(&in, 0x80, RL_STR("\x82\xac"));
+    REFUSES(rl_buf_str(&in), 1007);
+    rl_buf_fini(&in);
+
+    /* Each text begins anew. */
+    put(&in, 0x01, RL_STR("\xc3"));
+    put(&in, 0x80, RL_STR("\xa9"));
+    put(&in, 0x01, RL_STR("\xa9"));
+    put(&in, 0x80, RL_STR(""));
+    REFUSES(rl_buf_str(&in), 1007);
+    rl_buf_fini(&in);
+
     /* Refused at the wrong byte, though the message is far from complete. */
     put(&in, 0x01, RL_STR("ok \xc0 and more"));
     rl_ws ws = {0};

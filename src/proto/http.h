@@ -14,7 +14,8 @@
  * head is in the parser, and the caller keeps nothing. After RL_HTTP_HEAD a caller may
  * stop: the bytes not used are exactly those behind the head, another protocol's
  * perhaps. Otherwise the body follows and then RL_HTTP_DONE, with or without a body;
- * what is left behind that belongs to the next request, after a reset.
+ * what is left behind that belongs to the next request, and is not touched before a
+ * reset.
  *
  * The grammar is taken at its word (RFC 9112), since every leniency is somebody's
  * request smuggling: lines end in CR LF; no folded lines, no control characters, no

@@ -242,10 +242,8 @@ static void begin(rl_ws *ws, const frame *f)
     ws->fin = f->fin;
     ws->left = f->length;
     memcpy(ws->mask, f->mask, 4);
-    if (f->opcode == RL_WS_OP_TEXT || f->opcode == RL_WS_OP_BINARY) {
-        ws->message = f->opcode;
-        ws->utf8 = (rl_utf8){0};
-    }
+    if (f->opcode == RL_WS_OP_TEXT || f->opcode == RL_WS_OP_BINARY)
+        ws->message = f->opcode; /* a text that ended well has left ws->utf8 fresh */
 }
 
 /* All of the current frame has come. */

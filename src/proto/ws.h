@@ -51,7 +51,7 @@ enum {
 
 /* The same for every connection of a server, hence not part of rl_ws. */
 typedef struct rl_ws_rules {
-    size_t max_message; /* bytes of a message, all its fragments; 0: 1 MiB */
+    size_t max_message; /* bytes of a message, all its fragments; 0: 1 MiB; SIZE_MAX: no limit */
     size_t max_frame;   /* bytes of one frame; 0: as max_message */
 } rl_ws_rules;
 
