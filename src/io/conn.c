@@ -1,0 +1,435 @@
+/* conn.c - sockets on uv_poll, with our own recv and send.
+ *
+ * uv_poll rather than uv_tcp: the socket stays ours, so that a send goes straight from the
+ * cork buffer to the kernel, and the poll waits for room only after a short one.
+ *
+ *   open --> finishing --> half closed --> closed --> (on_closed, freed)
+ *     '-----------------------------------^
+ *
+ * A closed connection sits on conns.doomed until the turn's hook reports it, because
+ * closing may be asked for from inside on_data, or by a script. */
+#include "io/conn.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    FLUSH_AT = 32 * 1024,   /* a cork this full is sent without waiting for the turn's end */
+    CORK_SIZE = 4 * 1024,   /* a fresh cork buffer */
+    KEEP_SPARE = 64 * 1024, /* a larger one is freed, not kept */
+    LINGER_MS = 2000,
+    STALL_MS = 30000,
+};
+
+static void on_poll(uv_poll_t *poll, int status, int events);
+
+static void update_mask(rl_conn *c)
+{
+    int mask = c->eof ? 0 : !c->paused || c->finishing ? UV_READABLE : UV_DISCONNECT;
+
+    if (c->blocked)
+        mask |= UV_WRITABLE;
+    if (mask == c->mask || c->closed)
+        return;
+    c->mask = (uint8_t)mask;
+    if (mask)
+        uv_poll_start(&c->poll, mask, on_poll);
+    else
+        uv_poll_stop(&c->poll);
+}
+
+static void doom(rl_conn *c, int error)
+{
+    if (c->closed)
+        return;
+    c->closed = true;
+    c->error = error;
+    rl_timeout_stop(&c->timer);
+    uv_poll_stop(&c->poll);
+    rl_list_remove(&c->link);
+    rl_list_push(&c->all->doomed, &c->link);
+    rl_loop_kick(c->all->loop);
+}
+
+/* Cork buffers */
+
+static void lend_cork(rl_conn *c, size_t n)
+{
+    rl_conns *all = c->all;
+
+    if (!c->out.cap && all->nspare)
+        c->out = all->spare[--all->nspare];
+    rl_buf_reserve(&c->out, c->out.cap || n > CORK_SIZE ? n : CORK_SIZE);
+}
+
+static void return_cork(rl_conn *c)
+{
+    rl_conns *all = c->all;
+
+    c->sent = 0;
+    rl_buf_clear(&c->out);
+    if (c->out.cap && c->out.cap <= KEEP_SPARE && all->nspare < RL_COUNT(all->spare)) {
+        all->spare[all->nspare++] = c->out;
+        c->out = (rl_buf){0};
+    } else {
+        rl_buf_fini(&c->out);
+    }
+}
+
+/* Writing */
+
+static void half_close(rl_conn *c)
+{
+    shutdown(c->fd, SHUT_WR);
+    c->half_closed = true;
+    update_mask(c);
+    rl_timeout_start(&c->all->lingering, &c->timer);
+}
+
+static void sent_all(rl_conn *c)
+{
+    return_cork(c);
+    c->blocked = false;
+    if (c->finishing)
+        half_close(c);
+    else
+        rl_timeout_stop(&c->timer);
+}
+
+/* One send. What the socket does not take waits for the poll. */
+static void flush(rl_conn *c)
+{
+    size_t left = rl_conn_pending(c);
+
+    if (left) {
+        ssize_t n = send(c->fd, c->out.data + c->sent, left, MSG_NOSIGNAL);
+        if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+            doom(c, errno);
+            return;
+        }
+        if (n > 0) {
+            c->sent += (uint32_t)n;
+            c->delivered += (uint64_t)n;
+            left -= (size_t)n;
+        }
+        if (left && (n > 0 || !c->blocked))
+            rl_timeout_start(&c->all->stalled, &c->timer);
+    }
+    if (left == 0)
+        sent_all(c);
+    else
+        c->blocked = true;
+    update_mask(c);
+
+    if (c->over && !c->closed && left <= RL_CONN_LOW_WATER) {
+        c->over = false;
+        c->events->on_drain(c->owner);
+    }
+}
+
+void rl_conn_write2(rl_conn *c, const void *head, size_t nhead, const void *p, size_t n)
+{
+    if (c->closed || c->finishing)
+        return;
+    lend_cork(c, nhead + n);
+    if (nhead)
+        memcpy(c->out.data + c->out.len, head, nhead);
+    if (n)
+        memcpy(c->out.data + c->out.len + nhead, p, n);
+    c->out.len += nhead + n;
+
+    if (c->blocked)
+        return;
+    if (rl_list_alone(&c->link)) {
+        rl_list_push(&c->all->dirty, &c->link);
+        rl_loop_kick(c->all->loop);
+    }
+    if (c->out.len >= FLUSH_AT && !c->over) {
+        rl_list_remove(&c->link);
+        flush(c);
+    }
+}
+
+void rl_conn_write(rl_conn *c, const void *p, size_t n)
+{
+    rl_conn_write2(c, NULL, 0, p, n);
+}
+
+bool rl_conn_is_over(rl_conn *c)
+{
+    if (rl_conn_pending(c) > RL_CONN_HIGH_WATER && !c->closed)
+        c->over = true;
+    return c->over;
+}
+
+/* Reading */
+
+static void offer(rl_conn *c, char *p, size_t n)
+{
+    const void *owner = c->owner;
+
+    c->in_data = true;
+    size_t used = c->events->on_data(c->owner, p, n);
+    c->in_data = false;
+    RL_CHECK(used <= n);
+
+    if (c->closed || c->finishing) {
+        rl_buf_fini(&c->in);
+    } else if (p == c->in.data) {
+        rl_buf_consume(&c->in, used);
+        if (c->in.len == 0)
+            rl_buf_fini(&c->in);
+    } else if (used < n) {
+        rl_buf_add(&c->in, p + used, n - used);
+    }
+    if (c->owner != owner && !c->paused)
+        rl_conn_resume(c); /* a new owner: what the old one left is its to see */
+}
+
+static void reached_eof(rl_conn *c)
+{
+    c->eof = true;
+    if (c->finishing ? c->half_closed : !(c->events->on_eof && c->events->on_eof(c->owner)))
+        doom(c, 0);
+    update_mask(c);
+}
+
+/* After the last word: read on, so that closing does not reset what is still in flight. */
+static void discard(rl_conn *c)
+{
+    ssize_t n = recv(c->fd, c->all->loop->recv, RL_LOOP_RECV_SIZE, 0);
+
+    if (n == 0)
+        reached_eof(c);
+    else if (n < 0 && errno != EAGAIN && errno != EINTR)
+        doom(c, errno);
+}
+
+static void on_readable(rl_conn *c)
+{
+    char *into = c->all->loop->recv;
+
+    if (c->finishing) {
+        discard(c);
+        return;
+    }
+    if (c->in.len) {
+        rl_buf_reserve(&c->in, RL_LOOP_RECV_SIZE / 4);
+        into = c->in.data + c->in.len;
+    }
+    size_t room = c->in.len ? c->in.cap - c->in.len : RL_LOOP_RECV_SIZE;
+
+    ssize_t n = recv(c->fd, into, room, 0);
+    if (n == 0) {
+        reached_eof(c);
+        return;
+    }
+    if (n < 0) {
+        if (errno != EAGAIN && errno != EINTR)
+            doom(c, errno);
+        return;
+    }
+    c->received += (uint64_t)n;
+    if (c->in.len) {
+        c->in.len += (size_t)n;
+        offer(c, c->in.data, c->in.len);
+    } else {
+        offer(c, into, (size_t)n);
+    }
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    rl_conn *c = RL_CONTAINER_OF(poll, rl_conn, poll);
+
+    if (status < 0) {
+        doom(c, ECONNRESET);
+        return;
+    }
+    if (events & UV_WRITABLE)
+        flush(c);
+    /* A peer that hung up while we were not reading: what it sent before is bounded by the
+     * socket's buffer, so read it and come to the end. */
+    if (events & UV_DISCONNECT && !c->closed) {
+        c->hung_up = true;
+        rl_conn_resume(c);
+    }
+    if (events & UV_READABLE && !c->closed)
+        on_readable(c);
+}
+
+void rl_conn_pause(rl_conn *c)
+{
+    if (c->hung_up)
+        return;
+    c->paused = true;
+    c->resumed = false;
+    update_mask(c);
+}
+
+void rl_conn_resume(rl_conn *c)
+{
+    c->paused = false;
+    update_mask(c);
+    if (c->in.len == 0 || c->closed || c->finishing)
+        return;
+    c->resumed = true;
+    if (rl_list_alone(&c->link)) {
+        rl_list_push(&c->all->dirty, &c->link);
+        rl_loop_kick(c->all->loop);
+    }
+}
+
+/* The end */
+
+void rl_conn_finish(rl_conn *c)
+{
+    if (c->closed || c->finishing)
+        return;
+    c->by_us = true;
+    c->finishing = true;
+    c->over = false;
+    if (!c->in_data)
+        rl_buf_fini(&c->in);
+    if (rl_list_alone(&c->link) && !c->blocked) { /* the flush half closes */
+        rl_list_push(&c->all->dirty, &c->link);
+        rl_loop_kick(c->all->loop);
+    }
+    update_mask(c);
+}
+
+void rl_conn_close(rl_conn *c)
+{
+    c->by_us = true;
+    doom(c, 0);
+}
+
+static void on_handle_closed(uv_handle_t *h)
+{
+    rl_conn *c = h->data;
+
+    close(c->fd);
+    c->all->count--;
+    rl_free(c);
+}
+
+static void bury(rl_conn *c)
+{
+    rl_err why = {0};
+
+    if (!c->by_us)
+        rl_err_set(&why, RL_ECLOSED, "%s", c->error ? strerror(c->error) : "closed by the peer");
+    return_cork(c);
+    rl_buf_fini(&c->in);
+    c->events->on_closed(c->owner, c->by_us ? NULL : &why);
+    c->poll.data = c;
+    uv_close((uv_handle_t *)&c->poll, on_handle_closed);
+}
+
+static bool run_turn(rl_hook *hook)
+{
+    rl_conns *all = RL_CONTAINER_OF(hook, rl_conns, flush);
+    bool busy = !rl_list_empty(&all->dirty) || !rl_list_empty(&all->doomed);
+    rl_list *it;
+
+    while ((it = rl_list_pop(&all->dirty))) {
+        rl_conn *c = RL_LIST_ENTRY(it, rl_conn, link);
+        if (c->resumed) {
+            c->resumed = false;
+            offer(c, c->in.data, c->in.len);
+        }
+        if (!c->closed)
+            flush(c);
+    }
+    while ((it = rl_list_pop(&all->doomed)))
+        bury(RL_LIST_ENTRY(it, rl_conn, link));
+    return busy;
+}
+
+static void on_lingered(rl_timeout *t)
+{
+    doom(RL_CONTAINER_OF(t, rl_conn, timer), 0);
+}
+
+static void on_stalled(rl_timeout *t)
+{
+    doom(RL_CONTAINER_OF(t, rl_conn, timer), ETIMEDOUT);
+}
+
+void rl_conns_init(rl_conns *all, rl_loop *loop)
+{
+    *all = (rl_conns){.loop = loop};
+    rl_list_init(&all->dirty);
+    rl_list_init(&all->doomed);
+    rl_timeouts_open(&all->lingering, loop, LINGER_MS, on_lingered);
+    rl_timeouts_open(&all->stalled, loop, STALL_MS, on_stalled);
+    rl_loop_add_hook(loop, &all->flush, run_turn);
+}
+
+void rl_conns_fini(rl_conns *all)
+{
+    RL_CHECK(all->count == 0);
+    rl_loop_remove_hook(&all->flush);
+    rl_timeouts_close(&all->lingering);
+    rl_timeouts_close(&all->stalled);
+    while (all->nspare)
+        rl_buf_fini(&all->spare[--all->nspare]);
+}
+
+rl_conn *rl_conn_open(rl_conns *all, int fd, const rl_conn_events *events, void *owner)
+{
+    rl_conn *c = rl_calloc(1, sizeof(*c));
+
+    c->all = all;
+    c->events = events;
+    c->owner = owner;
+    c->fd = fd;
+    rl_list_init(&c->link);
+    rl_timeout_init(&c->timer);
+    all->count++;
+    RL_CHECK(uv_poll_init(&all->loop->uv, &c->poll, fd) == 0);
+    update_mask(c);
+    return c;
+}
+
+void rl_conn_own(rl_conn *c, const rl_conn_events *events, void *owner)
+{
+    c->events = events;
+    c->owner = owner;
+}
+
+static void name_of(const struct sockaddr_storage *addr, char host[46], unsigned *port)
+{
+    host[0] = '\0';
+    *port = 0;
+    if (addr->ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)addr;
+        inet_ntop(AF_INET, &in->sin_addr, host, 46);
+        *port = ntohs(in->sin_port);
+    } else if (addr->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)addr;
+        inet_ntop(AF_INET6, &in6->sin6_addr, host, 46);
+        *port = ntohs(in6->sin6_port);
+    }
+}
+
+void rl_conn_peer(const rl_conn *c, char host[46], unsigned *port)
+{
+    struct sockaddr_storage addr = {0};
+    socklen_t n = sizeof(addr);
+
+    getpeername(c->fd, (struct sockaddr *)&addr, &n);
+    name_of(&addr, host, port);
+}
+
+void rl_conn_local(const rl_conn *c, char host[46], unsigned *port)
+{
+    struct sockaddr_storage addr = {0};
+    socklen_t n = sizeof(addr);
+
+    getsockname(c->fd, (struct sockaddr *)&addr, &n);
+    name_of(&addr, host, port);
+}

@@ -1,0 +1,107 @@
+/* conn.h - a byte stream over a socket: one recv a wake-up, one send a turn.
+ *
+ * Reading goes into the loop's shared buffer; what the owner does not use at once is
+ * kept in a buffer of the connection's own, which exists only while it holds something.
+ * Writing appends to a cork buffer that a hook sends at the end of the turn: whatever is
+ * written in one turn leaves in one send. An idle connection therefore holds no buffer.
+ *
+ * A connection belongs to an owner that can change (HTTP hands over to WebSocket). All
+ * events come from the loop, never from inside rl_conn_write() or rl_conn_close(). */
+#ifndef RL_IO_CONN_H
+#define RL_IO_CONN_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "io/loop.h"
+#include "io/timeout.h"
+
+#define RL_CONN_HIGH_WATER (64 * 1024) /* unsent bytes above which writers ought to wait */
+#define RL_CONN_LOW_WATER  (16 * 1024) /* on_drain comes when fewer are left */
+
+typedef struct rl_conn rl_conn;
+typedef struct rl_conns rl_conns;
+
+typedef struct rl_conn_events {
+    /* Bytes came. They are yours to change, valid during the call. Return how many were used;
+     * the rest is offered again in front of what follows. Not called while paused, unless
+     * the peer hung up: what it sent before is bounded, and is offered without delay. */
+    size_t (*on_data)(void *owner, char *p, size_t n);
+    void (*on_drain)(void *owner);
+    /* The peer will send no more but may still read. True keeps the connection open for
+     * writing, which the owner must then end; false, or no function, closes it. */
+    bool (*on_eof)(void *owner);
+    /* The last event. why is NULL when rl_conn_close() asked for it, and says what the
+     * peer or the network did otherwise (RL_ECLOSED: the peer closed in order). */
+    void (*on_closed)(void *owner, const rl_err *why);
+} rl_conn_events;
+
+/* What all connections of a worker share. */
+struct rl_conns {
+    rl_loop *loop;
+    rl_hook flush;
+    rl_list dirty;        /* connections with something to send this turn */
+    rl_list doomed;       /* connections whose on_closed is due */
+    rl_timeouts lingering; /* finishing connections whose peer does not hang up */
+    rl_timeouts stalled;   /* connections whose peer does not read */
+    rl_buf spare[64];      /* cork buffers, lent for as long as they hold something */
+    unsigned nspare;
+    unsigned count; /* connections that are not yet gone */
+};
+
+struct rl_conn {
+    uv_poll_t poll;
+    rl_conns *all;
+    const rl_conn_events *events;
+    void *owner;
+    rl_buf in;         /* offered, not used */
+    rl_buf out;        /* out.len - sent bytes wait to be sent */
+    uint32_t sent;
+    int fd;
+    int error;         /* errno that ended it; 0: the peer closed, or we did */
+    rl_list link;      /* on conns.dirty or conns.doomed */
+    rl_timeout timer;  /* on lingering or stalled */
+    uint64_t received, delivered; /* bytes, for the access log */
+    uint8_t mask;      /* what the poll waits for */
+    bool paused : 1;
+    bool blocked : 1;  /* the socket is full: the poll tells when it is not */
+    bool over : 1;     /* on_drain is owed */
+    bool resumed : 1;  /* what was kept is to be offered this turn */
+    bool hung_up : 1;  /* the peer is leaving: pausing is over */
+    bool eof : 1;      /* it has nothing more to say */
+    bool finishing : 1; /* close once everything is sent */
+    bool half_closed : 1; /* our FIN is out; read and discard until the peer's */
+    bool closed : 1;
+    bool by_us : 1;   /* rl_conn_close() or _finish() asked for it */
+    bool in_data : 1; /* on_data is on the stack */
+};
+
+void rl_conns_init(rl_conns *all, rl_loop *loop);
+void rl_conns_fini(rl_conns *all); /* every connection must be gone */
+
+/* Takes fd, a connected, non-blocking stream socket. Reading starts at once, from the loop. */
+rl_conn *rl_conn_open(rl_conns *all, int fd, const rl_conn_events *events, void *owner);
+void rl_conn_own(rl_conn *c, const rl_conn_events *events, void *owner); /* hand over */
+
+/* Copied. Nothing happens on a closed connection: its on_closed is on the way. */
+void rl_conn_write(rl_conn *c, const void *p, size_t n);
+void rl_conn_write2(rl_conn *c, const void *head, size_t nhead, const void *p, size_t n);
+static inline size_t rl_conn_pending(const rl_conn *c) /* bytes not yet in the kernel */
+{
+    return c->out.len - c->sent;
+}
+/* True: above the high water; on_drain will come. */
+bool rl_conn_is_over(rl_conn *c);
+
+void rl_conn_pause(rl_conn *c);  /* stop reading; a peer that hangs up is noticed still */
+void rl_conn_resume(rl_conn *c); /* what was kept is offered from the loop */
+
+/* Send what is pending, then close; at most a few seconds. No on_data from now on. */
+void rl_conn_finish(rl_conn *c);
+/* Drop what is pending and close. on_closed follows from the loop; repeating is harmless. */
+void rl_conn_close(rl_conn *c);
+
+/* "127.0.0.1" and port of the peer; "" and 0 for a Unix socket. */
+void rl_conn_peer(const rl_conn *c, char host[46], unsigned *port);
+void rl_conn_local(const rl_conn *c, char host[46], unsigned *port);
+
+#endif

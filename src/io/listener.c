@@ -1,0 +1,242 @@
+#include "io/listener.h"
+
+#include "base/log.h"
+#include "base/str.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum {
+    BACKLOG = 4096,
+    ACCEPTS_PER_TURN = 64,       /* so that a storm of connects does not starve the connected */
+};
+
+static const uint64_t COMPLAIN_EVERY_NS = 5000000000;
+
+struct rl_listener {
+    uv_poll_t poll;
+    rl_accept_fn *fn;
+    void *arg;
+    int fd;
+    int reserve; /* a descriptor to spend on refusing when there are no others */
+    uint64_t refused, complained_at;
+};
+
+static int bind_socket(const char *address, const struct sockaddr *addr, socklen_t n, rl_err *err)
+{
+    int one = 1;
+    int fd = socket(addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return rl_err_set(err, -errno, "cannot listen on %s: %s", address, strerror(errno));
+    if (addr->sa_family != AF_UNIX) {
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* inherited on accept */
+    }
+    if (bind(fd, addr, n) < 0) {
+        int rc = -errno;
+        close(fd);
+        return rl_err_set(err, rc, "cannot listen on %s: %s", address, strerror(-rc));
+    }
+    return fd;
+}
+
+/* Is anybody accepting there? A file that nobody answers behind is a leftover. */
+static bool is_stale(const struct sockaddr_un *addr)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return false;
+    bool stale = connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0 &&
+                 errno == ECONNREFUSED;
+    close(fd);
+    return stale;
+}
+
+static int bind_unix(const char *address, const char *path, rl_err *err)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+
+    if (!*path || strlen(path) >= sizeof(addr.sun_path))
+        return rl_err_set(err, -EINVAL, "bad address '%s': a socket's path has 1 to %zu bytes",
+                          address, sizeof(addr.sun_path) - 1);
+    strcpy(addr.sun_path, path);
+    if (is_stale(&addr))
+        unlink(path);
+    return bind_socket(address, (struct sockaddr *)&addr, sizeof(addr), err);
+}
+
+static int adopt_fd(const char *address, const char *number, rl_err *err)
+{
+    uint64_t fd;
+    int accepting = 0;
+    socklen_t n = sizeof(accepting);
+
+    if (!rl_str_to_u64(rl_str_of(number), 1 << 20, &fd))
+        return rl_err_set(err, -EINVAL, "bad address '%s': want fd:NUMBER", address);
+    if (getsockopt((int)fd, SOL_SOCKET, SO_ACCEPTCONN, &accepting, &n) < 0)
+        return rl_err_set(err, -errno, "cannot listen on %s: %s", address, strerror(errno));
+    fcntl((int)fd, F_SETFL, fcntl((int)fd, F_GETFL) | O_NONBLOCK);
+    fcntl((int)fd, F_SETFD, FD_CLOEXEC);
+    return (int)fd;
+}
+
+static int bind_inet(const char *address, rl_err *err)
+{
+    const char *colon = strrchr(address, ':');
+    struct sockaddr_in in = {.sin_family = AF_INET};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+    uint64_t port;
+    char host[256];
+
+    if (!colon || !rl_str_to_u64(rl_str_of(colon + 1), 65535, &port))
+        return rl_err_set(err, -EINVAL,
+                          "bad address '%s': want HOST:PORT, [IPV6]:PORT, unix:PATH or fd:NUMBER",
+                          address);
+    size_t n = (size_t)(colon - address);
+    if (n >= 2 && address[0] == '[' && address[n - 1] == ']') {
+        snprintf(host, sizeof(host), "%.*s", (int)(n - 2), address + 1);
+        in6.sin6_port = htons((uint16_t)port);
+        if (inet_pton(AF_INET6, host, &in6.sin6_addr) != 1)
+            return rl_err_set(err, -EINVAL, "bad address '%s': no IPv6 address in the brackets",
+                              address);
+        return bind_socket(address, (struct sockaddr *)&in6, sizeof(in6), err);
+    }
+    snprintf(host, sizeof(host), "%.*s", (int)n, address);
+    in.sin_port = htons((uint16_t)port);
+    if (!*host || strcmp(host, "*") == 0)
+        in.sin_addr.s_addr = htonl(INADDR_ANY);
+    else if (strcmp(host, "localhost") == 0)
+        in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    else if (inet_pton(AF_INET, host, &in.sin_addr) != 1)
+        return rl_err_set(err, -EINVAL,
+                          "bad address '%s': '%s' is not an IP address (IPv6 goes in brackets)",
+                          address, host);
+    return bind_socket(address, (struct sockaddr *)&in, sizeof(in), err);
+}
+
+int rl_bind_address(const char *address, rl_err *err)
+{
+    if (strncmp(address, "unix:", 5) == 0)
+        return bind_unix(address, address + 5, err);
+    if (strncmp(address, "fd:", 3) == 0)
+        return adopt_fd(address, address + 3, err);
+    return bind_inet(address, err);
+}
+
+char *rl_bound_url(int fd)
+{
+    struct sockaddr_storage addr = {0};
+    socklen_t n = sizeof(addr);
+    char host[INET6_ADDRSTRLEN] = "";
+
+    getsockname(fd, (struct sockaddr *)&addr, &n);
+    if (addr.ss_family == AF_UNIX)
+        return rl_sprintf("unix:%s", ((struct sockaddr_un *)&addr)->sun_path);
+    if (addr.ss_family == AF_INET6) {
+        struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&addr;
+        inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
+        return rl_sprintf("http://[%s]:%u", host, ntohs(in6->sin6_port));
+    }
+    struct sockaddr_in *in = (struct sockaddr_in *)&addr;
+    inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
+    return rl_sprintf("http://%s:%u", host, ntohs(in->sin_port));
+}
+
+static int open_reserve(void)
+{
+    return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+/* Out of descriptors: spend the reserve on taking the caller off the queue and hanging up, so
+ * that it learns at once and the poll does not spin. */
+static void refuse_one(rl_listener *l)
+{
+    uint64_t now = uv_hrtime();
+
+    if (l->reserve >= 0)
+        close(l->reserve);
+    int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
+    if (fd >= 0)
+        close(fd);
+    l->reserve = open_reserve();
+    l->refused++;
+    if (now - l->complained_at > COMPLAIN_EVERY_NS) {
+        l->complained_at = now;
+        rl_warn("out of file descriptors: connections refused so far: %llu (raise ulimit -n)",
+                (unsigned long long)l->refused);
+    }
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    rl_listener *l = RL_CONTAINER_OF(poll, rl_listener, poll);
+
+    for (int i = 0; i < ACCEPTS_PER_TURN && !uv_is_closing((uv_handle_t *)poll); i++) {
+        int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            l->fn(l->arg, fd);
+        } else if (errno == EMFILE || errno == ENFILE) {
+            refuse_one(l);
+        } else if (errno != ECONNABORTED && errno != EINTR) {
+            return; /* EAGAIN: nobody else is waiting */
+        }
+    }
+}
+
+int rl_listener_open(rl_listener **out, rl_loop *loop, int fd, rl_accept_fn *fn, void *arg,
+                     rl_err *err)
+{
+    if (listen(fd, BACKLOG) < 0) {
+        int rc = -errno;
+        char *url = rl_bound_url(fd);
+        rl_err_set(err, rc, "cannot listen on %s: %s", url, strerror(-rc));
+        rl_free(url);
+        close(fd);
+        return rc;
+    }
+
+    rl_listener *l = rl_calloc(1, sizeof(*l));
+
+    l->fd = fd;
+    l->fn = fn;
+    l->arg = arg;
+    l->reserve = open_reserve();
+    RL_CHECK(uv_poll_init(&loop->uv, &l->poll, fd) == 0);
+    uv_poll_start(&l->poll, UV_READABLE, on_readable);
+    *out = l;
+    return 0;
+}
+
+static void on_closed(uv_handle_t *h)
+{
+    rl_listener *l = RL_CONTAINER_OF(h, rl_listener, poll);
+    struct sockaddr_un addr = {0};
+    socklen_t n = sizeof(addr);
+
+    if (getsockname(l->fd, (struct sockaddr *)&addr, &n) == 0 && addr.sun_family == AF_UNIX &&
+        addr.sun_path[0])
+        unlink(addr.sun_path);
+    close(l->fd);
+    if (l->reserve >= 0)
+        close(l->reserve);
+    rl_free(l);
+}
+
+void rl_listener_close(rl_listener *l)
+{
+    if (!l)
+        return;
+    uv_poll_stop(&l->poll);
+    uv_close((uv_handle_t *)&l->poll, on_closed);
+}
