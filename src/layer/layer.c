@@ -1,0 +1,229 @@
+/* layer.c - a membership is a node on two structures: an index in its group's dense array of
+ * members, which fan-out walks, and a link on its channel's list, which closing walks. */
+#include "layer/layer.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+struct group {
+    struct membership **members; /* dense, in no order */
+    unsigned len, cap;
+    char *name;
+};
+
+struct membership {
+    struct group *group;
+    rl_channel *channel;
+    unsigned index; /* in group->members */
+    rl_list link;   /* on channel->memberships */
+};
+
+struct rl_channel {
+    rl_layer *layer;
+    rl_deliver_fn *deliver;
+    void *owner;
+    rl_list memberships;
+    char *name; /* NULL: not in layer->channels */
+};
+
+rl_message *rl_message_new(rl_str body, rl_str frame_head, rl_str frame_payload)
+{
+    size_t nframe = frame_head.n + frame_payload.n;
+    rl_message *m = rl_malloc(sizeof(*m) + body.n + nframe);
+
+    m->refs = 1;
+    m->is_frame = frame_head.n > 0;
+    memcpy(m->data, body.p, body.n);
+    if (m->is_frame) {
+        memcpy(m->data + body.n, frame_head.p, frame_head.n);
+        memcpy(m->data + body.n + frame_head.n, frame_payload.p, frame_payload.n);
+    }
+    m->body = (rl_str){m->data, body.n};
+    m->frame = (rl_str){m->data + body.n, nframe};
+    return m;
+}
+
+void rl_message_unref(rl_message *m)
+{
+    if (--m->refs == 0)
+        rl_free(m);
+}
+
+void rl_layer_init(rl_layer *layer)
+{
+    uint64_t id[2] = {0};
+
+    *layer = (rl_layer){0};
+    if (getrandom(id, sizeof(id), 0) != sizeof(id))
+        id[0] = (uint64_t)(uintptr_t)layer;
+    snprintf(layer->prefix, sizeof(layer->prefix), "specific.%016llx%016llx!", (unsigned long long)id[0],
+             (unsigned long long)id[1]);
+}
+
+void rl_layer_fini(rl_layer *layer)
+{
+    RL_CHECK(layer->nchannels == 0 && layer->groups.len == 0);
+    rl_map_fini(&layer->channels);
+    rl_map_fini(&layer->groups);
+}
+
+static bool is_word(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           c == '-' || c == '_' || c == '.';
+}
+
+static bool is_name(rl_str s, bool bang)
+{
+    if (s.n < 1 || s.n > RL_LAYER_NAME_MAX || !is_word(s.p[0]))
+        return false;
+    for (size_t i = 1; i < s.n; i++) {
+        if (s.p[i] == '!' && bang)
+            bang = false;
+        else if (!is_word(s.p[i]))
+            return false;
+    }
+    return true;
+}
+
+bool rl_layer_valid_group(rl_str name)
+{
+    return is_name(name, false);
+}
+
+bool rl_layer_valid_channel(rl_str name)
+{
+    return is_name(name, true);
+}
+
+rl_channel *rl_channel_open(rl_layer *layer, rl_str name, rl_deliver_fn *deliver, void *owner)
+{
+    rl_channel *ch = rl_calloc(1, sizeof(*ch));
+
+    ch->layer = layer;
+    ch->deliver = deliver;
+    ch->owner = owner;
+    rl_list_init(&ch->memberships);
+    layer->nchannels++;
+    if (name.n) {
+        ch->name = rl_strndup(name.p, name.n);
+        rl_map_put(&layer->channels, name, ch);
+    }
+    return ch;
+}
+
+static void leave(rl_layer *layer, struct membership *m)
+{
+    struct group *g = m->group;
+
+    g->members[m->index] = g->members[--g->len];
+    g->members[m->index]->index = m->index;
+    rl_list_remove(&m->link);
+    rl_free(m);
+    if (g->len)
+        return;
+    rl_map_remove(&layer->groups, rl_str_of(g->name));
+    rl_free(g->members);
+    rl_free(g->name);
+    rl_free(g);
+}
+
+void rl_channel_close(rl_channel *ch)
+{
+    rl_list *it;
+
+    if (!ch)
+        return;
+    while ((it = rl_list_first(&ch->memberships)))
+        leave(ch->layer, RL_LIST_ENTRY(it, struct membership, link));
+    if (ch->name)
+        rl_map_remove(&ch->layer->channels, rl_str_of(ch->name));
+    ch->layer->nchannels--;
+    rl_free(ch->name);
+    rl_free(ch);
+}
+
+rl_channel *rl_layer_find(const rl_layer *layer, rl_str channel)
+{
+    return rl_map_get(&layer->channels, channel);
+}
+
+/* A consumer is in few groups, so its list is searched, not the group's array. */
+static struct membership *membership_of(rl_channel *ch, const struct group *g)
+{
+    RL_LIST_EACH (it, &ch->memberships) {
+        struct membership *m = RL_LIST_ENTRY(it, struct membership, link);
+        if (m->group == g)
+            return m;
+    }
+    return NULL;
+}
+
+void rl_layer_join(rl_layer *layer, rl_str name, rl_channel *ch)
+{
+    struct group *g = rl_map_get(&layer->groups, name);
+
+    if (g && membership_of(ch, g))
+        return;
+    if (!g) {
+        g = rl_calloc(1, sizeof(*g));
+        g->name = rl_strndup(name.p, name.n);
+        rl_map_put(&layer->groups, name, g);
+    }
+    if (g->len == g->cap) {
+        g->cap = g->cap ? g->cap * 2 : 4;
+        g->members = rl_realloc(g->members, g->cap * sizeof(*g->members));
+    }
+    struct membership *m = rl_malloc(sizeof(*m));
+    *m = (struct membership){.group = g, .channel = ch, .index = g->len};
+    g->members[g->len++] = m;
+    rl_list_push(&ch->memberships, &m->link);
+}
+
+void rl_layer_leave(rl_layer *layer, rl_str name, rl_channel *ch)
+{
+    struct group *g = rl_map_get(&layer->groups, name);
+    struct membership *m = g ? membership_of(ch, g) : NULL;
+
+    if (m)
+        leave(layer, m);
+}
+
+static void deliver(rl_layer *layer, rl_channel *ch, rl_message *m, rl_receipt *receipt)
+{
+    if (ch->deliver(ch->owner, m)) {
+        receipt->delivered++;
+        layer->delivered++;
+    } else {
+        receipt->dropped++;
+        layer->dropped++;
+    }
+}
+
+rl_receipt rl_layer_send(rl_layer *layer, rl_channel *to, rl_message *m)
+{
+    rl_receipt receipt = {0};
+
+    if (to)
+        deliver(layer, to, m, &receipt);
+    return receipt;
+}
+
+rl_receipt rl_layer_group_send(rl_layer *layer, rl_str group, rl_message *m)
+{
+    rl_receipt receipt = {0};
+    struct group *g = rl_map_get(&layer->groups, group);
+
+    /* Delivering only queues: nobody joins or leaves while this walks. */
+    for (unsigned i = 0; g && i < g->len; i++)
+        deliver(layer, g->members[i]->channel, m, &receipt);
+    return receipt;
+}
+
+unsigned rl_layer_group_count(const rl_layer *layer, rl_str group)
+{
+    struct group *g = rl_map_get(&layer->groups, group);
+
+    return g ? g->len : 0;
+}

@@ -1,0 +1,71 @@
+/* layer.h - the channel layer of one worker: channels, groups, fan-out.
+ *
+ * A channel is where one consumer can be reached; a group is a set of channels. Messages are
+ * encoded once and shared by reference; what a receiver does with one is its own affair.
+ * At most once, in order per sender and receiver; nothing here waits. */
+#ifndef RL_LAYER_LAYER_H
+#define RL_LAYER_LAYER_H
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/map.h"
+
+#define RL_LAYER_NAME_MAX 99 /* bytes of a channel's or a group's name */
+
+typedef struct rl_layer rl_layer;
+typedef struct rl_channel rl_channel;
+
+/* Shared, immutable once sent. */
+typedef struct rl_message {
+    unsigned refs;
+    bool is_frame; /* {type = "websocket.send"}: frame is a whole WebSocket frame */
+    rl_str frame;  /* inside data */
+    rl_str body;   /* the message as a table, encoded; inside data */
+    char data[];
+} rl_message;
+
+/* One reference, yours. frame may be empty. */
+rl_message *rl_message_new(rl_str body, rl_str frame_head, rl_str frame_payload);
+void rl_message_unref(rl_message *m);
+static inline rl_message *rl_message_ref(rl_message *m)
+{
+    m->refs++;
+    return m;
+}
+
+/* Take the message (adding a reference to keep it) or refuse: false counts as a drop. */
+typedef bool rl_deliver_fn(void *owner, rl_message *m);
+
+struct rl_layer {
+    rl_map channels; /* name to rl_channel, of those that have one */
+    unsigned nchannels;
+    rl_map groups;   /* name to struct group */
+    char prefix[48]; /* of the names of this process's consumers: "specific.<random>!" */
+    uint64_t delivered, dropped;
+};
+
+void rl_layer_init(rl_layer *layer);
+void rl_layer_fini(rl_layer *layer); /* every channel must be closed */
+
+/* Letters, digits, hyphens, underscores, dots; 1 to 99 bytes; a channel may have one "!". */
+bool rl_layer_valid_group(rl_str name);
+bool rl_layer_valid_channel(rl_str name);
+
+/* An empty name: the channel is found by its owner's means, and joins groups like any other. */
+rl_channel *rl_channel_open(rl_layer *layer, rl_str name, rl_deliver_fn *deliver, void *owner);
+void rl_channel_close(rl_channel *ch); /* leaves every group; NULL is fine */
+
+rl_channel *rl_layer_find(const rl_layer *layer, rl_str channel); /* NULL: nobody has that name */
+void rl_layer_join(rl_layer *layer, rl_str group, rl_channel *ch); /* joining twice is joining */
+void rl_layer_leave(rl_layer *layer, rl_str group, rl_channel *ch);
+
+typedef struct rl_receipt {
+    unsigned delivered;
+    unsigned dropped;
+} rl_receipt;
+
+rl_receipt rl_layer_send(rl_layer *layer, rl_channel *to, rl_message *m); /* NULL: nobody */
+rl_receipt rl_layer_group_send(rl_layer *layer, rl_str group, rl_message *m);
+unsigned rl_layer_group_count(const rl_layer *layer, rl_str group);
+
+#endif
