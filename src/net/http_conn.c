@@ -1,0 +1,457 @@
+/* http_conn.c - requests in, one at a time; answers out.
+ *
+ *   IDLE --first byte--> HEAD --> HANDLED --the answer is complete--> IDLE, or closed
+ *                          '--malformed: answered here, closed
+ *
+ * While a request is HANDLED its body is parsed as it comes, up to a few tens of kilobytes
+ * ahead of whoever reads it; what stands behind the body waits unread in the connection. An
+ * IDLE connection has no parser. */
+#include "net/http_conn.h"
+
+#include "base/log.h"
+#include "proto/http_write.h"
+#include "proto/ws_shake.h"
+
+enum {
+    BODY_AHEAD = 64 * 1024,  /* bytes of a body that may wait to be taken */
+    SKIP_AT_MOST = 64 * 1024, /* of a body that nobody wants, to save the connection */
+};
+
+enum http_state { IDLE, HEAD, HANDLED };
+
+struct rl_http_conn {
+    rl_conn *conn;
+    rl_server *server;
+    const rl_http_conn_events *events;
+    void *owner;
+    rl_http *parser; /* NULL when IDLE */
+    rl_list link;    /* on server.https */
+    rl_timeout timer;
+    rl_buf body;     /* came, and was not taken */
+    enum http_state state;
+    bool body_done;
+    bool started;    /* the answer's head is out */
+    bool chunked;    /* the answer's body is in chunks */
+    bool no_body;    /* HEAD, 204, 304: the answer has none */
+    bool continued;  /* 100 was sent: the peer sends the body */
+    bool keep;       /* another request may follow */
+    bool skipping;   /* answered; what is left of the body is read and dropped */
+    size_t skipped;
+    uint64_t began;  /* ms, loop's clock: when the head was complete */
+    uint64_t before; /* bytes sent on the connection by then */
+    int status;      /* of the answer */
+};
+
+static size_t on_data(void *owner, char *p, size_t n);
+
+static void next_request(rl_http_conn *hc)
+{
+    rl_http_free(hc->parser);
+    hc->parser = NULL;
+    rl_buf_fini(&hc->body);
+    hc->state = IDLE;
+    hc->skipping = false;
+    if (!hc->keep || hc->server->draining) {
+        rl_conn_finish(hc->conn);
+        return;
+    }
+    rl_timeout_start(&hc->server->keepalives, &hc->timer);
+    rl_conn_resume(hc->conn);
+}
+
+static void answer_error(rl_http_conn *hc, int status, const char *why)
+{
+    rl_buf out = {0};
+
+    rl_http_write_status(&out, status);
+    rl_buf_add_str(&out, rl_server_date(hc->server));
+    rl_buf_printf(&out,
+                  "content-type: text/plain; charset=utf-8\r\ncontent-length: %zu\r\n"
+                  "connection: close\r\n\r\n%s\n",
+                  strlen(why) + 1, why);
+    rl_conn_write(hc->conn, out.data, out.len);
+    rl_buf_fini(&out);
+    rl_conn_finish(hc->conn);
+    rl_debug("http: answered %d: %s", status, why);
+}
+
+static void tell_gone(rl_http_conn *hc)
+{
+    void *owner = hc->owner;
+
+    hc->owner = NULL;
+    if (owner)
+        hc->events->on_gone(owner);
+}
+
+static void begin_head(rl_http_conn *hc)
+{
+    hc->parser = rl_http_new(&hc->server->http_limits);
+    hc->state = HEAD;
+    hc->body_done = hc->started = hc->chunked = hc->no_body = hc->continued = false;
+    hc->skipped = 0;
+    rl_timeout_start(&hc->server->requests, &hc->timer);
+}
+
+/* An empty body ends with its head, but llhttp says so only when asked again. */
+static void settle_empty_body(rl_http_conn *hc)
+{
+    rl_http_event ev;
+
+    rl_http_feed(hc->parser, "", 0, &ev);
+    if (ev.type == RL_HTTP_DONE)
+        hc->body_done = true;
+}
+
+static void begin_request(rl_http_conn *hc)
+{
+    const rl_http_head *head = rl_http_head_of(hc->parser);
+
+    rl_timeout_stop(&hc->timer);
+    hc->began = rl_loop_now(hc->server->loop);
+    hc->before = hc->conn->delivered + rl_conn_pending(hc->conn);
+    hc->state = HANDLED;
+    hc->keep = head->keep_alive && !head->upgrade;
+    if (!head->upgrade && !head->chunked && head->content_length == 0)
+        settle_empty_body(hc);
+    hc->no_body = rl_str_eq(rl_http_method(head), RL_STR("HEAD"));
+    hc->server->events->on_request(hc->server, hc);
+}
+
+/* A piece of the request's body: kept for its owner, or skipped. */
+static void take_piece(rl_http_conn *hc, rl_str piece)
+{
+    if (!hc->skipping) {
+        rl_buf_add_str(&hc->body, piece);
+        if (hc->body.len > BODY_AHEAD)
+            rl_conn_pause(hc->conn);
+        if (hc->owner)
+            hc->events->on_body(hc->owner);
+        return;
+    }
+    hc->skipped += piece.n;
+    if (hc->skipped > SKIP_AT_MOST)
+        rl_conn_finish(hc->conn);
+}
+
+static void body_ended(rl_http_conn *hc)
+{
+    hc->body_done = true;
+    if (hc->skipping) {
+        next_request(hc);
+        return;
+    }
+    /* What comes next is another request, or the peer's leaving. */
+    rl_conn_pause(hc->conn);
+    if (hc->owner)
+        hc->events->on_body(hc->owner);
+}
+
+static void on_error(rl_http_conn *hc, const rl_http_event *ev)
+{
+    if (!hc->started) {
+        answer_error(hc, ev->status, ev->why);
+        tell_gone(hc);
+        return;
+    }
+    rl_conn_finish(hc->conn);
+    tell_gone(hc);
+}
+
+static size_t on_data(void *owner, char *p, size_t n)
+{
+    rl_http_conn *hc = owner;
+    rl_conn *conn = hc->conn;
+    size_t used = 0;
+
+    while (!conn->closed && !conn->finishing) {
+        if (hc->state == IDLE && used == n)
+            return used;
+        if (hc->state == IDLE) {
+            begin_head(hc);
+        } else if (hc->body_done || (hc->state == HANDLED && conn->paused)) {
+            if (used < n)
+                rl_conn_pause(conn); /* the next request waits its turn */
+            return used;
+        }
+
+        rl_http_event ev;
+        used += rl_http_feed(hc->parser, p + used, n - used, &ev);
+        switch (ev.type) {
+        case RL_HTTP_NONE:
+            return used;
+        case RL_HTTP_HEAD:
+            begin_request(hc);
+            /* An upgrade has taken the connection over, and hc is gone. */
+            if (conn->owner != hc)
+                return used;
+            break;
+        case RL_HTTP_BODY:
+            take_piece(hc, ev.body);
+            break;
+        case RL_HTTP_DONE:
+            body_ended(hc);
+            break;
+        case RL_HTTP_ERROR:
+            on_error(hc, &ev);
+            return n;
+        }
+    }
+    return n;
+}
+
+static void on_drain(void *owner)
+{
+    rl_http_conn *hc = owner;
+
+    if (hc->owner)
+        hc->events->on_drain(hc->owner);
+}
+
+/* The peer has said all it will. An answer under way may still be read by it. */
+static bool on_eof(void *owner)
+{
+    rl_http_conn *hc = owner;
+
+    hc->keep = false;
+    if (hc->state != HANDLED || !hc->body_done)
+        return false;
+    rl_timeout_start(&hc->server->requests, &hc->timer);
+    return true;
+}
+
+static void on_closed(void *owner, const rl_err *why)
+{
+    rl_http_conn *hc = owner;
+
+    tell_gone(hc);
+    rl_timeout_stop(&hc->timer);
+    rl_list_remove(&hc->link);
+    rl_http_free(hc->parser);
+    rl_buf_fini(&hc->body);
+    rl_free(hc);
+}
+
+static const rl_conn_events conn_events = {
+    .on_data = on_data,
+    .on_drain = on_drain,
+    .on_eof = on_eof,
+    .on_closed = on_closed,
+};
+
+void rl_http_conn_open(rl_server *s, int fd)
+{
+    rl_http_conn *hc = rl_calloc(1, sizeof(*hc));
+
+    hc->server = s;
+    hc->keep = true;
+    rl_list_init(&hc->link);
+    rl_list_push(&s->https, &hc->link);
+    rl_timeout_init(&hc->timer);
+    rl_timeout_start(&s->requests, &hc->timer);
+    hc->conn = rl_conn_open(s->conns, fd, &conn_events, hc);
+}
+
+void rl_http_conn_own(rl_http_conn *hc, const rl_http_conn_events *events, void *owner)
+{
+    hc->events = events;
+    hc->owner = owner;
+}
+
+const rl_http_head *rl_http_conn_head(const rl_http_conn *hc)
+{
+    return rl_http_head_of(hc->parser);
+}
+
+rl_conn *rl_http_conn_stream(const rl_http_conn *hc)
+{
+    return hc->conn;
+}
+
+bool rl_http_conn_take_body(rl_http_conn *hc, rl_buf *out)
+{
+    const rl_http_head *head = rl_http_head_of(hc->parser);
+
+    if (head->expect_continue && !hc->continued && !hc->body_done && !hc->started) {
+        hc->continued = true;
+        rl_conn_write(hc->conn, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+    }
+    rl_buf_add_str(out, rl_buf_str(&hc->body));
+    rl_buf_fini(&hc->body);
+    if (!hc->body_done)
+        rl_conn_resume(hc->conn);
+    return hc->body_done;
+}
+
+void rl_http_conn_start(rl_http_conn *hc, int status, rl_str headers, int64_t length)
+{
+    rl_buf out = {0};
+    bool bare = status == 204 || status == 304 || status < 200;
+
+    hc->started = true;
+    hc->status = status;
+    hc->chunked = length < 0 && !hc->no_body && !bare;
+    if (hc->chunked && rl_http_conn_head(hc)->minor == 0) {
+        hc->chunked = false; /* HTTP/1.0: the end of the connection is the end of the body */
+        hc->keep = false;
+    }
+    rl_http_write_status(&out, status);
+    rl_buf_add_str(&out, rl_server_date(hc->server));
+    rl_buf_add_str(&out, headers);
+    if (length >= 0 && !bare)
+        rl_http_write_number(&out, "content-length", (uint64_t)length);
+    else if (hc->chunked)
+        rl_buf_add_str(&out, RL_STR("transfer-encoding: chunked\r\n"));
+    if (!hc->keep || hc->server->draining)
+        rl_buf_add_str(&out, RL_STR("connection: close\r\n"));
+    rl_http_write_end(&out);
+    rl_conn_write(hc->conn, out.data, out.len);
+    rl_buf_fini(&out);
+    hc->no_body |= bare;
+}
+
+void rl_http_conn_write(rl_http_conn *hc, rl_str body)
+{
+    char size[24];
+
+    if (hc->no_body || body.n == 0)
+        return;
+    if (!hc->chunked) {
+        rl_conn_write(hc->conn, body.p, body.n);
+        return;
+    }
+    int n = snprintf(size, sizeof(size), "%zx\r\n", body.n);
+    rl_conn_write2(hc->conn, size, (size_t)n, body.p, body.n);
+    rl_conn_write(hc->conn, "\r\n", 2);
+}
+
+/* One line per request: method, target, status, bytes, milliseconds, peer. */
+static void log_access(const rl_http_conn *hc, int status)
+{
+    const rl_http_head *head = rl_http_head_of(hc->parser);
+    rl_str method = rl_http_method(head), target = rl_http_target(head);
+    uint64_t sent = hc->conn->delivered + rl_conn_pending(hc->conn) - hc->before;
+    char host[46];
+    unsigned port;
+
+    if (!hc->server->access_log || rl_log_threshold() > RL_LOG_INFO)
+        return;
+    rl_conn_peer(hc->conn, host, &port);
+    rl_info("%.*s %.*s %d %lluB %llums %s", (int)method.n, method.p, (int)target.n, target.p,
+            status, (unsigned long long)sent,
+            (unsigned long long)(rl_loop_now(hc->server->loop) - hc->began), *host ? host : "unix");
+}
+
+void rl_http_conn_end(rl_http_conn *hc)
+{
+    hc->owner = NULL;
+    rl_timeout_stop(&hc->timer);
+    if (hc->chunked)
+        rl_conn_write(hc->conn, "0\r\n\r\n", 5);
+    log_access(hc, hc->status);
+    if (hc->body_done || hc->conn->eof) {
+        next_request(hc);
+        return;
+    }
+    /* Somebody did not care for the body. Skip a little to save the connection. */
+    if (rl_http_conn_head(hc)->expect_continue && !hc->continued)
+        hc->keep = false; /* it may send the body, or may not: nobody can tell */
+    hc->skipping = true;
+    hc->skipped = 0;
+    rl_buf_fini(&hc->body);
+    rl_timeout_start(&hc->server->requests, &hc->timer);
+    if (!hc->keep)
+        rl_conn_finish(hc->conn);
+    else
+        rl_conn_resume(hc->conn);
+}
+
+void rl_http_conn_respond(rl_http_conn *hc, int status, rl_str headers, rl_str body)
+{
+    rl_http_conn_start(hc, status, headers, (int64_t)body.n);
+    rl_http_conn_write(hc, body);
+    rl_http_conn_end(hc);
+}
+
+bool rl_http_conn_started(const rl_http_conn *hc)
+{
+    return hc->started;
+}
+
+bool rl_http_conn_is_over(rl_http_conn *hc)
+{
+    return rl_conn_is_over(hc->conn);
+}
+
+int rl_http_conn_wants_websocket(const rl_http_conn *hc)
+{
+    rl_ws_shake shake;
+
+    switch (rl_ws_shake_check(rl_http_conn_head(hc), &shake)) {
+    case RL_WS_SHAKE_NOT:
+        return 0;
+    case RL_WS_SHAKE_OK:
+        return 101;
+    case RL_WS_SHAKE_BAD:
+        return shake.status;
+    }
+    return 0;
+}
+
+rl_ws_conn *rl_http_conn_upgrade(rl_http_conn *hc, rl_str subprotocol, rl_str headers,
+                                 const rl_ws_conn_events *events, void *owner)
+{
+    rl_buf out = {0};
+    rl_ws_shake shake;
+
+    RL_CHECK(rl_ws_shake_check(rl_http_conn_head(hc), &shake) == RL_WS_SHAKE_OK);
+    rl_http_write_status(&out, 101);
+    rl_buf_printf(&out, "upgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: %s\r\n",
+                  shake.accept);
+    if (subprotocol.n)
+        rl_buf_printf(&out, "sec-websocket-protocol: %.*s\r\n", (int)subprotocol.n, subprotocol.p);
+    rl_buf_add_str(&out, headers);
+    rl_http_write_end(&out);
+    rl_conn_write(hc->conn, out.data, out.len);
+    rl_buf_fini(&out);
+
+    log_access(hc, 101);
+    rl_ws_conn *ws = rl_ws_conn_open(hc->server, hc->conn, events, owner);
+    rl_timeout_stop(&hc->timer);
+    rl_list_remove(&hc->link);
+    rl_http_free(hc->parser);
+    rl_buf_fini(&hc->body);
+    rl_free(hc);
+    return ws;
+}
+
+void rl_http_conn_abort(rl_http_conn *hc)
+{
+    rl_conn_close(hc->conn);
+}
+
+void rl_http_conn_drain(rl_list *link)
+{
+    rl_http_conn *hc = RL_CONTAINER_OF(link, rl_http_conn, link);
+
+    hc->keep = false;
+    if (hc->state != HANDLED)
+        rl_conn_finish(hc->conn);
+}
+
+/* The head, or the rest of an unwanted body, did not come in time; or the peer half closed and
+ * nobody answered. */
+void rl_http_on_request_due(rl_timeout *t)
+{
+    rl_http_conn *hc = RL_CONTAINER_OF(t, rl_http_conn, timer);
+
+    if (hc->state == HEAD)
+        answer_error(hc, 408, "the request did not come in time");
+    else
+        rl_conn_close(hc->conn);
+}
+
+void rl_http_on_keepalive_due(rl_timeout *t)
+{
+    rl_conn_finish(RL_CONTAINER_OF(t, rl_http_conn, timer)->conn);
+}

@@ -1,0 +1,230 @@
+/* ws_conn.c - see the header.
+ *
+ *   OPEN --our close frame--> CLOSING --the peer's, or the deadline--> OVER
+ *     '-------the peer's close frame, answered, or an error------------^
+ *
+ * In CLOSING whatever else the peer still says is read and dropped. In OVER the owner has
+ * been told; the connection sends what is left and ends. */
+#include "net/ws_conn.h"
+
+#include <string.h>
+
+enum ws_state { OPEN, CLOSING, OVER };
+
+struct rl_ws_conn {
+    rl_conn *conn;
+    rl_server *server;
+    const rl_ws_conn_events *events;
+    void *owner; /* NULL once on_closed was called */
+    rl_ws parser;
+    rl_timeout timer;   /* on server.pings when OPEN, on server.closings when CLOSING */
+    uint64_t last_seen; /* ms, loop's clock */
+    uint16_t code;      /* what we closed with */
+    enum ws_state state;
+    bool paused;
+    bool pinged; /* a ping is out and nothing came since */
+};
+
+static void send_control(rl_ws_conn *ws, rl_ws_opcode opcode, rl_str payload)
+{
+    char head[RL_WS_HEAD_MAX];
+    size_t n = rl_ws_head(head, opcode, payload.n);
+
+    rl_conn_write2(ws->conn, head, n, payload.p, payload.n);
+}
+
+static void send_close(rl_ws_conn *ws, uint16_t code, rl_str reason)
+{
+    char payload[RL_WS_CONTROL_MAX];
+    size_t n = rl_ws_close_payload(payload, code, reason);
+
+    send_control(ws, RL_WS_OP_CLOSE, (rl_str){payload, n});
+}
+
+/* The owner hears of it once, whatever comes first. */
+static void tell_closed(rl_ws_conn *ws, uint16_t code, rl_str reason)
+{
+    void *owner = ws->owner;
+
+    rl_timeout_stop(&ws->timer);
+    ws->state = OVER;
+    ws->owner = NULL;
+    if (owner)
+        ws->events->on_closed(owner, code, reason);
+}
+
+static void on_peer_close(rl_ws_conn *ws, const rl_ws_event *ev)
+{
+    bool ours_first = ws->state == CLOSING;
+
+    if (!ours_first)
+        send_close(ws, ev->code, (rl_str){0});
+    rl_conn_finish(ws->conn);
+    tell_closed(ws, ours_first ? ws->code : ev->code, ev->data);
+}
+
+static void on_peer_error(rl_ws_conn *ws, const rl_ws_event *ev)
+{
+    if (ws->state == OPEN)
+        send_close(ws, ev->code, ev->data);
+    rl_conn_finish(ws->conn);
+    tell_closed(ws, ev->code, ev->data);
+}
+
+static size_t on_data(void *owner, char *p, size_t n)
+{
+    rl_ws_conn *ws = owner;
+    size_t used = 0;
+    rl_ws_event ev;
+
+    ws->last_seen = rl_loop_now(ws->server->loop);
+    ws->pinged = false;
+    if (ws->conn->hung_up) /* what came before the end is all there will be: take it */
+        ws->paused = false;
+    do {
+        used += rl_ws_feed(&ws->parser, &ws->server->ws_rules, p + used, n - used, &ev);
+        switch (ev.type) {
+        case RL_WS_NONE:
+        case RL_WS_PONG:
+            break;
+        case RL_WS_TEXT:
+        case RL_WS_BINARY:
+            if (ws->state == OPEN)
+                ws->events->on_message(ws->owner, ev.type == RL_WS_TEXT, ev.data);
+            break;
+        case RL_WS_PING:
+            if (ws->state == OPEN && !rl_ws_conn_is_full(ws))
+                send_control(ws, RL_WS_OP_PONG, ev.data);
+            break;
+        case RL_WS_CLOSE:
+            on_peer_close(ws, &ev);
+            return n;
+        case RL_WS_ERROR:
+            on_peer_error(ws, &ev);
+            return n;
+        }
+    } while (ev.type != RL_WS_NONE && !ws->paused);
+    return used;
+}
+
+static void on_drain(void *owner)
+{
+    rl_ws_conn *ws = owner;
+
+    if (ws->owner)
+        ws->events->on_drain(ws->owner);
+}
+
+static void on_closed(void *owner, const rl_err *why)
+{
+    rl_ws_conn *ws = owner;
+    bool clean = ws->state == CLOSING && !why;
+
+    tell_closed(ws, clean ? ws->code : 1006, why ? rl_str_of(why->msg) : (rl_str){"", 0});
+    rl_ws_fini(&ws->parser);
+    rl_free(ws);
+}
+
+static const rl_conn_events conn_events = {
+    .on_data = on_data,
+    .on_drain = on_drain,
+    .on_closed = on_closed,
+};
+
+rl_ws_conn *rl_ws_conn_open(rl_server *s, rl_conn *conn, const rl_ws_conn_events *events,
+                            void *owner)
+{
+    rl_ws_conn *ws = rl_calloc(1, sizeof(*ws));
+
+    ws->conn = conn;
+    ws->server = s;
+    ws->events = events;
+    ws->owner = owner;
+    ws->last_seen = rl_loop_now(s->loop);
+    rl_timeout_init(&ws->timer);
+    rl_timeout_start(&s->pings, &ws->timer);
+    rl_conn_own(conn, &conn_events, ws);
+    rl_conn_resume(conn);
+    return ws;
+}
+
+void rl_ws_conn_send(rl_ws_conn *ws, bool text, rl_str data)
+{
+    char head[RL_WS_HEAD_MAX];
+
+    if (ws->state != OPEN)
+        return;
+    size_t n = rl_ws_head(head, text ? RL_WS_OP_TEXT : RL_WS_OP_BINARY, data.n);
+    rl_conn_write2(ws->conn, head, n, data.p, data.n);
+}
+
+void rl_ws_conn_send_frame(rl_ws_conn *ws, rl_str frame)
+{
+    if (ws->state == OPEN)
+        rl_conn_write(ws->conn, frame.p, frame.n);
+}
+
+bool rl_ws_conn_is_over(rl_ws_conn *ws)
+{
+    return ws->state == OPEN && rl_conn_is_over(ws->conn);
+}
+
+bool rl_ws_conn_is_full(const rl_ws_conn *ws)
+{
+    return rl_conn_pending(ws->conn) > ws->server->limits.max_unsent;
+}
+
+void rl_ws_conn_pause(rl_ws_conn *ws)
+{
+    if (ws->conn->hung_up)
+        return;
+    ws->paused = true;
+    rl_conn_pause(ws->conn);
+}
+
+void rl_ws_conn_resume(rl_ws_conn *ws)
+{
+    if (!ws->paused)
+        return;
+    ws->paused = false;
+    rl_conn_resume(ws->conn);
+}
+
+void rl_ws_conn_close(rl_ws_conn *ws, uint16_t code, rl_str reason)
+{
+    if (ws->state != OPEN)
+        return;
+    ws->state = CLOSING;
+    ws->code = code;
+    send_close(ws, code, reason);
+    rl_timeout_start(&ws->server->closings, &ws->timer);
+    rl_ws_conn_resume(ws); /* the peer's close frame may stand behind what was not read */
+}
+
+void rl_ws_conn_abort(rl_ws_conn *ws)
+{
+    rl_conn_close(ws->conn);
+}
+
+void rl_ws_on_close_due(rl_timeout *t)
+{
+    rl_ws_conn *ws = RL_CONTAINER_OF(t, rl_ws_conn, timer);
+
+    rl_conn_close(ws->conn);
+}
+
+void rl_ws_on_ping_due(rl_timeout *t)
+{
+    rl_ws_conn *ws = RL_CONTAINER_OF(t, rl_ws_conn, timer);
+    uint64_t silent = rl_loop_now(ws->server->loop) - ws->last_seen;
+
+    if (silent >= ws->server->pings.after) {
+        if (ws->pinged && !ws->paused) {
+            rl_conn_close(ws->conn);
+            return;
+        }
+        ws->pinged = true;
+        send_control(ws, RL_WS_OP_PING, (rl_str){"", 0});
+    }
+    rl_timeout_start(&ws->server->pings, t);
+}

@@ -1,0 +1,40 @@
+/* ws_conn.h - a WebSocket: messages in both directions, pings, the closing handshake.
+ *
+ * Made by rl_http_upgrade(). Pings are answered and sent here; a peer that is silent for two
+ * ping intervals is gone. Closing: rl_ws_conn_close() sends our close frame and waits a little
+ * for the peer's; on_closed comes once, last, with the code that ended it (1006: none, the
+ * peer vanished). */
+#ifndef RL_NET_WS_CONN_H
+#define RL_NET_WS_CONN_H
+
+#include "net/server.h"
+
+typedef struct rl_ws_conn_events {
+    /* One whole message, borrowed. To have no more of them for now, pause. */
+    void (*on_message)(void *owner, bool text, rl_str data);
+    void (*on_drain)(void *owner);
+    void (*on_closed)(void *owner, uint16_t code, rl_str reason);
+} rl_ws_conn_events;
+
+/* Takes conn over. */
+rl_ws_conn *rl_ws_conn_open(rl_server *s, rl_conn *conn, const rl_ws_conn_events *events,
+                            void *owner);
+
+void rl_ws_conn_send(rl_ws_conn *ws, bool text, rl_str data);
+/* A frame that is encoded already, for fan-out. */
+void rl_ws_conn_send_frame(rl_ws_conn *ws, rl_str frame);
+
+/* True: the peer leaves too much unread; wait for on_drain. */
+bool rl_ws_conn_is_over(rl_ws_conn *ws);
+/* True: it leaves more than max_unsent: what cannot wait should be dropped. */
+bool rl_ws_conn_is_full(const rl_ws_conn *ws);
+
+void rl_ws_conn_pause(rl_ws_conn *ws);
+void rl_ws_conn_resume(rl_ws_conn *ws);
+
+/* Start the closing handshake; repeating is harmless. */
+void rl_ws_conn_close(rl_ws_conn *ws, uint16_t code, rl_str reason);
+/* Cut it off without a word: on_closed with 1006 follows. */
+void rl_ws_conn_abort(rl_ws_conn *ws);
+
+#endif
