@@ -1,0 +1,257 @@
+#include "vm/vm.h"
+
+#include "vm/task.h"
+
+#include <luajit.h>
+#include <stdlib.h>
+
+enum {
+    SLICE_NS = 300 * 1000,           /* smaller slices lengthen the mark phase, and with it the
+                                        atomic pause at its end */
+    FIRST_CYCLE = 4 * 1024 * 1024,
+};
+
+/* The allocator's user data doubles as the way from any coroutine to its vm. */
+static void *allocate(void *ud, void *p, size_t osize, size_t nsize)
+{
+    rl_vm *vm = ud;
+
+    if (nsize == 0) {
+        vm->used -= osize;
+        free(p);
+        return NULL;
+    }
+    if (vm->running && nsize > osize && vm->used + (nsize - osize) > vm->limit)
+        return NULL;
+    void *q = realloc(p, nsize);
+    if (q)
+        vm->used += nsize - osize;
+    return q;
+}
+
+static uint64_t now_ns(void)
+{
+    return uv_hrtime();
+}
+
+/* Collector. LuaJIT's automatic mode steps whenever the program allocates, which spreads the
+ * mark phase over thousands of requests and makes every table written meanwhile be walked
+ * again in one pause. So: whole slices, here, and the automatic mode only as a net. */
+
+static bool collect_slice(rl_vm *vm)
+{
+    if (!vm->collecting) {
+        if (vm->used < vm->collect_at)
+            return false;
+        vm->collecting = true;
+    }
+
+    uint64_t until = now_ns() + SLICE_NS * (vm->used > 2 * vm->collect_at ? 3 : 1);
+    bool done;
+    do
+        done = lua_gc(vm->L, LUA_GCSTEP, 0);
+    while (!done && now_ns() < until);
+
+    if (done) {
+        vm->collecting = false;
+        vm->collect_at = vm->used + vm->used / 2;
+        if (vm->collect_at < FIRST_CYCLE)
+            vm->collect_at = FIRST_CYCLE;
+    }
+    lua_gc(vm->L, LUA_GCRESTART, -1); /* automatic again only when the heap doubles */
+    return !done;
+}
+
+static bool run_turn(rl_hook *hook)
+{
+    rl_vm *vm = RL_CONTAINER_OF(hook, rl_vm, hook);
+    bool ran = rl_task_run_ready(vm);
+
+    /* Collecting alone is no reason for the hooks to go round again, but it is one not to
+     * sleep: what is left goes on next turn. */
+    if (collect_slice(vm))
+        rl_loop_kick(vm->loop);
+    return ran;
+}
+
+static int open_state(lua_State *L)
+{
+    luaL_openlibs(L);
+    luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_ON);
+    if (luaL_dostring(L, "require('jit.opt').start('maxtrace=4000','maxrecord=8000',"
+                         "'maxmcode=16384','sizemcode=64')"))
+        return lua_error(L);
+    return 0;
+}
+
+int rl_vm_init(rl_vm *vm, rl_loop *loop, const rl_vm_opts *opts, rl_err *err)
+{
+    *vm = (rl_vm){.loop = loop};
+    vm->limit = opts->memory_limit ? opts->memory_limit : (size_t)512 << 20;
+    vm->gc_stress = opts->gc_stress;
+    vm->collect_at = FIRST_CYCLE;
+    rl_list_init(&vm->ready);
+    vm->L = lua_newstate(allocate, vm);
+    if (!vm->L)
+        return rl_err_set(err, -ENOMEM, "LuaJIT did not start");
+    if (lua_cpcall(vm->L, open_state, NULL)) {
+        rl_err_set(err, RL_ESCRIPT, "LuaJIT did not start: %s", lua_tostring(vm->L, -1));
+        lua_close(vm->L);
+        return err->code;
+    }
+    rl_loop_add_hook(loop, &vm->hook, run_turn);
+    return 0;
+}
+
+void rl_vm_fini(rl_vm *vm)
+{
+    RL_CHECK(vm->ntasks == 0 && vm->running == NULL);
+    rl_loop_remove_hook(&vm->hook);
+    rl_task_free_spares(vm);
+    lua_close(vm->L);
+    RL_CHECK(vm->used == 0);
+}
+
+static int add_traceback(lua_State *L)
+{
+    rl_buf text = {0};
+
+    rl_vm_describe(L, 1, &text);
+    luaL_traceback(L, L, rl_buf_cstr(&text), 1);
+    rl_buf_fini(&text);
+    return 1;
+}
+
+int rl_vm_call(rl_vm *vm, int nargs, int nresults, rl_buf *trace, rl_err *err)
+{
+    lua_State *L = vm->L;
+    int base = lua_gettop(L) - nargs;
+
+    lua_pushcfunction(L, add_traceback);
+    lua_insert(L, base);
+    int rc = lua_pcall(L, nargs, nresults, base);
+    lua_remove(L, base);
+    if (rc == 0)
+        return 0;
+
+    rl_buf text = {0};
+    rl_vm_describe(L, -1, &text);
+    if (trace)
+        rl_buf_add_str(trace, rl_buf_str(&text));
+    char *newline = memchr(text.data, '\n', text.len);
+    rl_err_set(err, RL_ESCRIPT, "%.*s", newline ? (int)(newline - text.data) : (int)text.len,
+               text.data);
+    rl_buf_fini(&text);
+    lua_pop(L, 1);
+    return RL_ESCRIPT;
+}
+
+void rl_vm_describe(lua_State *L, int index, rl_buf *out)
+{
+    size_t n;
+
+    if (lua_type(L, index) == LUA_TSTRING || lua_type(L, index) == LUA_TNUMBER) {
+        lua_pushvalue(L, index); /* tolstring changes numbers in place */
+        const char *s = lua_tolstring(L, -1, &n);
+        rl_buf_add(out, s, n);
+        lua_pop(L, 1);
+        return;
+    }
+    if (lua_type(L, index) == LUA_TTABLE && lua_getmetatable(L, index)) { /* [meta] */
+        lua_pushvalue(L, index < 0 ? index - 1 : index);                  /* [meta, value] */
+        lua_pushliteral(L, "__name");
+        lua_rawget(L, -3);
+        lua_pushliteral(L, "message");
+        lua_rawget(L, -3); /* [meta, value, name, message] */
+        const char *message = lua_tolstring(L, -1, &n);
+        if (message) {
+            if (lua_type(L, -2) == LUA_TSTRING)
+                rl_buf_printf(out, "%s: ", lua_tostring(L, -2));
+            rl_buf_add(out, message, n);
+            lua_pop(L, 4);
+            return;
+        }
+        lua_pop(L, 4);
+    }
+    rl_buf_printf(out, "(error object is a %s value)", luaL_typename(L, index));
+}
+
+void rl_vm_describe_failure(lua_State *co, rl_buf *out)
+{
+    rl_vm_describe(co, -1, out);
+    luaL_traceback(co, co, NULL, 0);
+    size_t n;
+    const char *trace = lua_tolstring(co, -1, &n);
+    rl_buf_add_c(out, '\n');
+    rl_buf_add(out, trace, n);
+    lua_pop(co, 1);
+}
+
+static const char *class_of(int code)
+{
+    switch (code) {
+    case RL_ECLOSED:
+        return "Closed";
+    case RL_ECANCELLED:
+        return "Cancelled";
+    case RL_ETIMEOUT:
+        return "Timeout";
+    case RL_EOPERATIONAL:
+        return "OperationalError";
+    case RL_EINTEGRITY:
+        return "IntegrityError";
+    case RL_EDATA:
+        return "DataError";
+    case RL_EPROGRAMMING:
+        return "ProgrammingError";
+    case RL_ETRANSACTION:
+        return "TransactionManagementError";
+    case RL_ENOTSUPPORTED:
+        return "NotSupportedError";
+    case RL_ETOOBIG:
+    case RL_EUTF8:
+    case RL_EPROTO:
+        return "BadRequest";
+    default:
+        return "Error";
+    }
+}
+
+static void set_field(lua_State *L, const char *name, const char *value)
+{
+    if (!*value)
+        return;
+    lua_pushstring(L, value);
+    lua_setfield(L, -2, name);
+}
+
+void rl_vm_push_err(lua_State *L, const rl_err *err)
+{
+    lua_newtable(L);
+    set_field(L, "message", err->msg);
+    set_field(L, "sqlstate", err->sqlstate);
+    set_field(L, "detail", err->detail);
+    set_field(L, "constraint", err->constraint);
+
+    lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+    lua_getfield(L, -1, "rille.errors"); /* [err, loaded, errors] */
+    if (lua_istable(L, -1)) {
+        lua_getfield(L, -1, class_of(err->code));
+        lua_setmetatable(L, -4);
+    }
+    lua_pop(L, 2);
+}
+
+int rl_vm_push_failure(lua_State *L, const rl_err *err)
+{
+    lua_pushnil(L);
+    rl_vm_push_err(L, err);
+    return 2;
+}
+
+void rl_vm_raise(lua_State *L, const rl_err *err)
+{
+    rl_vm_push_err(L, err);
+    lua_error(L);
+    abort(); /* lua_error does not return */
+}

@@ -1,0 +1,74 @@
+/* vm.h - one LuaJIT state: its memory budget, its collector, its task queue.
+ *
+ * One per worker, on the worker's thread, whose stack should be 64 MiB: on the usual 8 a
+ * script can run the C stack over (LuaJIT does not count C recursion in string.gsub).
+ *
+ * Memory is counted. A script over the budget gets "not enough memory" in the handler that
+ * asked, and the state lives on; what the core pushes between handlers is never refused.
+ *
+ * The collector runs in slices at the end of a turn, when the heap has grown by half since
+ * its last cycle; a handler that allocates without pause still meets the automatic one. */
+#ifndef RL_VM_VM_H
+#define RL_VM_VM_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "io/loop.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+
+typedef struct rl_vm rl_vm;
+typedef struct rl_task rl_task;
+
+typedef struct rl_vm_opts {
+    size_t memory_limit; /* bytes; default 512 MiB */
+    bool gc_stress;      /* collect everything before each resume */
+} rl_vm_opts;
+
+struct rl_vm {
+    lua_State *L; /* the main thread: for the core's own short, careful uses */
+    rl_loop *loop;
+    rl_task *running; /* NULL between handlers */
+    rl_list ready;    /* tasks to be resumed, in order */
+    rl_hook hook;
+    size_t used, limit; /* bytes of Lua's heap */
+    size_t collect_at;
+    bool collecting;
+    bool gc_stress;
+    rl_task *spare[256]; /* finished tasks, coroutine and all, to be used again */
+    unsigned nspare;
+    unsigned ntasks; /* begun and not ended */
+};
+
+int rl_vm_init(rl_vm *vm, rl_loop *loop, const rl_vm_opts *opts, rl_err *err) RL_MUST_USE;
+void rl_vm_fini(rl_vm *vm); /* every task must have ended */
+
+static inline rl_vm *rl_vm_of(lua_State *L)
+{
+    void *vm;
+
+    lua_getallocf(L, &vm);
+    return vm;
+}
+
+/* Call the function and nargs on top of vm->L, which may not suspend: loading a module, a
+ * check at start. On failure the stack is as before and err holds the message; `trace`, if
+ * given, gets it with its traceback. */
+int rl_vm_call(rl_vm *vm, int nargs, int nresults, rl_buf *trace, rl_err *err) RL_MUST_USE;
+
+/* What a Lua error value says, without running any Lua: strings as they are, rille's error
+ * objects as "Class: message". */
+void rl_vm_describe(lua_State *L, int index, rl_buf *out);
+/* The same with the traceback of the (failed, not yet unwound) coroutine. */
+void rl_vm_describe_failure(lua_State *co, rl_buf *out);
+
+/* Push *err as an instance of its class in rille.errors. */
+void rl_vm_push_err(lua_State *L, const rl_err *err);
+/* nil and the error, for a wrapper in Lua to raise: 2. */
+int rl_vm_push_failure(lua_State *L, const rl_err *err);
+/* Raise it here. */
+RL_NORETURN void rl_vm_raise(lua_State *L, const rl_err *err);
+
+#endif
