@@ -54,16 +54,17 @@ typedef struct rl_statement {
 
 /* Zero or NULL means the default. Times are in seconds. */
 typedef struct rl_db_opts {
-    const char *name;           /* "default": for messages */
-    const char *url;            /* postgresql://… or sqlite:path; never shown with its password */
-    double conn_max_age;        /* since connect, with jitter; < 0: never; see has_max_age */
-    bool has_max_age;           /* false: conn_max_age is the default, 3600 */
-    bool conn_health_checks;    /* ping before the first use after a boundary */
-    unsigned max_connections;   /* default 10 */
-    unsigned min_connections;   /* kept open once opened; default 0 */
-    double idle_timeout;        /* close what idles for longer; default 300; < 0: never */
-    double acquire_timeout;     /* wait for a connection; default 5 */
-    double statement_timeout;   /* default 0: none */
+    const char *name;         /* "default": for messages */
+    const char *url;          /* postgresql://… or sqlite:path; never shown with its password */
+    double conn_max_age;      /* since connect, less up to 10 % of jitter; 0: closed at the next
+                                 boundary or return; < 0: never; see has_max_age */
+    bool has_max_age;         /* false: conn_max_age is the default, 3600 */
+    bool conn_health_checks;  /* ping before the first use after a boundary */
+    unsigned max_connections; /* default 10; SQLite 4, and 1 when it is in memory */
+    unsigned min_connections; /* kept open once opened; default 0 */
+    double idle_timeout;      /* close what idles for longer; default 300; < 0: never */
+    double acquire_timeout;   /* wait for a connection; default 5 */
+    double statement_timeout; /* default 0: none */
     unsigned statement_cache_size; /* prepared per connection; default 100 */
 } rl_db_opts;
 
@@ -82,26 +83,35 @@ typedef void rl_borrow_fn(void *arg, rl_lease *lease, const rl_err *err);
 typedef void rl_db_closed_fn(void *arg);
 
 /* Checks the URL and the options and opens nothing: a server that is down is no error here.
- * Settings may ride on the URL's query, where rille's own names are taken out before libpq
- * sees it; unknown ones of either are an error that names them. */
+ * Settings may ride on the URL's query, where they win over the options; rille's own names
+ * are taken out before libpq sees it, unknown ones are an error that names them.
+ *
+ *   postgresql://user:secret@host:5432/name?sslmode=require&conn_max_age=60
+ *   sqlite:rille.db     relative to the working directory; sqlite:/absolute/path
+ *   sqlite::memory:     one connection, which lives as long as the db */
 int rl_db_open(rl_db **out, rl_loop *loop, const rl_db_opts *opts, rl_err *err) RL_MUST_USE;
 
-/* Refuses new work, fails what waits in line, lets running statements finish for at most
- * `grace` seconds, closes every connection, then calls done. The db is gone once it did. */
+/* Refuses new work, fails what waits in line, lets running statements and leases finish for
+ * at most `grace` seconds, closes every connection, then calls done. The db is gone once it
+ * did; a lease still out is broken, and only good for returning. Call it once. */
 void rl_db_close(rl_db *db, double grace, rl_db_closed_fn *done, void *arg);
 
 const char *rl_db_name(const rl_db *db);
-const char *rl_db_backend(const rl_db *db); /* "postgresql" or "sqlite" */
+const char *rl_db_backend(const rl_db *db);     /* "postgresql" or "sqlite" */
 const char *rl_db_display_url(const rl_db *db); /* without the password */
 
 /* Run one statement, on the lease if there is one (of this db; one statement at a time), else
  * on a borrowed connection. A statement that failed before it was sent is retried on a fresh
- * connection within acquire_timeout; one that may have run is not. */
+ * connection within acquire_timeout; one that may have run is not: RL_EOPERATIONAL, and when
+ * it was a COMMIT the message says that the outcome is unknown. On SQLite begin a transaction
+ * that will write with BEGIN IMMEDIATE: a plain BEGIN that reads first and writes later
+ * fails at once when another connection wrote in between, however long it could wait. */
 rl_query *rl_db_query(rl_db *db, rl_lease *lease, const rl_statement *st, rl_query_fn *fn,
                       void *arg);
 
 /* fn will not be called. A statement already sent is cancelled on the server without blocking,
- * and its connection is drained or dropped before anybody else sees it. */
+ * and its connection is drained or dropped before anybody else sees it. A lease may be used
+ * again at once: its next statement waits until the cancelled one has ended. */
 void rl_query_cancel(rl_query *q);
 
 /* `where` (copied) names the borrower in the error that a full pool gives to others. */
@@ -118,7 +128,9 @@ rl_lease_state rl_lease_look(const rl_lease *lease);
 /* The borrower knows that it changed session state (SET, LISTEN, a temporary table, an
  * advisory lock): have it reset on return. Statements that plainly do so are noticed anyway. */
 void rl_lease_mark_dirty(rl_lease *lease);
-void rl_lease_return(rl_lease *lease); /* cleaned in the background; NULL is fine */
+/* Cleaned in the background; NULL is fine. A statement still running on it is cancelled, and
+ * its fn called with RL_ECANCELLED. */
+void rl_lease_return(rl_lease *lease);
 
 /* The boundary: retire what is past its age, begin a new health-check epoch. With nothing to do
  * it is a comparison or two. Never touches a lease. */

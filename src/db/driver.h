@@ -1,0 +1,82 @@
+/* driver.h - what a backend does for the pool: dial, run one statement, cancel, close.
+ *
+ * A connection answers to exactly one owner, through events. They come from the loop, never
+ * from inside a call into the driver, and each is the last thing the driver does at that
+ * moment, so the owner may call back in. A connection's life:
+ *
+ *   dial -> opened -> (run -> done)* -> close -> closed
+ *
+ * `lost` may come at any point before close, once: it ends the dialling, the statement
+ * under way or the idling, and the owner then closes. After close only `closed` comes. */
+#ifndef RL_DB_DRIVER_H
+#define RL_DB_DRIVER_H
+
+#include "db/db.h"
+
+typedef struct rl_conn rl_conn;
+typedef struct rl_driver rl_driver;
+typedef struct rl_db_settings rl_db_settings;
+
+typedef enum rl_txn { RL_TXN_NONE, RL_TXN_OPEN, RL_TXN_FAILED } rl_txn;
+
+typedef struct rl_conn_events {
+    void (*opened)(void *owner);
+    /* Exactly one of result and err is NULL; the result is the owner's. */
+    void (*done)(void *owner, rl_result *result, const rl_err *err);
+    /* `sent`: the statement under way may have reached the server. */
+    void (*lost)(void *owner, const rl_err *why, bool sent);
+    void (*closed)(void *owner); /* the rl_conn is gone */
+} rl_conn_events;
+
+struct rl_conn { /* embedded first in the driver's own struct */
+    const rl_conn_events *events;
+    void *owner;
+    rl_txn txn; /* as of the last statement that ended */
+};
+
+struct rl_driver {
+    const char *backend;
+
+    /* Check what follows the scheme, without rille's own settings, and make what dial needs of
+     * it. May correct the settings. *display is what to call it, without password; the caller's. */
+    int (*config)(void **conf, char **display, const char *url, rl_db_settings *s, rl_err *err);
+    void (*config_free)(void *conf);
+
+    /* NULL when it fails at once, with err filled. */
+    rl_conn *(*dial)(void *conf, rl_loop *loop, const rl_conn_events *events, void *owner,
+                     rl_err *err);
+
+    /* One statement at a time; st lives until done or lost. False: nothing was sent and the
+     * connection is useless. */
+    bool (*run)(rl_conn *c, const rl_statement *st);
+
+    /* Ask for what runs to be given up; done comes all the same, and not before the request
+     * can no longer hit a later statement. */
+    void (*cancel)(rl_conn *c);
+
+    /* Forget session state, answered by done. False: not possible, close it. */
+    bool (*reset)(rl_conn *c);
+
+    /* Look, without waiting, whether an idle connection has been closed by the server. */
+    bool (*alive)(rl_conn *c);
+
+    void (*close)(rl_conn *c);
+};
+
+extern const rl_driver rl_driver_pg;
+extern const rl_driver rl_driver_sqlite;
+
+/* A result is the driver's own struct with this first. */
+typedef struct rl_result_ops {
+    const char *(*name)(const rl_result *r, unsigned col);
+    rl_value (*cell)(const rl_result *r, unsigned row, unsigned col);
+    void (*free)(rl_result *r);
+} rl_result_ops;
+
+struct rl_result {
+    const rl_result_ops *ops;
+    unsigned rows, cols;
+    uint64_t affected;
+};
+
+#endif

@@ -1,0 +1,140 @@
+/* pool.h - the inside of an rl_db: its connections (pool.c) and what is asked of them
+ * (request.c). Nobody else includes this. */
+#ifndef RL_DB_POOL_H
+#define RL_DB_POOL_H
+
+#include "db/driver.h"
+#include "db/settings.h"
+#include "io/loop.h"
+
+/* Each state is a list on the db, and being in the state means being on the list. Nothing
+ * but slot_move() touches either.
+ *
+ *   DIALING --> IDLE <--> BUSY ----.      one statement
+ *      |         ^ ^----> LEASED --|      pinned by a borrower
+ *      |         '------ CLEANING <'      pinged, drained, rolled back or reset
+ *      '--- any of them ---> CLOSING
+ */
+typedef enum slot_state { DIALING, IDLE, BUSY, LEASED, CLEANING, CLOSING, NSTATES } slot_state;
+
+/* What a CLEANING slot waits for. */
+typedef enum chore { NO_CHORE, PING, DRAIN, ROLLBACK, RESET } chore;
+
+/* A place in the pool and the connection in it. */
+typedef struct slot {
+    rl_db *db;
+    rl_conn *conn;
+    rl_list link;
+    slot_state state;
+    chore chore;
+    uint64_t since;     /* ms, in this state */
+    uint64_t order;     /* of entering it, db->moves then */
+    uint64_t expires;   /* ms; RL_DB_NEVER */
+    uint64_t deadline;  /* ms, for what is under way; RL_DB_NEVER */
+    uint64_t epoch;     /* of the last proof of health */
+    rl_query *query;    /* under way; NULL when idle or at a chore of ours */
+    rl_statement *left; /* of a query given up; the driver may still look at it */
+    rl_lease *lease;
+    bool opened;
+    bool used;   /* has run something: before that, age does not matter */
+    bool dirty;  /* session state to reset */
+    bool doomed; /* close it as soon as nobody uses it */
+} slot;
+
+typedef enum request_state { NEW, WAITING, RUNNING, HELD, ANSWERED } request_state;
+
+/* What queries and borrows share: a place in the line, then one among the answers. */
+typedef struct request {
+    rl_db *db;
+    rl_list link; /* in db->waiting or db->answers */
+    request_state state;
+    bool is_borrow;
+    uint64_t deadline; /* ms, for getting a connection */
+    rl_err *err;       /* ours; NULL unless it failed */
+} request;
+
+struct rl_query {
+    request req;
+    slot *slot;      /* while RUNNING */
+    rl_lease *lease; /* while HELD or RUNNING on one */
+    rl_query_fn *fn; /* NULL once cancelled */
+    void *arg;
+    rl_result *result;
+    rl_statement *st; /* ours, one block with all it points at */
+};
+
+struct rl_borrow {
+    request req;
+    rl_borrow_fn *fn;
+    void *arg;
+    rl_lease *lease; /* until answered */
+};
+
+struct rl_lease {
+    rl_db *db;      /* NULL once the db is gone */
+    slot *slot;     /* NULL once broken */
+    rl_query *held; /* waits for a cancelled one to end */
+    rl_err *why;    /* broken by this */
+    rl_list link;   /* in db->leases */
+    char where[];
+};
+
+struct rl_db {
+    rl_loop *loop;
+    rl_hook hook;
+    const rl_driver *driver;
+    void *conf;
+    char *name, *display;
+    rl_db_settings set;
+
+    rl_list in[NSTATES];
+    unsigned count[NSTATES], slots;
+    uint64_t moves;
+    rl_list waiting; /* requests, first come first */
+    unsigned nwaiting;
+    rl_list answers; /* requests whose callbacks are due */
+    rl_list leases;
+
+    uint64_t epoch; /* boundaries so far */
+    uint64_t due;   /* ms; no idle connection is past its age before this */
+
+    uint64_t dial_at;  /* ms; not before, after a failure */
+    unsigned failures; /* dials failed since one succeeded */
+    rl_err last_error; /* of the last failed dial */
+    uint64_t random;
+
+    uv_timer_t timer;
+    uint64_t timer_at; /* ms; RL_DB_NEVER when stopped */
+    bool pumping, pump_again;
+
+    bool closing, closed;
+    uint64_t close_by; /* ms */
+    rl_db_closed_fn *closed_fn;
+    void *closed_arg;
+
+    rl_db_stats stats;
+};
+
+/* pool.c */
+uint64_t rl_pool_now(void); /* ms on the loop's clock, but not older than this call */
+void rl_pool_wake_at(rl_db *db, uint64_t when);
+void rl_pool_close_if_over(rl_db *db);
+void rl_pool_pump(rl_db *db); /* match who waits with what is free; dial when short */
+void rl_slot_run(slot *s, rl_query *q);
+void rl_slot_settle(slot *s);  /* nobody uses it now: clean it, keep it or close it */
+void rl_slot_drain(slot *s);   /* cancel what runs; a result or a deadline follows */
+void rl_slot_release(slot *s); /* its lease is gone */
+void rl_slot_lost(slot *s, const rl_err *why, bool sent);
+
+/* request.c */
+rl_err *rl_pool_err(int code, const char *fmt, ...) RL_PRINTF(2, 3);
+rl_err *rl_pool_err_copy(const rl_err *e);
+void rl_request_answer(request *r, rl_err *err); /* takes err; its callback runs from the hook */
+void rl_request_wait(request *r, bool first);
+void rl_request_time_out(request *r);
+void rl_query_finish(rl_query *q, rl_result *result, rl_err *err); /* takes both */
+void rl_borrow_grant(rl_borrow *b, slot *s);
+void rl_lease_break(rl_lease *l, const rl_err *why);
+bool rl_requests_deliver(rl_hook *hook);
+
+#endif
