@@ -52,6 +52,8 @@ define("NotSupportedError", DatabaseError)
 
 -- Models.
 define("FieldError") -- a field or lookup that does not exist
+define("ValueError") -- a value that its field cannot hold
+define("NotFetched") -- a related object that no query has brought along
 define("ObjectDoesNotExist")
 define("MultipleObjectsReturned")
 

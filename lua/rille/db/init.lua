@@ -1,0 +1,313 @@
+--- Databases as scripts see them: statements, transactions, and the registry of names.
+---
+---     local rows = db:aquery("SELECT id, name FROM folder WHERE parent_id = $1", 7)
+---     db:atomic(function()
+---       db:aexecute("UPDATE folder SET name = $1 WHERE id = $2", "x", 7)
+---       db:on_commit(function() … end)
+---     end)
+---
+--- A statement outside `atomic` borrows a connection for just itself. `atomic` and `apinned`
+--- pin one to the running task; a task that it spawns has connections of its own.
+--- Which connection may be used, and when one is closed, is decided in the core.
+
+local class = require("rille.class")
+local core = require("rille.core.db")
+local dialects = require("rille.db.dialect")
+local errors = require("rille.errors")
+local transaction = require("rille.db.transaction")
+
+local db = {}
+
+---@alias rille.db.Value nil|boolean|number|string|userdata|table
+---@alias rille.db.Row table<string, any>  columns by name; NULL is absent
+
+---@class rille.db.Database : rille.Class
+---@field name string                 "default", or its key in `databases`
+---@field backend "postgresql"|"sqlite"
+---@field url string                  without its password
+---@field dialect rille.db.Dialect
+---@field settings table              as configured
+---@field driver table                `rille.core.db`, or what stands in for it in a spec
+---@field handle any                  the driver's
+---@field log fun(message: string)    where errors go that nobody waits for
+local Database = class("rille.db.Database")
+db.Database = Database
+
+local function log_to_stderr(message)
+  io.stderr:write("rille: ", message, "\n")
+end
+
+--- Open a database. Nothing connects yet. Raises `ConfigurationError` on a bad URL.
+---@param name string
+---@param settings { url: string, [string]: any }
+---@param driver table?
+function Database:init(name, settings, driver)
+  driver = driver or core
+  local opts = { name = name }
+  for key, value in pairs(settings) do
+    opts[key] = value
+  end
+  self.name = name
+  self.settings = settings
+  self.driver = driver
+  self.handle = driver.open(opts)
+  self.backend = driver.backend(self.handle)
+  self.url = driver.url(self.handle)
+  self.dialect = dialects[self.backend]
+  self.log = log_to_stderr
+end
+
+function Database:__tostring()
+  return ("database '%s' (%s)"):format(self.name, self.url)
+end
+
+--- Run a statement that the library wrote. `params` has its length in `n`.
+---@async
+---@param sql string
+---@param params { n: integer, [integer]: rille.db.Value }
+---@return rille.db.Row[] rows
+---@return integer affected
+function Database:_arun(sql, params)
+  return self:_asend(sql, params.n, unpack(params, 1, params.n))
+end
+
+---@async
+function Database:_asend(sql, n, ...)
+  local driver, handle = self.driver, self.handle
+  local state = driver.pin_state(handle)
+  transaction.check(state)
+  local rows, affected = driver.query(handle, sql, n, ...)
+  if rows then
+    return rows, affected
+  end
+  transaction.mark(state, affected)
+  error(affected, 0) -- nil, err
+end
+
+local function check_sql(sql, name)
+  if type(sql) ~= "string" then
+    error(("%s needs SQL text, not %s"):format(name, type(sql)), 3)
+  end
+end
+
+--- Run a statement with `$1` parameters on every backend. Raises a `DatabaseError`.
+---@async
+---@param sql string
+---@param ... rille.db.Value  nil and rille.null are NULL
+---@return rille.db.Row[] rows
+function Database:aquery(sql, ...)
+  check_sql(sql, "aquery")
+  transaction.check_raw(self.driver.pin_state(self.handle), sql)
+  return (self:_asend(sql, select("#", ...), ...))
+end
+
+--- As `aquery`, for the number of rows inserted, updated or deleted.
+---@async
+---@param sql string
+---@param ... rille.db.Value
+---@return integer affected
+function Database:aexecute(sql, ...)
+  check_sql(sql, "aexecute")
+  transaction.check_raw(self.driver.pin_state(self.handle), sql)
+  local _, affected = self:_asend(sql, select("#", ...), ...)
+  return affected or 0
+end
+
+--- Run `fn` in a transaction and return its results. Commits when it returns, rolls back when
+--- it raises (and raises the same error) or is cancelled. Inside another block it is a
+--- savepoint. A lost connection at COMMIT raises `OperationalError`, and its message says
+--- that the outcome is unknown.
+---
+--- When a statement fails and `fn` catches the error, the block can only be rolled back: other
+--- statements raise `TransactionManagementError`, and the end of the block rolls back
+--- without another error. Wrap what may fail in a block of its own.
+---@async
+---@param fn fun(): any
+---@param opts { savepoint: boolean?, durable: boolean? }?  `savepoint = false`: join the block
+---       around instead; `durable`: raise instead of being nested
+---@return any ...
+function Database:atomic(fn, opts)
+  if type(fn) ~= "function" then
+    error(("atomic needs a function, not %s"):format(type(fn)), 2)
+  end
+  return transaction.atomic(self, fn, opts)
+end
+
+--- Call `fn` after the outermost block commits, in order of registration; never if a block
+--- around this call is rolled back. Without a transaction, call it now. An error in it stops
+--- those behind it and is raised from `atomic`; with `robust` it is logged instead.
+---@param fn fun()
+---@param opts { robust: boolean? }?
+function Database:on_commit(fn, opts)
+  if type(fn) ~= "function" then
+    error(("on_commit needs a function, not %s"):format(type(fn)), 2)
+  end
+  transaction.on_commit(self, { fn = fn, robust = opts ~= nil and opts.robust == true })
+end
+
+--- Is the running task inside `atomic` on this database?
+---@return boolean
+function Database:in_atomic_block()
+  return transaction.is_open(self.driver.pin_state(self.handle))
+end
+
+--- What `apinned` hands to its function: the database, as long as the pin lasts.
+---@class rille.db.Pinned
+local Pinned = class("rille.db.Pinned")
+
+function Pinned:init(database)
+  self._db = database
+end
+
+for _, name in ipairs({ "aquery", "aexecute", "atomic", "on_commit" }) do
+  Pinned[name] = function(self, ...)
+    local database = self._db
+    if not database then
+      error("this connection was given back when the function of apinned ended", 2)
+    end
+    return database[name](database, ...)
+  end
+end
+
+--- Session state was changed in a way that the core cannot see; have it reset on return.
+--- Statements that plainly change it (SET, LISTEN, …) are noticed anyway.
+function Pinned:mark_dirty()
+  if self._db then
+    self._db.driver.mark_dirty(self._db.handle)
+  end
+end
+
+--- Run `fn(conn)` with one connection pinned to this task, without a transaction, for session
+--- state. What `fn` left behind is reset before anybody else sees the connection.
+---@async
+---@param fn fun(conn: rille.db.Pinned): any
+---@return any ...
+function Database:apinned(fn)
+  if type(fn) ~= "function" then
+    error(("apinned needs a function, not %s"):format(type(fn)), 2)
+  end
+  local conn = Pinned(self)
+  local results = transaction.with_pin(self, transaction.place_of(fn), function()
+    return transaction.collect(pcall(fn, conn))
+  end)
+  conn._db = nil
+  if not results.ok then
+    error(results[1], 0)
+  end
+  return unpack(results, 1, results.n)
+end
+
+--- Close what is past `conn_max_age` or unusable; never a connection pinned by a transaction.
+--- The core calls this around every event; by hand it may be called at any time.
+function Database:close_old_connections()
+  self.driver.close_old(self.handle)
+end
+
+--- Figures of the pool: `open idle busy leased connecting waiting` now, and `opened closed_age
+--- closed_idle closed_dead timeouts statements` since the start.
+---@return table<string, number>
+function Database:stats()
+  return self.driver.stats(self.handle)
+end
+
+-- Registry --------------------------------------------------------------------------
+
+--- Open databases by name. An unknown name raises.
+---@type table<string, rille.db.Database>
+db.databases = setmetatable({}, {
+  __index = function(databases, name)
+    local known = {}
+    for key in pairs(databases) do
+      known[#known + 1] = key
+    end
+    table.sort(known)
+    error(
+      errors.ConfigurationError(
+        ("there is no database '%s'; configured: %s"):format(
+          tostring(name),
+          #known > 0 and table.concat(known, ", ") or "none"
+        )
+      ),
+      0
+    )
+  end,
+})
+
+local function same(a, b)
+  for key, value in pairs(a) do
+    if b[key] ~= value then
+      return false
+    end
+  end
+  for key in pairs(b) do
+    if a[key] == nil then
+      return false
+    end
+  end
+  return true
+end
+
+--- Open the databases of an application. One that is open already with the same settings stays
+--- open, with its connections: pools survive a reload. All settings are checked before the
+--- first one is opened. Raises `ConfigurationError`.
+---@param settings table<string, string|{ url: string }>  by name; a string is its URL
+---@param driver table?
+function db.configure(settings, driver)
+  local wanted = {}
+  for name, given in pairs(settings) do
+    given = type(given) == "string" and { url = given } or given
+    if type(name) ~= "string" or not name:match("^[%a_][%w_]*$") then
+      error(errors.ConfigurationError(("'%s' is no name for a database"):format(tostring(name))), 0)
+    end
+    if type(given) ~= "table" or type(given.url) ~= "string" then
+      error(errors.ConfigurationError(("database '%s' needs a url"):format(name)), 0)
+    end
+    local open = rawget(db.databases, name)
+    if open and not same(open.settings, given) then
+      error(
+        errors.ConfigurationError(
+          ("database '%s' is open with other settings; changing them needs a restart"):format(name)
+        ),
+        0
+      )
+    end
+    wanted[name] = given
+  end
+  for name, given in pairs(wanted) do
+    if not rawget(db.databases, name) then
+      db.databases[name] = Database(name, given, driver)
+    end
+  end
+end
+
+--- The database of this name, or `which` itself if it is one.
+---@param which string|rille.db.Database|nil  default: "default"
+---@return rille.db.Database
+function db.get(which)
+  if class.is_instance(which, Database) then
+    return which
+  end
+  return db.databases[which or "default"]
+end
+
+-- The default database, as `rille.atomic` and its sisters -----------------------------
+
+--- `Database:atomic` on the default database.
+---@async
+function db.atomic(fn, opts)
+  return db.get():atomic(fn, opts)
+end
+
+--- `Database:on_commit` on the default database.
+function db.on_commit(fn, opts)
+  return db.get():on_commit(fn, opts)
+end
+
+--- `Database:close_old_connections` on every database.
+function db.close_old_connections()
+  for _, database in pairs(db.databases) do
+    database.driver.close_old(database.handle)
+  end
+end
+
+return db

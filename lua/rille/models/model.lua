@@ -1,0 +1,495 @@
+--- Models: a table of the database as a Lua table, and its rows as instances.
+---
+---     local Folder = models.define("folder", {
+---       name   = models.text { max_length = 100 },
+---       parent = models.foreign_key("self", { null = true }),
+---     })
+---     function Folder:path() … end          -- a method of every instance
+---     local folder = Folder { name = "x" }  -- not saved yet
+---
+--- A row becomes an instance by `setmetatable` on the row itself: its columns are the
+--- attributes, NULL is an absent one. Only what is absent in the row costs a function call:
+--- methods, `pk`, and related objects.
+
+local Meta = require("rille.models.meta")
+local conditions = require("rille.models.conditions")
+local db = require("rille.db")
+local errors = require("rille.errors")
+local fields = require("rille.models.fields")
+local null = require("rille.core").null
+local queries = require("rille.models.query")
+
+---@class rille.models.Instance
+---@field pk any                  the primary key, whatever its name
+---@field [string] any            attributes; `parent_id` and, once fetched, `parent`
+---@field _adding boolean?        made here and not saved yet
+---@field _related table<string, rille.models.Instance>?
+---@field _db any                 where it came from; nil: the default database
+
+---@class rille.models.Model
+---@field __name string           "Folder"
+---@field objects rille.models.Manager
+---@field DoesNotExist rille.Class
+---@field MultipleObjectsReturned rille.Class
+---@field _meta rille.models.Meta
+---@overload fun(values: table?): rille.models.Instance
+
+--- Methods of every instance.
+local Instance = {}
+
+--- Write the object: UPDATE if it has a key, INSERT if it has none or no row was there. Raises
+--- `ValueError` before anything is sent when a value does not fit, and a `DatabaseError` when
+--- `update_fields` matched no row.
+---@async
+---@param opts { update_fields: string[]?, force_insert: boolean? }?
+---@return rille.models.Instance self
+function Instance:asave(opts)
+  local meta = getmetatable(self).model._meta
+  local update_fields = opts and opts.update_fields
+  local force_insert = opts and opts.force_insert
+  if update_fields and force_insert then
+    error("Cannot force an insert together with update_fields.", 2)
+  end
+  if update_fields and #update_fields == 0 then
+    return self
+  end
+  local database = db.get(rawget(self, "_db"))
+  local key = self.pk
+  local keyless = key == nil or key == null
+  if update_fields then
+    local list = meta:fields_of(update_fields)
+    if keyless then
+      error("Cannot update an object that has no primary key.", 2)
+    end
+    if meta:aupdate(database, self, list) == 0 then
+      error(errors.DatabaseError("Save with update_fields did not affect any rows."), 0)
+    end
+    return self
+  end
+  local made_key = rawget(self, "_adding") and meta.pk.default ~= nil
+  if force_insert or keyless or made_key or meta:aupdate(database, self, meta:updatable()) == 0 then
+    meta:ainsert(database, self)
+  end
+  rawset(self, "_adding", nil)
+  return self
+end
+
+--- Delete its row. Afterwards it has no key.
+---@async
+---@return integer deleted  0 when the row was gone already
+function Instance:adelete()
+  local model = getmetatable(self).model
+  local attr = model._meta.pk.attr
+  if self.pk == nil then
+    error(
+      errors.ValueError(
+        ("%s object can't be deleted because its %s attribute is set to nil."):format(
+          model.__name,
+          attr
+        )
+      ),
+      0
+    )
+  end
+  local query = model.objects:filter({ pk = self.pk })
+  local database = rawget(self, "_db")
+  local deleted = (database and query:using(database) or query):adelete()
+  rawset(self, attr, nil)
+  return deleted
+end
+
+--- Read the attributes again, all or these. Related objects are forgotten. Raises the model's
+--- `DoesNotExist` when the row is gone.
+---@async
+---@param opts { fields: string[]? }?
+---@return rille.models.Instance self
+function Instance:arefresh_from_db(opts)
+  local model = getmetatable(self).model
+  local meta = model._meta
+  local list = opts and opts.fields and meta:fields_of(opts.fields) or meta.fields
+  local query = model.objects:all()
+  local database = rawget(self, "_db")
+  local fresh = (database and query:using(database) or query):aget({ pk = self.pk })
+  local related = rawget(self, "_related")
+  for _, field in ipairs(list) do
+    rawset(self, field.attr, rawget(fresh, field.attr))
+    if related then
+      related[field.name] = nil
+    end
+  end
+  return self
+end
+
+-- Names that a field cannot have: they are found on every instance.
+local RESERVED = { pk = true, objects = true, extend = true }
+for name in pairs(Instance) do
+  RESERVED[name] = true
+end
+
+-- Instances -------------------------------------------------------------------------
+
+local NOT_FETCHED = "%s.%s was not fetched. Ask for it with select_related(%q), or get it with"
+  .. " %s.objects:aget { pk = object.%s }"
+
+--- The object behind a foreign key: what was assigned or fetched, if it is still the one.
+local function related_object(instance, field)
+  local key = rawget(instance, field.attr)
+  local known = rawget(instance, "_related")
+  local object = known and known[field.name]
+  if object then
+    local its = rawget(object, field:target()._meta.pk.attr)
+    if key == nil or key == its then
+      return object
+    end
+  end
+  if key == nil or key == null then
+    return nil
+  end
+  error(
+    errors.NotFetched(
+      NOT_FETCHED:format(
+        getmetatable(instance).__name,
+        field.name,
+        field.name,
+        field:target().__name,
+        field.attr
+      )
+    ),
+    0
+  )
+end
+
+local function assign_related(instance, field, object)
+  local known = rawget(instance, "_related")
+  if object == nil or object == null then
+    rawset(instance, field.attr, nil)
+    if known then
+      known[field.name] = nil
+    end
+    return
+  end
+  if type(object) ~= "table" then
+    rawset(instance, field.attr, field:clean(object)) -- a key
+    return
+  end
+  local target = field:target()
+  if getmetatable(object) ~= target._meta.instance then
+    field:clean(object) -- raises with the right words
+  end
+  if not known then
+    known = {}
+    rawset(instance, "_related", known)
+  end
+  known[field.name] = object
+  rawset(instance, field.attr, rawget(object, target._meta.pk.attr))
+end
+
+--- Shared by all instances of all models, since Lua compares with `__eq` only then.
+local function equal(a, b)
+  local mt = getmetatable(a)
+  if mt ~= getmetatable(b) then
+    return false
+  end
+  local attr = mt.model._meta.pk.attr
+  local key = rawget(a, attr)
+  return key ~= nil and key == rawget(b, attr)
+end
+
+local function instance_metatable(model, meta)
+  local relations = meta.relations
+  return {
+    __name = model.__name,
+    model = model,
+    super = model, -- class.is_instance(folder, Folder)
+    __eq = equal,
+    __index = function(self, key)
+      local found = model[key]
+      if found ~= nil then
+        return found
+      end
+      local relation = relations[key]
+      if relation then
+        return related_object(self, relation)
+      end
+      if key == "pk" then
+        return rawget(self, meta.pk.attr)
+      end
+    end,
+    __newindex = function(self, key, value)
+      if relations[key] then
+        assign_related(self, relations[key], value)
+      elseif key == "pk" then
+        rawset(self, meta.pk.attr, value)
+      else
+        rawset(self, key, value)
+      end
+    end,
+    __tostring = function(self)
+      local own = rawget(model, "__tostring")
+      if own then
+        return own(self)
+      end
+      return ("%s object (%s)"):format(model.__name, tostring(self.pk))
+    end,
+  }
+end
+
+local function construct(model, values)
+  local meta = model._meta
+  local instance = setmetatable({ _adding = true }, meta.instance)
+  values = values or {}
+  if type(values) ~= "table" then
+    error(("%s needs a table of values, not a %s"):format(model.__name, type(values)), 3)
+  end
+  local given = {}
+  for key, value in pairs(values) do
+    local path = conditions.path(model, key)
+    local field = path.field
+    if #path.joins > 0 then
+      error(
+        errors.FieldError(("%s cannot be made with '%s'."):format(model.__name, tostring(key))),
+        0
+      )
+    end
+    given[field] = true
+    if field.kind == "foreign_key" then
+      assign_related(instance, field, value)
+    elseif value ~= null then
+      rawset(instance, field.attr, field:clean(value))
+    end
+  end
+  for _, field in ipairs(meta.fields) do
+    if field.default ~= nil and not given[field] then
+      local value = field:make_default()
+      if value ~= nil and value ~= null then
+        rawset(instance, field.attr, field:clean(value))
+      end
+    end
+  end
+  return instance
+end
+
+-- Definition ------------------------------------------------------------------------
+
+local OPTIONS = { name = "string", ordering = "table", unique = "table", indexes = "table" }
+
+--- "blog_post" to "BlogPost".
+local function class_name(table_name)
+  local last = table_name:match("[^.]+$")
+  return (("_" .. last):gsub("_+(%w?)", string.upper))
+end
+
+local function check_table(name, level)
+  if type(name) ~= "string" then
+    error(("define needs the name of a table, not a %s"):format(type(name)), level + 1)
+  end
+  for part in (name .. "."):gmatch("(.-)%.") do
+    if not part:match("^[%a_][%w_]*$") or #part > 63 then
+      error(
+        ("'%s' cannot be the name of a table: letters, digits and _ only"):format(name),
+        level + 1
+      )
+    end
+  end
+end
+
+local function check_options(options, level)
+  for key, value in pairs(options) do
+    local wanted = OPTIONS[key]
+    if not wanted then
+      error(
+        ("define has no option '%s'; there are: indexes, name, ordering, unique"):format(
+          tostring(key)
+        ),
+        level + 1
+      )
+    end
+    if type(value) ~= wanted then
+      error(("option '%s' of define must be a %s"):format(key, wanted), level + 1)
+    end
+  end
+end
+
+local function check_field(name, field, level)
+  if type(name) ~= "string" then
+    error("fields of define are name = field pairs", level + 1)
+  end
+  if getmetatable(field) ~= fields.Field then
+    error(
+      ("'%s' must be a field, such as models.text(), not a %s"):format(name, type(field)),
+      level + 1
+    )
+  end
+  if field.model then
+    error(
+      ("the field '%s' already belongs to %s; make one for each model"):format(
+        name,
+        field.model.__name
+      ),
+      level + 1
+    )
+  end
+  if not name:match("^%a[%w_]*$") or name:find("__", 1, true) or name:sub(-1) == "_" then
+    error(
+      ("'%s' cannot be the name of a field: letters, digits and single _ inside"):format(name),
+      level + 1
+    )
+  end
+  if RESERVED[name] then
+    error(("'%s' cannot be the name of a field: every instance has it already"):format(name), level + 1)
+  end
+  local column = field.column
+  if column and (column == "" or #column > 63 or column:find("%z")) then
+    error(("the db_column of '%s' cannot be the name of a column"):format(name), level + 1)
+  end
+end
+
+local function by_key_then_name(a, b)
+  if a.primary_key ~= b.primary_key then
+    return a.primary_key
+  end
+  return a.name < b.name
+end
+
+--- Give the fields their places; find what collides.
+local function arrange(meta, declared, level)
+  local keys, columns = {}, {}
+  for name, field in pairs(declared) do
+    check_field(name, field, level + 1)
+    field.name, field.model = name, meta.model
+    field.attr = field.kind == "foreign_key" and name .. "_id" or name
+    field.column = field.column or field.attr
+    if field.to == "self" then
+      field.to = meta.model
+    end
+    meta.fields[#meta.fields + 1] = field
+    keys[#keys + 1] = field.primary_key and field or nil
+  end
+  if #keys > 1 then
+    error(
+      ("%s has more than one primary key: %s and %s"):format(
+        meta.model.__name,
+        keys[1].name,
+        keys[2].name
+      ),
+      level + 1
+    )
+  end
+  table.sort(meta.fields, by_key_then_name)
+  for _, field in ipairs(meta.fields) do
+    for _, taken in ipairs({ meta.by_attr[field.attr] or false, columns[field.column:lower()] or false }) do
+      if taken then
+        error(
+          ("the fields '%s' and '%s' of %s share a name or a column"):format(
+            taken.name,
+            field.name,
+            meta.model.__name
+          ),
+          level + 1
+        )
+      end
+    end
+    meta.by_name[field.name], meta.by_attr[field.attr] = field, field
+    columns[field.column:lower()] = field
+    if field.kind == "foreign_key" then
+      meta.relations[field.name] = field
+      meta.relation_names[#meta.relation_names + 1] = field.name
+    end
+  end
+  meta.pk = keys[1]
+  meta.pk_path = { joins = {}, field = meta.pk, nullable = false }
+end
+
+local function check_groups(meta, what, groups, level)
+  for _, group in ipairs(groups) do
+    if type(group) ~= "table" then
+      error(("option '%s' of define is a list of lists of fields"):format(what), level + 1)
+    end
+    for _, name in ipairs(group) do
+      if not conditions.find(meta.model, name) then
+        error(
+          ("option '%s' of define names '%s', which is no field of %s"):format(
+            what,
+            tostring(name),
+            meta.model.__name
+          ),
+          level + 1
+        )
+      end
+    end
+  end
+end
+
+--- Make a model. Without a primary key among the fields, an automatic one named `id` is added.
+--- Mistakes raise at the caller, with a sentence.
+---@param table_name string  may have a schema: "public.folder"
+---@param declared table<string, rille.models.Field>
+---@param options { name: string?, ordering: string[]?, unique: string[][]?, indexes: string[][]? }?
+---@return rille.models.Model
+local function define(table_name, declared, options)
+  options = options or {}
+  check_table(table_name, 2)
+  if type(declared) ~= "table" then
+    error("define needs a table of fields", 2)
+  end
+  check_options(options, 2)
+
+  local name = options.name or class_name(table_name)
+  local model = { __name = name }
+  local meta = setmetatable({
+    model = model,
+    table = table_name,
+    fields = {},
+    by_name = {},
+    by_attr = {},
+    relations = {},
+    relation_names = {},
+    readers_of = {},
+    resolved = {},
+    unique_together = options.unique or {},
+    indexes = options.indexes or {},
+  }, Meta)
+  local all, has_key = {}, false
+  for field_name, field in pairs(declared) do
+    all[field_name] = field
+    has_key = has_key or getmetatable(field) == fields.Field and field.primary_key
+  end
+  if not has_key then
+    if all.id then
+      error(("%s has a field 'id' but no primary key; make it one"):format(name), 2)
+    end
+    all.id = fields.auto()
+  end
+  arrange(meta, all, 2)
+
+  model._meta = meta
+  model.DoesNotExist = errors.ObjectDoesNotExist:extend(name .. ".DoesNotExist")
+  model.MultipleObjectsReturned =
+    errors.MultipleObjectsReturned:extend(name .. ".MultipleObjectsReturned")
+  meta.instance = instance_metatable(model, meta)
+  setmetatable(model, {
+    __index = Instance,
+    __call = construct,
+    __tostring = function()
+      return "model " .. name
+    end,
+    __newindex = function(_, key, value)
+      if meta.by_attr[key] or meta.by_name[key] then
+        error(("%s.%s is a field already"):format(name, tostring(key)), 2)
+      end
+      rawset(model, key, value)
+    end,
+  })
+  rawset(model, "objects", queries.manager(model))
+  check_groups(meta, "unique", meta.unique_together, 2)
+  check_groups(meta, "indexes", meta.indexes, 2)
+  for _, term in ipairs(options.ordering or {}) do
+    if term ~= "?" then
+      check_groups(meta, "ordering", { { (tostring(term):gsub("^%-", ""):gsub("__.*$", "")) } }, 2)
+    end
+  end
+  meta.ordering = options.ordering
+  return model
+end
+
+return { define = define }

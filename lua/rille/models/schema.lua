@@ -1,0 +1,215 @@
+--- Tables for models: what is missing is created, nothing is ever changed or dropped.
+---
+--- `statements` is pure; `acreate_missing` runs it for the tables that a database lacks, and
+--- `acheck` says in sentences what a database lacks.
+
+local errors = require("rille.errors")
+
+local schema = {}
+
+--- A column's type. A foreign key has its target's, without what makes that a key.
+local function type_of(field, dialect)
+  local storage = field:storage()
+  if storage.max_length then
+    return dialect.text_type(dialect.quote(field.column), storage.max_length)
+  end
+  return dialect.types[storage.kind]
+end
+
+local function column_sql(field, dialect)
+  local sql = dialect.quote(field.column)
+  if field.kind == "auto" then
+    return sql .. " " .. dialect.auto
+  end
+  sql = sql .. " " .. type_of(field, dialect)
+  if field.primary_key then
+    sql = sql .. " PRIMARY KEY"
+  end
+  sql = sql .. (field.null and "" or " NOT NULL")
+  if field.unique and not field.primary_key then
+    sql = sql .. " UNIQUE"
+  end
+  if field.kind == "foreign_key" then
+    local meta = field:target()._meta
+    sql = ("%s REFERENCES %s (%s) ON DELETE %s"):format(
+      sql,
+      dialect.quote_table(meta.table),
+      dialect.quote(meta.pk.column),
+      field.on_delete
+    )
+  end
+  return sql
+end
+
+local function columns_of(model, names)
+  local columns = {}
+  for i, name in ipairs(names) do
+    local meta = model._meta
+    local field = name == "pk" and meta.pk or meta.by_name[name] or meta.by_attr[name]
+    columns[i] = field.column
+  end
+  return columns
+end
+
+local function quoted(columns, dialect)
+  local list = {}
+  for i, column in ipairs(columns) do
+    list[i] = dialect.quote(column)
+  end
+  return table.concat(list, ", ")
+end
+
+--- An index is named after what it is on, and names live in the table's schema.
+local function index_sql(model, columns, dialect)
+  local table_name = model._meta.table
+  local name = table_name:match("[^.]+$") .. "_" .. table.concat(columns, "_") .. "_idx"
+  return ("CREATE INDEX IF NOT EXISTS %s ON %s (%s)"):format(
+    dialect.quote(name),
+    dialect.quote_table(table_name),
+    quoted(columns, dialect)
+  )
+end
+
+--- The statements that make a model's table and its indexes. Foreign keys have an index.
+---@param model rille.models.Model
+---@param dialect rille.db.Dialect
+---@return string[]
+function schema.statements(model, dialect)
+  local meta = model._meta
+  local lines, indexes = {}, {}
+  for _, field in ipairs(meta.fields) do
+    lines[#lines + 1] = column_sql(field, dialect)
+    if (field.index or field.kind == "foreign_key") and not field.unique then
+      indexes[#indexes + 1] = index_sql(model, { field.column }, dialect)
+    end
+  end
+  for _, group in ipairs(meta.unique_together) do
+    lines[#lines + 1] = "UNIQUE (" .. quoted(columns_of(model, group), dialect) .. ")"
+  end
+  for _, group in ipairs(meta.indexes) do
+    indexes[#indexes + 1] = index_sql(model, columns_of(model, group), dialect)
+  end
+  local create = ("CREATE TABLE IF NOT EXISTS %s (\n  %s\n)"):format(
+    dialect.quote_table(meta.table),
+    table.concat(lines, ",\n  ")
+  )
+  return { create, unpack(indexes) }
+end
+
+--- Targets before what refers to them; otherwise in the order given. A model that refers to
+--- itself is fine; a cycle of several raises `ConfigurationError` and names it. Targets that
+--- are not in the list are not added.
+---@param models rille.models.Model[]
+---@return rille.models.Model[]
+function schema.in_order(models)
+  local listed, done, ordered, trail = {}, {}, {}, {}
+  for _, model in ipairs(models) do
+    listed[model] = true
+  end
+
+  local function visit(model)
+    if done[model] then
+      return
+    end
+    for i, passed in ipairs(trail) do
+      if passed == model then
+        local names = {}
+        for j = i, #trail do
+          names[#names + 1] = trail[j].__name
+        end
+        names[#names + 1] = model.__name
+        error(
+          errors.ConfigurationError(
+            "foreign keys form a cycle, so no table can be made first: "
+              .. table.concat(names, " -> ")
+          ),
+          0
+        )
+      end
+    end
+    trail[#trail + 1] = model
+    for _, field in ipairs(model._meta.fields) do
+      local target = field.kind == "foreign_key" and field:target()
+      if target and target ~= model and listed[target] then
+        visit(target)
+      end
+    end
+    trail[#trail] = nil
+    done[model] = true
+    ordered[#ordered + 1] = model
+  end
+
+  for _, model in ipairs(models) do
+    visit(model)
+  end
+  return ordered
+end
+
+--- The columns that a table has, as a set; nil when there is no such table.
+---@async
+local function acolumns(database, model)
+  local dialect = database.dialect
+  local name = dialect.columns_param(model._meta.table)
+  local columns
+  for _, row in ipairs(database:aquery(dialect.columns_sql, name)) do
+    columns = columns or {}
+    columns[row.name] = true
+  end
+  return columns
+end
+
+--- Make the tables that are missing, with their indexes, in one transaction. Tables that exist
+--- are left as they are.
+---@async
+---@param database rille.db.Database
+---@param models rille.models.Model[]
+---@return string[] created  names of tables
+function schema.acreate_missing(database, models)
+  local ordered = schema.in_order(models)
+  return database:atomic(function()
+    local created = {}
+    for _, model in ipairs(ordered) do
+      if not acolumns(database, model) then
+        for _, sql in ipairs(schema.statements(model, database.dialect)) do
+          database:aexecute(sql)
+        end
+        created[#created + 1] = model._meta.table
+      end
+    end
+    return created
+  end)
+end
+
+--- What the database lacks for these models; an empty list when nothing.
+---@async
+---@param database rille.db.Database
+---@param models rille.models.Model[]
+---@return string[] sentences
+function schema.acheck(database, models)
+  local sentences = {}
+  for _, model in ipairs(models) do
+    local meta = model._meta
+    local columns = acolumns(database, model)
+    if not columns then
+      sentences[#sentences + 1] = ("%s has no table '%s' for %s."):format(
+        tostring(database),
+        meta.table,
+        model.__name
+      )
+    else
+      for _, field in ipairs(meta.fields) do
+        if not columns[field.column] then
+          sentences[#sentences + 1] = ("The table '%s' has no column '%s' for %s.%s."):format(
+            meta.table,
+            field.column,
+            model.__name,
+            field.name
+          )
+        end
+      end
+    end
+  end
+  return sentences
+end
+
+return schema
