@@ -16,7 +16,18 @@
 local Object = { __name = "Object" }
 Object.__index = Object
 
-local INHERITED = { "__tostring", "__eq", "__lt", "__le", "__add", "__sub", "__mul", "__unm", "__concat", "__call" }
+local INHERITED = {
+  "__tostring",
+  "__eq",
+  "__lt",
+  "__le",
+  "__add",
+  "__sub",
+  "__mul",
+  "__unm",
+  "__concat",
+  "__call",
+}
 
 local class_meta = {}
 

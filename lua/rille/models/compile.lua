@@ -250,7 +250,9 @@ function Statement:distinct(query)
   if not self.dialect.distinct_on then
     error(
       errors.NotSupportedError(
-        "distinct with names of fields needs PostgreSQL; " .. self.dialect.name .. " does not have it"
+        ("distinct with names of fields needs PostgreSQL; %s does not have it"):format(
+          self.dialect.name
+        )
       ),
       0
     )

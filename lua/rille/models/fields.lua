@@ -57,8 +57,8 @@ local function big(_, value)
     return math.abs(value) <= EXACT and value or ("%.0f"):format(value)
   end
   if type(value) == "string" and value:match("^%-?%d+$") then
-    local number = tonumber(value)
-    return math.abs(number) <= EXACT and number or value
+    local number = tonumber(value) -- 2^53 may be a rounded neighbour
+    return math.abs(number) < EXACT and number or value
   end
 end
 
@@ -102,7 +102,16 @@ local TEXT = {
 }
 local EQUALITY = { "exact", "in", "isnull" }
 
----@type table<string, { wants: string, check: function, wire: function?, read: function?, lookups: string[], low: number?, high: number? }>
+---@class rille.models.Kind
+---@field wants string
+---@field check fun(field: rille.models.Field, value: any): any
+---@field wire (fun(value: any): any)?
+---@field read (fun(cell: any): any)?
+---@field lookups string[]
+---@field low number?   integers: what a column can hold
+---@field high number?
+
+---@type table<string, rille.models.Kind>
 local kinds = {
   auto = { wants = "an integer", check = big, lookups = ORDERED, low = -INT8, high = BIGGEST },
   bigint = { wants = "an integer", check = big, lookups = ORDERED, low = -INT8, high = BIGGEST },
@@ -168,7 +177,12 @@ local kinds = {
       end
     end,
   },
-  bytes = { wants = "a string", check = string_of, wire = core.bytes, lookups = { "exact", "isnull" } },
+  bytes = {
+    wants = "a string",
+    check = string_of,
+    wire = core.bytes,
+    lookups = { "exact", "isnull" },
+  },
   date = {
     wants = "a date like 2024-05-01",
     lookups = ORDERED,
@@ -301,7 +315,7 @@ local ON_DELETE = {
 --- A reference to another model: `book.author_id` holds its key, `book.author` the object if it
 --- was set or fetched. The database keeps `on_delete`: "restrict" (default), "cascade",
 --- "set_null", "do_nothing".
----@param to rille.models.Model|"self"|fun(): rille.models.Model  a function is called when first needed
+---@param to rille.models.Model|"self"|fun(): rille.models.Model  called when first needed
 ---@param options table?
 ---@return rille.models.Field
 function fields.foreign_key(to, options)

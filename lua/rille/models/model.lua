@@ -336,7 +336,10 @@ local function check_field(name, field, level)
     )
   end
   if RESERVED[name] then
-    error(("'%s' cannot be the name of a field: every instance has it already"):format(name), level + 1)
+    error(
+      ("'%s' cannot be the name of a field: every instance has it already"):format(name),
+      level + 1
+    )
   end
   local column = field.column
   if column and (column == "" or #column > 63 or column:find("%z")) then
@@ -377,17 +380,19 @@ local function arrange(meta, declared, level)
   end
   table.sort(meta.fields, by_key_then_name)
   for _, field in ipairs(meta.fields) do
-    for _, taken in ipairs({ meta.by_attr[field.attr] or false, columns[field.column:lower()] or false }) do
-      if taken then
-        error(
-          ("the fields '%s' and '%s' of %s share a name or a column"):format(
-            taken.name,
-            field.name,
-            meta.model.__name
-          ),
-          level + 1
-        )
-      end
+    local taken = meta.by_attr[field.attr]
+      or meta.by_attr[field.name]
+      or meta.by_name[field.attr]
+      or columns[field.column:lower()]
+    if taken then
+      error(
+        ("the fields '%s' and '%s' of %s share a name or a column"):format(
+          taken.name,
+          field.name,
+          meta.model.__name
+        ),
+        level + 1
+      )
     end
     meta.by_name[field.name], meta.by_attr[field.attr] = field, field
     columns[field.column:lower()] = field

@@ -158,23 +158,34 @@ local function acolumns(database, model)
   return columns
 end
 
+local function amissing(database, models)
+  local missing = {}
+  for _, model in ipairs(models) do
+    if not acolumns(database, model) then
+      missing[#missing + 1] = model
+    end
+  end
+  return missing
+end
+
 --- Make the tables that are missing, with their indexes, in one transaction. Tables that exist
---- are left as they are.
+--- are left as they are. When nothing is missing, nothing is locked.
 ---@async
 ---@param database rille.db.Database
 ---@param models rille.models.Model[]
 ---@return string[] created  names of tables
 function schema.acreate_missing(database, models)
-  local ordered = schema.in_order(models)
+  local missing = amissing(database, schema.in_order(models))
+  if #missing == 0 then
+    return {}
+  end
   return database:atomic(function()
     local created = {}
-    for _, model in ipairs(ordered) do
-      if not acolumns(database, model) then
-        for _, sql in ipairs(schema.statements(model, database.dialect)) do
-          database:aexecute(sql)
-        end
-        created[#created + 1] = model._meta.table
+    for _, model in ipairs(amissing(database, missing)) do -- somebody may have been faster
+      for _, sql in ipairs(schema.statements(model, database.dialect)) do
+        database:aexecute(sql)
       end
+      created[#created + 1] = model._meta.table
     end
     return created
   end)
