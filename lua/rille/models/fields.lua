@@ -275,7 +275,7 @@ end
 
 local function new(kind, options, level)
   options = options or {}
-  check_options(kind, options, level + 1)
+  check_options(kind, options, level + 2)
   local field = {
     kind = kind,
     null = options.null == true,

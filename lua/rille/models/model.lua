@@ -239,7 +239,7 @@ local function construct(model, values)
   local instance = setmetatable({ _adding = true }, meta.instance)
   values = values or {}
   if type(values) ~= "table" then
-    error(("%s needs a table of values, not a %s"):format(model.__name, type(values)), 3)
+    error(("%s needs a table of values, not a %s"):format(model.__name, type(values)), 2)
   end
   local given = {}
   for key, value in pairs(values) do
