@@ -150,7 +150,10 @@ describe("compiling a query", function()
       end
       assert.equal(first, (tail(Author.objects:filter(again))))
     end
-    assert.equal('WHERE "author"."age" = $1 AND "author"."name" = $2 AND "author"."nick" = $3', first)
+    assert.equal(
+      'WHERE "author"."age" = $1 AND "author"."name" = $2 AND "author"."nick" = $3',
+      first
+    )
   end)
 
   it("gives lists of any length the same text, or on SQLite one of a few", function()
@@ -161,7 +164,8 @@ describe("compiling a query", function()
         list[i] = i
       end
       for _, dialect in ipairs({ pg, lite }) do
-        texts[dialect.name][compile.select(Author.objects:filter({ id__in = list }), dialect)] = true
+        local sql = compile.select(Author.objects:filter({ id__in = list }), dialect)
+        texts[dialect.name][sql] = true
       end
     end
     local function count(set)
@@ -335,9 +339,8 @@ describe("a filter table", function()
     }) do
       refuses(
         { [key] = "x" },
-        ("Cannot resolve keyword '%s' into field. Choices are: author, editor, id, pages, title"):format(
-          key
-        ),
+        ("Cannot resolve keyword '%s' into field."):format(key)
+          .. " Choices are: author, editor, id, pages, title",
         errors.FieldError
       )
     end

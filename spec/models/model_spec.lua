@@ -17,7 +17,10 @@ describe("define", function()
     local Folder = models.define("folder", { name = models.text() })
     assert.equal("id", Folder._meta.pk.name)
     assert.equal("id", Folder._meta.fields[1].name)
-    local Keyed = models.define("keyed", { code = models.text({ primary_key = true }), a = models.text() })
+    local Keyed = models.define("keyed", {
+      code = models.text({ primary_key = true }),
+      a = models.text(),
+    })
     assert.equal("code", Keyed._meta.fields[1].name)
     assert.is_nil(Keyed._meta.by_name.id)
   end)
@@ -278,7 +281,7 @@ describe("an instance", function()
     end), errors.ValueError))
   end)
 
-  it("takes the key of a related object that was saved in between, and refuses one that was not", function()
+  it("takes the key of a related object that was saved in between, or refuses", function()
     local ann = Author({ name = "Ann" })
     local book = Book({ title = "x", author = ann })
     local err = raised_by(book.asave, book)
@@ -301,7 +304,10 @@ describe("an instance", function()
     local author = Author({ name = "Ann" }):asave()
     assert.equal(5, author.id)
     assert.same({ n = 2, "human", "Ann" }, driver.params[1])
-    assert.same({ 'INSERT INTO "author" ("kind", "name") VALUES ($1, $2) RETURNING "id"' }, driver.take())
+    assert.same(
+      { 'INSERT INTO "author" ("kind", "name") VALUES ($1, $2) RETURNING "id"' },
+      driver.take()
+    )
   end)
 
   it("updates with a key, and inserts when no row was there", function()
@@ -345,7 +351,8 @@ describe("an instance", function()
     author:asave()
     driver.take()
     author.name = "ÄÖÜäöü"
-    assert.equal("Field 'name' holds at most 5 characters.", raised_by(author.asave, author).message)
+    local err = raised_by(author.asave, author)
+    assert.equal("Field 'name' holds at most 5 characters.", err.message)
     assert.same({}, driver.take())
   end)
 

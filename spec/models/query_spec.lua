@@ -5,7 +5,10 @@ local errors = require("rille.errors")
 local models = require("rille.models")
 local null = require("rille.core").null
 
-local Author = models.define("author", { name = models.text(), age = models.integer({ null = true }) })
+local Author = models.define("author", {
+  name = models.text(),
+  age = models.integer({ null = true }),
+})
 local Book = models.define("book", {
   title = models.text(),
   author = models.foreign_key(Author, { null = true }),
@@ -209,7 +212,7 @@ describe("a query", function()
     assert.truthy(err:find("Chunk size must be strictly positive.", 1, true))
   end)
 
-  it("gives values as plain rows, lists and single values, with null where holes would be", function()
+  it("gives plain rows, lists and single values, with null where holes would be", function()
     answer({ name = "a", age = 1 }, { name = "b" })
     assert.same({ { name = "a", age = 1 }, { name = "b" } }, authors:values("name", "age"):alist())
     assert.same({ { "a", 1 }, { "b", null } }, authors:values_list("name", "age"):alist())
@@ -245,8 +248,10 @@ describe("a query", function()
     }, driver.take())
     books:aupdate({ author = null })
     assert.same({ n = 1 }, driver.params[1])
-    assert.is_true(errors.is_error(raised_by(authors.aupdate, authors, { nam = 1 }), errors.FieldError))
-    assert.is_true(errors.is_error(raised_by(authors.aupdate, authors, { age = "x" }), errors.ValueError))
+    local err = raised_by(authors.aupdate, authors, { nam = 1 })
+    assert.is_true(errors.is_error(err, errors.FieldError))
+    err = raised_by(authors.aupdate, authors, { age = "x" })
+    assert.is_true(errors.is_error(err, errors.ValueError))
     assert.truthy(raised_by(authors.aupdate, authors, {}):find("was given an empty table", 1, true))
   end)
 
@@ -298,7 +303,10 @@ describe("a query", function()
     local made = authors:abulk_create({ { name = "a" }, { name = "b" } })
     assert.same({ 1, 2 }, { made[1].id, made[2].id })
     local sent = driver.take()
-    assert.equal('INSERT INTO "author" ("age", "name") VALUES ($1, $2), ($3, $4) RETURNING "id"', sent[3])
+    assert.equal(
+      'INSERT INTO "author" ("age", "name") VALUES ($1, $2), ($3, $4) RETURNING "id"',
+      sent[3]
+    )
     assert.same({}, authors:abulk_create({}))
     assert.same({}, driver.take())
   end)

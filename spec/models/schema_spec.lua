@@ -78,7 +78,10 @@ CREATE TABLE IF NOT EXISTS "room" (
     local ok, err = pcall(schema.in_order, { A, B })
     assert.is_false(ok)
     assert.is_true(errors.is_error(err, errors.ConfigurationError))
-    assert.equal("foreign keys form a cycle, so no table can be made first: A -> B -> A", err.message)
+    assert.equal(
+      "foreign keys form a cycle, so no table can be made first: A -> B -> A",
+      err.message
+    )
   end)
 
   describe("of a database", function()

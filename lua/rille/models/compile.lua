@@ -221,11 +221,24 @@ function Statement:columns(prefix, joins, fields, out)
   end
 end
 
+--- All columns of the model itself: the same text always, so the model remembers it.
+function Statement:own_columns()
+  local meta, name = self.model._meta, self.dialect.name
+  local sql = meta.selections[name]
+  if not sql then
+    local out = {}
+    self:columns("", {}, meta.fields, out)
+    sql = table.concat(out, ", ")
+    meta.selections[name] = sql
+  end
+  return sql
+end
+
 --- What a query selects.
 function Statement:selection(query)
   local out = {}
   if query.shape == "instances" then
-    self:columns("", {}, query.model._meta.fields, out)
+    out[1] = self:own_columns()
     for _, related in ipairs(query.related) do
       local joins = related.joins
       self:columns(related.name .. "__", joins, joins[#joins]:target()._meta.fields, out)
@@ -299,7 +312,7 @@ end
 function compile.count(query, dialect)
   local statement = new(query.model, dialect)
   if is_cut(query) then
-    local inner = statement:select(query)
+    local inner = statement:select(query:_with({ lock = false }))
     return 'SELECT COUNT(*) AS "n" FROM (' .. inner .. ') AS "counted"', statement.params
   end
   local where = statement:where(query)

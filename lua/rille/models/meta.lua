@@ -20,6 +20,8 @@ local null = require("rille.core").null
 ---@field unique_together string[][]
 ---@field indexes string[][]
 ---@field instance table                         metatable of rows
+---@field readers_of table<string, table>        by dialect: cells to convert
+---@field selections table<string, string>       by dialect: its columns as SQL
 ---@field resolved table<string, table>          filter keys seen, resolved
 local Meta = {}
 Meta.__index = Meta

@@ -121,7 +121,7 @@ function Instance:arefresh_from_db(opts)
 end
 
 -- Names that a field cannot have: they are found on every instance.
-local RESERVED = { pk = true, objects = true, extend = true }
+local RESERVED = { pk = true, objects = true, DoesNotExist = true, MultipleObjectsReturned = true }
 for name in pairs(Instance) do
   RESERVED[name] = true
 end
@@ -450,6 +450,7 @@ local function define(table_name, declared, options)
     relations = {},
     relation_names = {},
     readers_of = {},
+    selections = {},
     resolved = {},
     unique_together = options.unique or {},
     indexes = options.indexes or {},
