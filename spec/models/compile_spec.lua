@@ -302,6 +302,21 @@ describe("compiling a query", function()
     )
   end)
 
+  it("aggregates, over a slice through its keys", function()
+    local list = { { name = "n", sql = "COUNT" } }
+    list[2] = { name = "total", sql = "SUM", path = Book._meta.pk_path }
+    assert.equal(
+      'SELECT COUNT(*) AS "n", CAST(SUM("book"."id") AS bigint) AS "total" FROM "book"'
+        .. ' WHERE "book"."pages" > $1',
+      (compile.aggregate(Book.objects:filter({ pages__gt = 1 }), pg, list))
+    )
+    assert.equal(
+      'SELECT COUNT(*) AS "n" FROM "book" WHERE "book"."id" IN'
+        .. ' (SELECT "book"."id" FROM "book" ORDER BY "book"."title" ASC LIMIT $1)',
+      (compile.aggregate(Book.objects:order_by("title"):limit(3), pg, { list[1] }))
+    )
+  end)
+
   it("updates and deletes through a subquery when a filter joins", function()
     assert.equal(
       'DELETE FROM "book" WHERE "book"."title" = $1',

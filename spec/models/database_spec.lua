@@ -27,7 +27,7 @@ local function define()
   local Book = models.define("rille_spec_book", {
     title = models.text(),
     pages = models.integer({ default = 100 }),
-    author = models.foreign_key(Author, { on_delete = "cascade" }),
+    author = models.foreign_key(Author, { on_delete = "cascade", related_name = "books" }),
     created = models.timestamp({ auto_now_add = true }),
   }, { name = "Book", unique = { { "author", "title" } } })
   local Sample = models.define("rille_spec_sample", {
@@ -300,6 +300,46 @@ local function suite(label, open)
       local by_name = authors:ain_bulk({ "Ann", "Bob" }, { field_name = "name" })
       assert.equal(ann, by_name.Ann)
       assert.is_nil(by_name.Bob)
+    end)
+
+    it("counts, adds up and averages", function()
+      local ann = authors:acreate({ name = "Ann", age = 40 })
+      for i, pages in ipairs({ 10, 20, 40 }) do
+        books:acreate({ title = "t" .. i, author = ann, pages = pages })
+      end
+      local all = {
+        n = models.Count("*"),
+        writers = models.Count("author", { distinct = true }),
+        total = models.Sum("pages"),
+        mean = models.Avg("pages"),
+        least = models.Min("pages"),
+        last = models.Max("title"),
+        age = models.Max("author__age"),
+      }
+      local got = books:aaggregate(all)
+      assert.is_true(math.abs(got.mean - 70 / 3) < 1e-9)
+      got.mean = nil
+      assert.same(
+        { n = 3, writers = 1, total = 70, least = 10, last = "t3", age = 40 },
+        got
+      )
+      assert.same(
+        { total = 60 },
+        books:order_by("-pages"):limit(2):aaggregate({ total = models.Sum("pages") })
+      )
+      assert.same({ n = 0, writers = 0 }, books:filter({ pages = 1 }):aaggregate(all))
+    end)
+
+    it("reaches the objects that point here by their related_name", function()
+      local ann, bob = authors:acreate({ name = "Ann" }), authors:acreate({ name = "Bob" })
+      local book = ann.books:acreate({ title = "x" })
+      books:acreate({ title = "y", author = bob })
+      assert.equal(ann.pk, book.author_id)
+      assert.equal("x", ann.books:aget().title)
+      assert.equal(1, bob.books:aadd(book))
+      assert.equal(bob, book.author)
+      assert.equal(2, bob.books:acount())
+      assert.is_false(ann.books:aexists())
     end)
 
     it("rolls a failed block back and keeps what is around it", function()

@@ -378,6 +378,30 @@ describe("an instance", function()
     )
   end)
 
+  it("has the objects that point to it, once their model is known", function()
+    local Shelf = models.define("shelf", {})
+    local Item = models.define("item", {
+      shelf = models.foreign_key(Shelf, { related_name = "items" }),
+    })
+    local shelf = Shelf({ id = 3 })
+    assert.truthy(tostring(shelf.items):find('WHERE "item"."shelf_id" = $1', 1, true))
+    driver.answer = function()
+      return { { id = 8 } }, 1
+    end
+    assert.equal(3, shelf.items:acreate().shelf_id)
+    assert.equal(1, shelf.items:aadd(Item({ id = 4 })))
+    local err = raised_by(function()
+      return Shelf({}).items
+    end)
+    assert.equal("Shelf object (nil) must be saved before its items can be used.", err.message)
+    err = raised_by(Item.objects.aadd, Item.objects)
+    assert.truthy(err:find("aadd is for the objects of a related one", 1, true))
+    err = raised_by(models.define, "other", {
+      shelf = models.foreign_key(Shelf, { related_name = "items" }),
+    })
+    assert.equal("the related_name 'items' of Other.shelf is taken in Shelf", err.message)
+  end)
+
   it("reads its attributes again, and forgets what became NULL", function()
     local book = fetched({ id = 1, title = "old", pages = 3 })
     book.author = Author({ id = 2 })

@@ -329,6 +329,46 @@ function compile.exists(query, dialect)
   return statement:select(plain, '1 AS "n"', 1), statement.params
 end
 
+-- What a backend would widen is brought back to what Lua can count with.
+local CASTS = {
+  SUM = { auto = "bigint", bigint = "bigint", integer = "bigint" },
+  AVG = { auto = "double precision", bigint = "double precision", integer = "double precision" },
+}
+
+function Statement:aggregate(aggregate)
+  if not aggregate.path then
+    return "COUNT(*)"
+  end
+  local distinct = aggregate.distinct and "DISTINCT " or ""
+  local sql = ("%s(%s%s)"):format(aggregate.sql, distinct, self:column(aggregate.path))
+  local cast = (CASTS[aggregate.sql] or {})[aggregate.path.field:storage().kind]
+  return cast and ("CAST(%s AS %s)"):format(sql, cast) or sql
+end
+
+--- One row with the aggregates by name.
+---@param query rille.models.Query
+---@param dialect rille.db.Dialect
+---@param list { name: string, sql: string, path: rille.models.Path?, distinct: boolean }[]
+function compile.aggregate(query, dialect, list)
+  local statement = new(query.model, dialect)
+  local parts = {}
+  for i, aggregate in ipairs(list) do
+    parts[i] = statement:aggregate(aggregate) .. " AS " .. dialect.quote(aggregate.name)
+  end
+  local where
+  if query.limit_to or query.skip > 0 then
+    local pk = dialect.quote(query.model._meta.pk.column)
+    local inner = new(query.model, dialect)
+    inner.params = statement.params
+    local rows = query:_with({ lock = false, related = {} })
+    local keys = inner:select(rows, inner.base .. "." .. pk)
+    where = (" WHERE %s.%s IN (%s)"):format(statement.base, pk, keys)
+  else
+    where = statement:where(query)
+  end
+  return "SELECT " .. table.concat(parts, ", ") .. statement:from() .. where, statement.params
+end
+
 --- WHERE for UPDATE and DELETE, which cannot join: with joins, by key through a subquery.
 --- Filters that follow foreign keys are then tested in a SELECT of their own.
 local function where_of_write(statement, query)

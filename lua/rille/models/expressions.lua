@@ -97,4 +97,31 @@ function expressions.F(name)
   return setmetatable({ op = "field", name = name }, F)
 end
 
+-- Aggregates ------------------------------------------------------------------------
+
+---@class rille.models.Aggregate
+---@field sql string      "SUM"
+---@field name string     a field, also across foreign keys; "*" for Count
+---@field distinct boolean
+local Aggregate = {}
+Aggregate.__index = Aggregate
+
+--- Is this one of `Count`, `Sum` and so on?
+---@param value any
+---@return boolean
+function expressions.is_aggregate(value)
+  return type(value) == "table" and getmetatable(value) == Aggregate
+end
+
+for name, sql in pairs({ Count = "COUNT", Sum = "SUM", Avg = "AVG", Min = "MIN", Max = "MAX" }) do
+  --- `models.Sum "pages"`, `models.Count("author", { distinct = true })`.
+  expressions[name] = function(field, opts)
+    if type(field) ~= "string" then
+      error(name .. " needs the name of a field", 2)
+    end
+    local distinct = opts ~= nil and opts.distinct == true
+    return setmetatable({ sql = sql, name = field, distinct = distinct }, Aggregate)
+  end
+end
+
 return expressions

@@ -351,8 +351,38 @@ function Field:target()
       )
     end
     self.to = to
+    self:announce()
   end
   return to
+end
+
+--- Tell the target about `related_name`, once the target is known: at once, unless it is given
+--- as a function. A model that is defined anew takes the place of the old one.
+function Field:announce()
+  local name = self.related_name
+  if not name or type(self.to) == "function" then
+    return
+  end
+  local meta = self.to._meta
+  local taken = meta.reverse[name]
+  if meta.by_name[name] or meta.by_attr[name] or taken and not taken:same_place(self) then
+    error(
+      errors.FieldError(
+        ("the related_name '%s' of %s.%s is taken in %s"):format(
+          name,
+          self.model.__name,
+          self.name,
+          self.to.__name
+        )
+      ),
+      0
+    )
+  end
+  meta.reverse[name] = self
+end
+
+function Field:same_place(other)
+  return self.model._meta.table == other.model._meta.table and self.name == other.name
 end
 
 --- The field that says how values of this one look: for a foreign key, its target's key.

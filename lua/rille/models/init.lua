@@ -8,7 +8,7 @@
 ---
 --- Fields: `auto integer bigint float numeric text boolean uuid bytes date timestamp json
 --- foreign_key`, with the options `null default unique index choices primary_key db_column`.
---- `Q` and `F` make conditions and expressions.
+--- `Q` and `F` make conditions and expressions; `Count Sum Avg Min Max` are for `aaggregate`.
 
 local expressions = require("rille.models.expressions")
 local fields = require("rille.models.fields")
@@ -18,6 +18,11 @@ local models = {
   define = model.define,
   Q = expressions.Q,
   F = expressions.F,
+  Count = expressions.Count,
+  Sum = expressions.Sum,
+  Avg = expressions.Avg,
+  Min = expressions.Min,
+  Max = expressions.Max,
   foreign_key = fields.foreign_key,
 }
 

@@ -15,6 +15,8 @@ local null = require("rille.core").null
 ---@field by_attr table<string, rille.models.Field>
 ---@field pk rille.models.Field
 ---@field pk_path rille.models.Path
+---@field relations table<string, rille.models.Field>  its foreign keys
+---@field reverse table<string, rille.models.Field>    those that point to it, by related_name
 ---@field relation_names string[]
 ---@field ordering string[]?
 ---@field unique_together string[][]

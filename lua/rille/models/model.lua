@@ -214,6 +214,10 @@ local function instance_metatable(model, meta)
       if key == "pk" then
         return rawget(self, meta.pk.attr)
       end
+      local pointing = meta.reverse[key]
+      if pointing then
+        return queries.of_owner(pointing, self)
+      end
     end,
     __newindex = function(self, key, value)
       if relations[key] then
@@ -448,6 +452,7 @@ local function define(table_name, declared, options)
     by_name = {},
     by_attr = {},
     relations = {},
+    reverse = {},
     relation_names = {},
     readers_of = {},
     selections = {},
@@ -469,6 +474,9 @@ local function define(table_name, declared, options)
   arrange(meta, all, 2)
 
   model._meta = meta
+  for _, field in ipairs(meta.fields) do
+    field:announce()
+  end
   model.DoesNotExist = errors.ObjectDoesNotExist:extend(name .. ".DoesNotExist")
   model.MultipleObjectsReturned =
     errors.MultipleObjectsReturned:extend(name .. ".MultipleObjectsReturned")

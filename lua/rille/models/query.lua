@@ -29,6 +29,7 @@ local null = require("rille.core").null
 ---@field selected { name: string, path: rille.models.Path }[]?  unless instances
 ---@field related rille.models.Related[]  foreign keys to bring along, near ones first
 ---@field lock string|false        what follows FOR UPDATE
+---@field owner { field: rille.models.Field, instance: rille.models.Instance }?  of `author.books`
 ---@field cached any[]?            what alist fetched
 local Query = {
   where = true,
@@ -515,6 +516,52 @@ function Query:aexists()
   return #database:_arun(compile.exists(self, database.dialect)) > 0
 end
 
+--- Figures over the rows: `aaggregate { total = models.Sum "pages", n = models.Count "*" }`.
+--- Over no rows they are absent, but a count is 0.
+---@async
+---@param aggregates table<string, rille.models.Aggregate>
+---@return table<string, any>
+function Query:aaggregate(aggregates)
+  local list = {}
+  for name, aggregate in pairs(type(aggregates) == "table" and aggregates or {}) do
+    if type(name) ~= "string" or not expressions.is_aggregate(aggregate) then
+      error("aaggregate takes name = aggregate pairs, such as total = models.Sum \"pages\"", 2)
+    end
+    local path = aggregate.name ~= "*" and conditions.path(self.model, aggregate.name) or nil
+    if not path and aggregate.sql ~= "COUNT" then
+      error("only Count can have \"*\"", 2)
+    end
+    list[#list + 1] =
+      { name = name, sql = aggregate.sql, path = path, distinct = aggregate.distinct }
+  end
+  if #list == 0 then
+    error("aaggregate needs at least one aggregate", 2)
+  end
+  if self.distinct_on or self.shape ~= "instances" then
+    error("Cannot call aaggregate after distinct, values or values_list.", 2)
+  end
+  table.sort(list, function(a, b)
+    return a.name < b.name
+  end)
+  local row = {}
+  if self.where ~= false and self.limit_to ~= 0 then
+    local database = self:_database()
+    row = database:_arun(compile.aggregate(self, database.dialect, list))[1]
+    for _, aggregate in ipairs(list) do
+      local keeps_kind = aggregate.sql ~= "COUNT" and aggregate.path
+      local read = keeps_kind and aggregate.path.field:reader(database.dialect)
+      if read and row[aggregate.name] ~= nil then
+        row[aggregate.name] = read(row[aggregate.name])
+      end
+    end
+  else
+    for _, aggregate in ipairs(list) do
+      row[aggregate.name] = aggregate.sql == "COUNT" and 0 or nil
+    end
+  end
+  return row
+end
+
 -- Iteration -------------------------------------------------------------------------
 
 --- Pages by key: each asks for the keys after the last one seen. Nothing is skipped or seen
@@ -670,8 +717,38 @@ end
 ---@return rille.models.Instance
 function Query:acreate(values)
   local instance = self.model(values or {})
+  if self.owner then
+    instance[self.owner.field.name] = self.owner.instance
+  end
   instance._db = self.database
   return instance:asave({ force_insert = true })
+end
+
+--- Make these objects belong to the owner: `author.books:aadd(book, …)`. One UPDATE.
+---@async
+---@param ... rille.models.Instance  saved ones
+---@return integer matched
+function Query:aadd(...)
+  local owner = self.owner
+  if not owner then
+    error("aadd is for the objects of a related one, such as author.books", 2)
+  end
+  local objects = { ... }
+  for i, object in ipairs(objects) do
+    if getmetatable(object) ~= self.model._meta.instance or object.pk == nil then
+      error(("argument %d of aadd is no saved %s"):format(i, self.model.__name), 2)
+    end
+  end
+  local all = new(self.model):_with({ order = {}, database = self.database })
+  local keys = {}
+  for i, object in ipairs(objects) do
+    keys[i] = object.pk
+  end
+  local matched = all:filter({ pk__in = keys }):aupdate({ [owner.field.name] = owner.instance })
+  for _, object in ipairs(objects) do
+    object[owner.field.name] = owner.instance
+  end
+  return matched
 end
 
 --- The values of a new object: what was looked for, as far as it names fields, and the defaults.
@@ -812,8 +889,31 @@ function Manager:__tostring()
   return self.model.__name .. ".objects"
 end
 
+--- The objects that point to an instance through a foreign key: `author.books`.
+---@param field rille.models.Field
+---@param instance rille.models.Instance
+---@return rille.models.Query
+local function of_owner(field, instance)
+  if instance.pk == nil then
+    error(
+      errors.ValueError(
+        ("%s must be saved before its %s can be used."):format(
+          tostring(instance),
+          field.related_name
+        )
+      ),
+      0
+    )
+  end
+  return new(field.model):filter({ [field.name] = instance }):_with({
+    database = rawget(instance, "_db"),
+    owner = { field = field, instance = instance },
+  })
+end
+
 return {
   Query = Query,
+  of_owner = of_owner,
   new = new,
   --- The `objects` of a model.
   manager = function(model)
