@@ -215,6 +215,30 @@ describe("compiling a query", function()
     )
   end)
 
+  it("joins outer after a key that may be NULL, whatever the next one says", function()
+    local Review = models.define("review", { book = models.foreign_key(Book, { null = true }) })
+    assert.equal(
+      'LEFT JOIN "book" AS "join 1" ON "join 1"."id" = "review"."book_id"'
+        .. ' LEFT JOIN "author" AS "join 2" ON "join 2"."id" = "join 1"."author_id"'
+        .. ' WHERE NOT (("join 2"."name" = $1 AND "join 2"."name" IS NOT NULL))',
+      (tail(Review.objects:exclude({ book__author__name = "x" })))
+    )
+  end)
+
+  it("selects fewer fields with only and defer, and always the key", function()
+    local function selected(query)
+      return (compile.select(query, pg):gsub('"author"%.', ""):match("^SELECT (.-) FROM"))
+    end
+    assert.equal('"id", "name"', selected(Author.objects:only("name")))
+    assert.equal('"id", "age"', selected(Author.objects:only("name"):only("pk", "age")))
+    assert.equal('"id", "age"', selected(Author.objects:defer("name", "home"):defer("nick")))
+    assert.equal('"id"', selected(Author.objects:only("name"):defer("name")))
+    local _, err = message_of(function()
+      Book.objects:only("author__name")
+    end)
+    assert.is_true(errors.is_error(err, errors.FieldError))
+  end)
+
   it("needs no join for the key of a related object", function()
     for _, key in ipairs({ "author", "author_id", "author__id", "author__pk" }) do
       assert.equal('WHERE "book"."author_id" = $1', (tail(Book.objects:filter({ [key] = 3 }))))

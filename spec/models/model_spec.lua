@@ -364,6 +364,43 @@ describe("an instance", function()
     assert.truthy(book.changed:match("^%d%d%d%d%-%d%d%-%d%d %d%d:%d%d:%d%d[.%d]*%+00$"))
   end)
 
+  it("notes the time of the first save and keeps it", function()
+    local Note = models.define("note", { made = models.timestamp({ auto_now_add = true }) })
+    driver.answer = function()
+      return { { id = 1 } }, 1
+    end
+    local note = Note.objects:acreate()
+    assert.truthy(note.made)
+    note.made = "2001-01-01"
+    note:asave()
+    assert.equal("2001-01-01 00:00:00+00", note.made)
+  end)
+
+  it("raises for an attribute that was left out, and saves only what is there", function()
+    driver.answer = function()
+      return { { id = 1, name = "Ann" } }, 1
+    end
+    local author = Author.objects:only("name"):aget()
+    local err = raised_by(function()
+      return author.kind
+    end)
+    assert.is_true(errors.is_error(err, errors.NotFetched))
+    assert.equal(
+      "Author.kind was left out by only or defer. Get it with"
+        .. ' object:arefresh_from_db { fields = { "kind" } }',
+      err.message
+    )
+    driver.take()
+    author:asave()
+    assert.same({ 'UPDATE "author" SET "name" = $1 WHERE "author"."id" = $2' }, driver.take())
+    author.kind = "machine"
+    author:asave()
+    assert.truthy(driver.take()[1]:find('"kind" = $1, "name" = $2', 1, true))
+    author = Author.objects:only("name"):aget()
+    author:arefresh_from_db()
+    assert.is_nil(author.kind)
+  end)
+
   it("deletes its row and loses its key", function()
     driver.answer = function()
       return {}, 1

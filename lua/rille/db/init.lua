@@ -290,6 +290,20 @@ function db.get(which)
   return db.databases[which or "default"]
 end
 
+--- Bytes as a parameter of `aquery` and `aexecute`: a plain string is text.
+---@param bytes string
+---@return userdata
+function db.bytes(bytes)
+  return core.bytes(bytes)
+end
+
+--- Anything as a JSON parameter of `aquery` and `aexecute`.
+---@param value any
+---@return userdata
+function db.json(value)
+  return core.json(require("rille.json").encode(value))
+end
+
 -- The default database, as `rille.atomic` and its sisters -----------------------------
 
 --- `Database:atomic` on the default database.

@@ -238,7 +238,11 @@ end
 function Statement:selection(query)
   local out = {}
   if query.shape == "instances" then
-    out[1] = self:own_columns()
+    if query.loaded then
+      self:columns("", {}, query.loaded, out)
+    else
+      out[1] = self:own_columns()
+    end
     for _, related in ipairs(query.related) do
       local joins = related.joins
       self:columns(related.name .. "__", joins, joins[#joins]:target()._meta.fields, out)

@@ -205,11 +205,15 @@ function Meta:aupdate(database, instance, fields)
   return matched
 end
 
---- Everything but the key and what only an insert sets.
-function Meta:updatable()
+--- What an instance has to say in an UPDATE: everything but its key and what it came without.
+---@param instance rille.models.Instance
+---@return rille.models.Field[]
+function Meta:updatable(instance)
+  local deferred = rawget(instance, "_deferred") or {}
   local list = {}
   for _, field in ipairs(self.fields) do
-    if field ~= self.pk then
+    local known = not deferred[field.attr] or rawget(instance, field.attr) ~= nil
+    if field ~= self.pk and known then
       list[#list + 1] = field
     end
   end

@@ -24,6 +24,7 @@ local queries = require("rille.models.query")
 ---@field [string] any            attributes; `parent_id` and, once fetched, `parent`
 ---@field _adding boolean?        made here and not saved yet
 ---@field _related table<string, rille.models.Instance>?
+---@field _deferred table<string, true>?  attributes that `only` or `defer` left out
 ---@field _db any                 where it came from; nil: the default database
 
 ---@class rille.models.Model
@@ -67,7 +68,8 @@ function Instance:asave(opts)
     return self
   end
   local made_key = rawget(self, "_adding") and meta.pk.default ~= nil
-  if force_insert or keyless or made_key or meta:aupdate(database, self, meta:updatable()) == 0 then
+  local is_new = force_insert or keyless or made_key
+  if is_new or meta:aupdate(database, self, meta:updatable(self)) == 0 then
     meta:ainsert(database, self)
   end
   rawset(self, "_adding", nil)
@@ -111,12 +113,18 @@ function Instance:arefresh_from_db(opts)
   local database = rawget(self, "_db")
   local fresh = (database and query:using(database) or query):aget({ pk = self.pk })
   local related = rawget(self, "_related")
+  local deferred = {}
+  for attr in pairs(rawget(self, "_deferred") or deferred) do
+    deferred[attr] = true -- a copy: rows of one query share theirs
+  end
   for _, field in ipairs(list) do
+    deferred[field.attr] = nil
     rawset(self, field.attr, rawget(fresh, field.attr))
     if related then
       related[field.name] = nil
     end
   end
+  rawset(self, "_deferred", next(deferred) and deferred or nil)
   return self
 end
 
@@ -133,7 +141,7 @@ local NOT_FETCHED = "%s.%s was not fetched. Ask for it with select_related(%q), 
 
 --- The object behind a foreign key: what was assigned or fetched, if it is still the one.
 local function related_object(instance, field)
-  local key = rawget(instance, field.attr)
+  local key = instance[field.attr] -- raises if it was deferred
   local known = rawget(instance, "_related")
   local object = known and known[field.name]
   if object then
@@ -184,6 +192,9 @@ local function assign_related(instance, field, object)
   rawset(instance, field.attr, rawget(object, target._meta.pk.attr))
 end
 
+local DEFERRED = "%s.%s was left out by only or defer. Get it with"
+  .. " object:arefresh_from_db { fields = { %q } }"
+
 --- Shared by all instances of all models, since Lua compares with `__eq` only then.
 local function equal(a, b)
   local mt = getmetatable(a)
@@ -213,6 +224,10 @@ local function instance_metatable(model, meta)
       end
       if key == "pk" then
         return rawget(self, meta.pk.attr)
+      end
+      local deferred = rawget(self, "_deferred")
+      if deferred and deferred[key] then
+        error(errors.NotFetched(DEFERRED:format(model.__name, key, key)), 0)
       end
       local pointing = meta.reverse[key]
       if pointing then

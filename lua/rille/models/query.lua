@@ -28,6 +28,8 @@ local null = require("rille.core").null
 ---@field shape "instances"|"values"|"list"|"flat"
 ---@field selected { name: string, path: rille.models.Path }[]?  unless instances
 ---@field related rille.models.Related[]  foreign keys to bring along, near ones first
+---@field loaded rille.models.Field[]|false  what instances come with; false: everything
+---@field deferred table<string, true>?      the attributes they come without
 ---@field lock string|false        what follows FOR UPDATE
 ---@field owner { field: rille.models.Field, instance: rille.models.Instance }?  of `author.books`
 ---@field cached any[]?            what alist fetched
@@ -39,6 +41,7 @@ local Query = {
   distinct_on = false,
   shape = "instances",
   related = {},
+  loaded = false,
   lock = false,
 }
 Query.__index = Query
@@ -260,6 +263,53 @@ function Query:values_list(...)
   })
 end
 
+local function own_field(self, name)
+  local path = conditions.path(self.model, name)
+  if #path.joins > 0 then
+    error(
+      errors.FieldError(("'%s' is a field of another model; name one's own."):format(name)),
+      0
+    )
+  end
+  return path.field
+end
+
+--- Instances with or without the given fields; always with their key.
+local function load_fields(self, what, level, wanted, ...)
+  if self.shape ~= "instances" then
+    error(("Cannot call %s after values or values_list."):format(what), level + 1)
+  end
+  local named = {}
+  for i = 1, select("#", ...) do
+    named[own_field(self, (select(i, ...)))] = true
+  end
+  local loaded, deferred = {}, {}
+  for _, field in ipairs(self.model._meta.fields) do
+    local already = not (self.deferred and wanted == false and self.deferred[field.attr])
+    if field.primary_key or already and (named[field] or false) == wanted then
+      loaded[#loaded + 1] = field
+    else
+      deferred[field.attr] = true
+    end
+  end
+  return self:_with({ loaded = loaded, deferred = deferred })
+end
+
+--- Instances with these fields and their key alone. Reading another attribute raises
+--- `NotFetched`; `asave` writes only what is there. Replaces an earlier `only` or `defer`.
+---@param ... string
+---@return rille.models.Query
+function Query:only(...)
+  return load_fields(self, "only", 2, true, ...)
+end
+
+--- Instances without these fields; adds to an earlier `only` or `defer`.
+---@param ... string
+---@return rille.models.Query
+function Query:defer(...)
+  return load_fields(self, "defer", 2, false, ...)
+end
+
 --- Bring along the objects that these foreign keys point to, in the same statement.
 ---@param ... string  `author`, `author__parent`
 ---@return rille.models.Query
@@ -351,10 +401,12 @@ local adopt = {}
 function adopt.instances(query, rows, dialect)
   local meta = query.model._meta
   local instance, database, related = meta.instance, query.database, query.related
+  local deferred = query.deferred
   convert(rows, meta:readers(dialect))
   for i = 1, #rows do
     local row = rows[i]
     row._db = database
+    row._deferred = deferred
     if related[1] then
       take_related(row, related, dialect)
     end
@@ -486,6 +538,60 @@ end
 function Query:alast()
   check_not_sliced(self, "reverse", 2)
   return self:_by_key():reverse():_afetch(1)[1]
+end
+
+local function by_fields(self, what, ...)
+  if select("#", ...) == 0 then
+    error(what .. " needs the names of fields to order by", 3)
+  end
+  check_not_sliced(self, "reorder", 3)
+  return self:order_by(...)
+end
+
+local function first_of(query)
+  local found = query:_afetch(1)[1]
+  if found == nil then
+    error(does_not_exist(query.model), 0)
+  end
+  return found
+end
+
+--- The first row by these fields. Raises the model's `DoesNotExist`.
+---@async
+---@param ... string
+---@return rille.models.Instance
+function Query:aearliest(...)
+  return first_of(by_fields(self, "aearliest", ...))
+end
+
+--- The last row by these fields. Raises the model's `DoesNotExist`.
+---@async
+---@param ... string
+---@return rille.models.Instance
+function Query:alatest(...)
+  return first_of(by_fields(self, "alatest", ...):reverse())
+end
+
+--- Is this object among the rows?
+---@async
+---@param object rille.models.Instance
+---@return boolean
+function Query:acontains(object)
+  if getmetatable(object) ~= self.model._meta.instance then
+    return false
+  end
+  if object.pk == nil then
+    error("acontains cannot be used on an object that has not been saved", 2)
+  end
+  if self.cached or self:_is_sliced() then
+    for _, row in ipairs(self:alist()) do
+      if row == object then
+        return true
+      end
+    end
+    return false
+  end
+  return self:filter({ pk = object.pk }):aexists()
 end
 
 --- How many rows.
