@@ -176,7 +176,8 @@ function Meta:ainsert_many(database, instances, opts)
     groups[false].single = true -- DEFAULT VALUES makes one row
   end
   database:atomic(function()
-    for with_key, group in pairs(groups) do
+    for _, with_key in ipairs({ true, false }) do
+      local group = groups[with_key]
       local size = group.single and 1 or math.min(opts.batch_size or most, most)
       for first = 1, #group, size do
         local batch = { unpack(group, first, math.min(first + size - 1, #group)) }

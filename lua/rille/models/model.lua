@@ -16,8 +16,8 @@ local conditions = require("rille.models.conditions")
 local db = require("rille.db")
 local errors = require("rille.errors")
 local fields = require("rille.models.fields")
+local managers = require("rille.models.manager")
 local null = require("rille.core").null
-local queries = require("rille.models.query")
 
 ---@class rille.models.Instance
 ---@field pk any                  the primary key, whatever its name
@@ -231,7 +231,7 @@ local function instance_metatable(model, meta)
       end
       local pointing = meta.reverse[key]
       if pointing then
-        return queries.of_owner(pointing, self)
+        return managers.of_owner(pointing, self)
       end
     end,
     __newindex = function(self, key, value)
@@ -509,7 +509,7 @@ local function define(table_name, declared, options)
       rawset(model, key, value)
     end,
   })
-  rawset(model, "objects", queries.manager(model))
+  rawset(model, "objects", managers.of_model(model))
   check_groups(meta, "unique", meta.unique_together, 2)
   check_groups(meta, "indexes", meta.indexes, 2)
   for _, term in ipairs(options.ordering or {}) do

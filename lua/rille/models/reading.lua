@@ -1,0 +1,347 @@
+--- Reading: the `a` methods of a query that fetch.
+---
+--- A row becomes an instance where it stands. What a backend cannot say in its own types is
+--- converted, column by column, before; related objects are cut out of the row and hung on it.
+
+local compile = require("rille.models.compile")
+local conditions = require("rille.models.conditions")
+local errors = require("rille.errors")
+local expressions = require("rille.models.expressions")
+local null = require("rille.core").null
+
+local Query = require("rille.models.query").Query
+
+-- aget looks at this many rows to tell how many there are.
+local MOST_FOR_GET = 21
+
+local function convert(rows, readers)
+  for _, reader in ipairs(readers) do
+    local name, read = reader.name, reader.read
+    for i = 1, #rows do
+      local cell = rows[i][name]
+      if cell ~= nil then
+        rows[i][name] = read(cell)
+      end
+    end
+  end
+end
+
+--- Cut the columns of related objects out of a row and hang the objects on it.
+local function take_related(row, related, dialect)
+  local owners = {}
+  for _, entry in ipairs(related) do
+    local field = entry.joins[#entry.joins]
+    local target = field:target()
+    local object = {}
+    for _, far in ipairs(target._meta.fields) do
+      local name = entry.name .. "__" .. far.attr
+      object[far.attr], row[name] = row[name], nil
+    end
+    local owner = entry.parent and owners[entry.parent] or not entry.parent and row
+    if owner and object[target._meta.pk.attr] ~= nil then
+      convert({ object }, target._meta:readers(dialect))
+      object._db = rawget(row, "_db")
+      setmetatable(object, target._meta.instance)
+      owner._related = owner._related or {}
+      owner._related[field.name] = object
+      owners[entry.name] = object
+    end
+  end
+end
+
+local adopt = {}
+
+function adopt.instances(query, rows, dialect)
+  local meta = query.model._meta
+  local instance, database, related = meta.instance, query.database, query.related
+  local deferred = query.deferred
+  convert(rows, meta:readers(dialect))
+  for i = 1, #rows do
+    local row = rows[i]
+    row._db = database
+    row._deferred = deferred
+    if related[1] then
+      take_related(row, related, dialect)
+    end
+    setmetatable(row, instance)
+  end
+  return rows
+end
+
+function adopt.values(query, rows, dialect)
+  for _, selected in ipairs(query.selected) do
+    local read = selected.path.field:reader(dialect)
+    if read then
+      convert(rows, { { name = selected.name, read = read } })
+    end
+  end
+  return rows
+end
+
+function adopt.list(query, rows, dialect)
+  adopt.values(query, rows, dialect)
+  for i, row in ipairs(rows) do
+    local list = {}
+    for j, selected in ipairs(query.selected) do
+      local cell = row[selected.name]
+      if cell == nil then
+        cell = null
+      end
+      list[j] = cell
+    end
+    rows[i] = list
+  end
+  return rows
+end
+
+function adopt.flat(query, rows, dialect)
+  adopt.list(query, rows, dialect)
+  for i, list in ipairs(rows) do
+    rows[i] = list[1]
+  end
+  return rows
+end
+
+--- Run the query, whatever it has fetched before.
+---@async
+---@param most integer?  at most so many rows
+function Query:_afetch(most)
+  if self.where == false or self.limit_to == 0 then
+    return {}
+  end
+  local database = self:_database()
+  if self.lock and not database:in_atomic_block() then
+    error(
+      errors.TransactionManagementError(
+        "select_for_update cannot be used outside of a transaction."
+      ),
+      0
+    )
+  end
+  local sql, params = compile.select(self, database.dialect, most)
+  return adopt[self.shape](self, (database:_arun(sql, params)), database.dialect)
+end
+
+--- All rows, as a list that the query keeps: fetched once, and shared by later calls.
+---@async
+---@return any[]
+function Query:alist()
+  if not self.cached then
+    self.cached = self:_afetch()
+  end
+  return self.cached
+end
+
+--- The one row, or nil when there is none.
+function Query:_aone()
+  local query = self:_is_sliced() and self or self:_with({ order = {} })
+  local rows = query:_afetch(MOST_FOR_GET)
+  if #rows > 1 then
+    local many = #rows < MOST_FOR_GET and tostring(#rows) or "more than " .. MOST_FOR_GET - 1
+    error(
+      self.model.MultipleObjectsReturned(
+        ("get() returned more than one %s -- it returned %s!"):format(self.model.__name, many)
+      ),
+      0
+    )
+  end
+  return rows[1]
+end
+
+local function does_not_exist(model)
+  return model.DoesNotExist(("%s matching query does not exist."):format(model.__name))
+end
+
+--- The one row for which the conditions hold. Raises the model's `DoesNotExist` or
+--- `MultipleObjectsReturned`.
+---@async
+---@param ... table<string, any>|rille.models.Q
+---@return rille.models.Instance
+function Query:aget(...)
+  local query = self
+  if select("#", ...) > 0 then
+    self:_check_not_sliced("filter", 2)
+    local node = self:_build("aget", 2, ...)
+    query = self:_with({ where = conditions.all_of({ self.where, node }) })
+  end
+  local found = query:_aone()
+  if found == nil then
+    error(does_not_exist(self.model), 0)
+  end
+  return found
+end
+
+function Query:_by_key()
+  if #self.order > 0 then
+    return self
+  end
+  return self:_with({ order = { { path = self.model._meta.pk_path, descending = false } } })
+end
+
+--- The first row, by key when the query is unordered; nil when there is none.
+---@async
+---@return rille.models.Instance?
+function Query:afirst()
+  return self:_by_key():_afetch(1)[1]
+end
+
+--- The last row, by key when the query is unordered; nil when there is none.
+---@async
+---@return rille.models.Instance?
+function Query:alast()
+  self:_check_not_sliced("reverse", 2)
+  return self:_by_key():reverse():_afetch(1)[1]
+end
+
+local function by_fields(self, what, ...)
+  if select("#", ...) == 0 then
+    error(what .. " needs the names of fields to order by", 3)
+  end
+  self:_check_not_sliced("reorder", 3)
+  return self:order_by(...)
+end
+
+local function first_of(query)
+  local found = query:_afetch(1)[1]
+  if found == nil then
+    error(does_not_exist(query.model), 0)
+  end
+  return found
+end
+
+--- The first row by these fields. Raises the model's `DoesNotExist`.
+---@async
+---@param ... string
+---@return rille.models.Instance
+function Query:aearliest(...)
+  return first_of(by_fields(self, "aearliest", ...))
+end
+
+--- The last row by these fields. Raises the model's `DoesNotExist`.
+---@async
+---@param ... string
+---@return rille.models.Instance
+function Query:alatest(...)
+  return first_of(by_fields(self, "alatest", ...):reverse())
+end
+
+--- Is this object among the rows?
+---@async
+---@param object rille.models.Instance
+---@return boolean
+function Query:acontains(object)
+  if getmetatable(object) ~= self.model._meta.instance then
+    return false
+  end
+  if object.pk == nil then
+    error("acontains cannot be used on an object that has not been saved", 2)
+  end
+  if self.cached or self:_is_sliced() then
+    for _, row in ipairs(self:alist()) do
+      if row == object then
+        return true
+      end
+    end
+    return false
+  end
+  return self:filter({ pk = object.pk }):aexists()
+end
+
+--- How many rows.
+---@async
+---@return integer
+function Query:acount()
+  if self.cached then
+    return #self.cached
+  end
+  if self.where == false or self.limit_to == 0 then
+    return 0
+  end
+  local database = self:_database()
+  return database:_arun(compile.count(self, database.dialect))[1].n
+end
+
+--- Is there any?
+---@async
+---@return boolean
+function Query:aexists()
+  if self.cached then
+    return #self.cached > 0
+  end
+  if self.where == false or self.limit_to == 0 then
+    return false
+  end
+  local database = self:_database()
+  return #database:_arun(compile.exists(self, database.dialect)) > 0
+end
+
+--- Figures over the rows: `aaggregate { total = models.Sum "pages", n = models.Count "*" }`.
+--- Over no rows they are absent, but a count is 0.
+---@async
+---@param aggregates table<string, rille.models.Aggregate>
+---@return table<string, any>
+function Query:aaggregate(aggregates)
+  local list = {}
+  for name, aggregate in pairs(type(aggregates) == "table" and aggregates or {}) do
+    if type(name) ~= "string" or not expressions.is_aggregate(aggregate) then
+      error("aaggregate takes name = aggregate pairs, such as total = models.Sum \"pages\"", 2)
+    end
+    local path = aggregate.name ~= "*" and conditions.path(self.model, aggregate.name) or nil
+    if not path and aggregate.sql ~= "COUNT" then
+      error("only Count can have \"*\"", 2)
+    end
+    list[#list + 1] =
+      { name = name, sql = aggregate.sql, path = path, distinct = aggregate.distinct }
+  end
+  if #list == 0 then
+    error("aaggregate needs at least one aggregate", 2)
+  end
+  if self.distinct_on or self.shape ~= "instances" then
+    error("Cannot call aaggregate after distinct, values or values_list.", 2)
+  end
+  table.sort(list, function(a, b)
+    return a.name < b.name
+  end)
+  local row = {}
+  if self.where ~= false and self.limit_to ~= 0 then
+    local database = self:_database()
+    row = database:_arun(compile.aggregate(self, database.dialect, list))[1]
+    for _, aggregate in ipairs(list) do
+      local keeps_kind = aggregate.sql ~= "COUNT" and aggregate.path
+      local read = keeps_kind and aggregate.path.field:reader(database.dialect)
+      if read and row[aggregate.name] ~= nil then
+        row[aggregate.name] = read(row[aggregate.name])
+      end
+    end
+  else
+    for _, aggregate in ipairs(list) do
+      row[aggregate.name] = aggregate.sql == "COUNT" and 0 or nil
+    end
+  end
+  return row
+end
+
+--- Objects by key, or by another unique field. Those that do not exist are absent.
+---@async
+---@param ids any[]?  nil: every row of the query
+---@param opts { field_name: string }?
+---@return table<any, rille.models.Instance>
+function Query:ain_bulk(ids, opts)
+  local name = opts and opts.field_name or "pk"
+  local path = conditions.path(self.model, name)
+  if not path.field.unique or #path.joins > 0 then
+    error(("ain_bulk needs a unique field, and '%s' is none"):format(name), 2)
+  end
+  self:_check_not_sliced("filter", 2)
+  local query = self
+  if ids then
+    query = query:filter({ [name .. "__in"] = ids })
+  end
+  local found = {}
+  for _, object in ipairs(query:_afetch()) do
+    found[object[path.field.attr]] = object
+  end
+  return found
+end
+
+return Query

@@ -1,0 +1,218 @@
+--- Writing: the `a` methods of a query that change rows.
+---
+--- Names and values are checked before anything is sent. Whatever a query has fetched is
+--- forgotten when it changes rows.
+
+local compile = require("rille.models.compile")
+local conditions = require("rille.models.conditions")
+local errors = require("rille.errors")
+local expressions = require("rille.models.expressions")
+local queries = require("rille.models.query")
+
+local Query = queries.Query
+
+--- The rows changed, all at once, in the database: no instance is touched, and no
+--- `auto_now`. Values may be `F` expressions.
+---@async
+---@param changes table<string, any>  rille.null for NULL
+---@return integer matched
+function Query:aupdate(changes)
+  if type(changes) ~= "table" or next(changes) == nil then
+    error(queries.EMPTY:format("aupdate"), 2)
+  end
+  if self:_is_sliced() then
+    error("Cannot update a query once a slice has been taken.", 2)
+  end
+  local model, names = self.model, {}
+  for name in pairs(changes) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  local list = {}
+  for i, name in ipairs(names) do
+    local path = conditions.path(model, name)
+    local field, value = path.field, changes[name]
+    if #path.joins > 0 then
+      error(
+        errors.FieldError(("aupdate cannot follow the foreign keys of '%s'."):format(name)),
+        0
+      )
+    end
+    if expressions.is_f(value) then
+      list[i] = { field = field, f = conditions.resolve_f(model, value) }
+    else
+      list[i] = { field = field, value = field:write(value) }
+    end
+  end
+  self.cached = nil
+  if self.where == false then
+    return 0
+  end
+  local database = self:_database()
+  local _, matched = database:_arun(compile.update(self, database.dialect, list))
+  return matched
+end
+
+--- Delete the rows. What refers to them is the database's business: each foreign key's `on_delete`.
+---@async
+---@return integer deleted  rows of this model
+function Query:adelete()
+  if self:_is_sliced() then
+    error("Cannot use 'limit' or 'offset' with adelete.", 2)
+  end
+  if self.distinct_on then
+    error("Cannot call adelete after distinct.", 2)
+  end
+  if self.shape ~= "instances" then
+    error("Cannot call adelete after values or values_list.", 2)
+  end
+  self.cached = nil
+  if self.where == false then
+    return 0
+  end
+  local database = self:_database()
+  local _, deleted = database:_arun(compile.delete(self, database.dialect))
+  return deleted
+end
+
+--- Make an object and insert it.
+---@async
+---@param values table<string, any>?
+---@return rille.models.Instance
+function Query:acreate(values)
+  local instance = self.model(values or {})
+  if self.owner then
+    instance[self.owner.field.name] = self.owner.instance
+  end
+  instance._db = self.database
+  return instance:asave({ force_insert = true })
+end
+
+--- Make these objects belong to the owner: `author.books:aadd(book, …)`. One UPDATE.
+---@async
+---@param ... rille.models.Instance  saved ones
+---@return integer matched
+function Query:aadd(...)
+  local owner = self.owner
+  if not owner then
+    error("aadd is for the objects of a related one, such as author.books", 2)
+  end
+  local objects = { ... }
+  for i, object in ipairs(objects) do
+    if getmetatable(object) ~= self.model._meta.instance or object.pk == nil then
+      error(("argument %d of aadd is no saved %s"):format(i, self.model.__name), 2)
+    end
+  end
+  local all = queries.new(self.model):_with({ order = {}, database = self.database })
+  local keys = {}
+  for i, object in ipairs(objects) do
+    keys[i] = object.pk
+  end
+  local matched = all:filter({ pk__in = keys }):aupdate({ [owner.field.name] = owner.instance })
+  for _, object in ipairs(objects) do
+    object[owner.field.name] = owner.instance
+  end
+  return matched
+end
+
+--- The values of a new object: what was looked for, as far as it names fields, and the defaults.
+local function values_of_new(lookup, defaults)
+  local values = {}
+  for key, value in pairs(lookup) do
+    if not key:find("__", 1, true) then
+      values[key] = value
+    end
+  end
+  for key, value in pairs(defaults or {}) do
+    if type(value) == "function" then
+      value = value()
+    end
+    values[key] = value
+  end
+  return values
+end
+
+--- The object, made if there is none. When somebody else makes it first, theirs.
+---@async
+---@param lookup table<string, any>
+---@param defaults table<string, any>?  for a new object only; functions are called
+---@return rille.models.Instance object
+---@return boolean created
+function Query:aget_or_create(lookup, defaults)
+  local query = self:filter(lookup)
+  local found = query:_aone()
+  if found then
+    return found, false
+  end
+  local ok, result = pcall(function()
+    return self:_database():atomic(function()
+      return self:acreate(values_of_new(lookup, defaults))
+    end)
+  end)
+  if ok then
+    return result, true
+  end
+  if errors.is_error(result, errors.IntegrityError) then
+    found = query:_aone()
+    if found then
+      return found, false
+    end
+  end
+  error(result, 0)
+end
+
+--- The object with these values, made if there is none.
+---@async
+---@param lookup table<string, any>
+---@param defaults table<string, any>  to set; functions are called
+---@param create_defaults table<string, any>?  instead of `defaults` for a new object
+---@return rille.models.Instance object
+---@return boolean created
+function Query:aupdate_or_create(lookup, defaults, create_defaults)
+  return self:_database():atomic(function()
+    local query = self:select_for_update()
+    local object, created = query:aget_or_create(lookup, create_defaults or defaults)
+    if created then
+      return object, true
+    end
+    local names = {}
+    for name, value in pairs(values_of_new({}, defaults)) do
+      object[name] = value
+      names[#names + 1] = name
+    end
+    for _, field in ipairs(self.model._meta.fields) do
+      if field.auto_now then
+        names[#names + 1] = field.name
+      end
+    end
+    return object:asave({ update_fields = names }), false
+  end)
+end
+
+--- Insert many objects with few statements, in one transaction. Keys are filled in, unless
+--- `ignore_conflicts` lets the database skip rows.
+---@async
+---@param objects (table|rille.models.Instance)[]
+---@param opts { batch_size: integer?, ignore_conflicts: boolean? }?
+---@return rille.models.Instance[] objects
+function Query:abulk_create(objects, opts)
+  opts = opts or {}
+  local size = opts.batch_size
+  if size and (type(size) ~= "number" or size < 1 or size % 1 ~= 0) then
+    error("batch_size must be a positive integer", 2)
+  end
+  local made = {}
+  for i, object in ipairs(objects) do
+    made[i] = getmetatable(object) and object or self.model(object)
+    made[i]._db = self.database
+    if self.owner then
+      made[i][self.owner.field.name] = self.owner.instance
+    end
+  end
+  if #made > 0 then
+    self.model._meta:ainsert_many(self:_database(), made, opts)
+  end
+  return made
+end
+
+return Query
