@@ -25,12 +25,11 @@ function Tree:receive(text_data)
 end
 
 --- Fill the table once: 1000 folders in chains of ten, "folder 10" being the far end of the
---- first and "folder 1" its top.
+--- first chain and "folder 1" its top.
 local function fill()
-  if Folder.objects:acount() == FOLDERS then
+  if Folder.objects:aexists() then
     return
   end
-  Folder.objects:adelete()
   local folders = {}
   for id = 1, FOLDERS do
     local top = (id - 1) % CHAIN == 0

@@ -1,0 +1,130 @@
+/* load.h - what the parts of the load generator share.
+ *
+ * load.c reads the command line, runs the windows and reports; dial.c opens connections;
+ * wire.c makes frames, sends them and checks what comes back; measure.c keeps time and counts.
+ * Whatever goes wrong is the end of the run: fail() does not return.
+ */
+#ifndef BENCH_LOAD_H
+#define BENCH_LOAD_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum {
+    IN_SIZE = 1 << 20,    /* one recv takes at most this, less a kept tail */
+    STEPS = 64,           /* histogram buckets per power of two */
+    BUCKETS = 60 * STEPS, /* enough for any 64-bit number of nanoseconds */
+    OP_TEXT = 1,
+    OP_CLOSE = 8,
+    OP_PING = 9,
+    OP_PONG = 10,
+};
+
+struct conn {
+    int fd;
+    bool wants_out;    /* EPOLLOUT is armed */
+    uint32_t sent;     /* messages, counted without end; the ring is indexed modulo cycle */
+    uint32_t seen;     /* replies */
+    uint32_t answered; /* replies in the recv at hand */
+    size_t out_at;     /* offset in the ring of the first byte not sent */
+    size_t out_owed;   /* bytes from there */
+    uint8_t *tail;     /* an incomplete frame, kept for the next recv; NULL: none ever was */
+    size_t tail_len;
+    uint64_t *sent_at; /* ns, per message of the cycle */
+    uint32_t id;       /* walk: the line that must come next; 0: the final "." */
+    enum { CONNECTING, UPGRADING, CLOSING } phase; /* connect mode only */
+    uint64_t begun;                                /* likewise; ns */
+};
+
+struct load {
+    /* From the command line. */
+    const char *mode; /* its first letter tells them apart */
+    struct sockaddr_in addr;
+    const char *path;
+    unsigned connections;
+    unsigned outstanding;
+    size_t size;
+    double seconds;
+    double warmup; /* s, before counting begins */
+    bool raw;
+    pid_t pid;      /* the server; 0: its CPU time is not asked for */
+    unsigned last;  /* walk: ids go up to here, */
+    unsigned chain; /* in chains of so many, each chain walked from its end */
+
+    /* What is sent. */
+    char request[512];
+    size_t request_len;
+    uint8_t *ring;     /* 2 * cycle frames */
+    uint8_t *payloads; /* cycle payloads, unmasked */
+    uint32_t cycle;    /* a power of two, at least `outstanding` */
+    size_t frame_len;
+
+    int epoll;
+    struct conn *conns;
+    uint8_t *in; /* IN_SIZE */
+    uint32_t next_id;
+    uint32_t cycles; /* connect: begun so far */
+
+    /* What is counted. */
+    bool counting;
+    uint64_t messages;
+    uint64_t walks;
+    uint64_t begun, ended; /* ns */
+    double server_cpu;     /* s; first the clock at the beginning, then the difference */
+    double own_cpu;        /* likewise */
+    uint64_t histogram[BUCKETS];
+};
+
+/* measure.c */
+
+/* Say one sentence on standard error and exit with status 1. */
+void fail(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)));
+void *allocate(size_t count, size_t size); /* zeroed */
+uint64_t now_ns(void);
+
+/* Take note of one answer, or one cycle, and how long it took; nothing outside the window. */
+void count(struct load *l, uint64_t ns);
+void histogram_add(struct load *l, uint64_t ns);
+
+/* The latency in microseconds that `part` of the answers did not exceed. */
+double histogram_us(const struct load *l, double part);
+
+/* The window is what is counted and reported, CPU clocks included. */
+void begin_window(struct load *l);
+void end_window(struct load *l);
+
+/* wire.c */
+
+/* Write a masked frame and return its length: at most n + 14. */
+size_t frame_put(uint8_t *out, uint8_t op, const uint8_t *payload, size_t n, uint32_t mask);
+
+/* Fill the ring and the payloads from size and outstanding. */
+void make_frames(struct load *l);
+
+void watch(struct load *l, struct conn *c, int op, uint32_t events);
+
+/* For frames outside the ring: so short that a socket which does not take one whole is stuck. */
+void send_small(struct conn *c, const uint8_t *frame, size_t n);
+
+/* Send what the connection owes; the rest, if any, when the socket is writable. */
+void flush(struct load *l, struct conn *c);
+void send_echoes(struct load *l, struct conn *c, uint32_t n, uint64_t now);
+void send_walk(struct load *l, struct conn *c, uint64_t now);
+
+/* One recv: check the replies in it and send as many messages. */
+void on_readable(struct load *l, struct conn *c);
+void keep_tail(struct conn *c, const uint8_t *bytes, size_t n);
+
+/* dial.c */
+
+/* Open and upgrade all connections, blocking; afterwards they do not block and are watched. */
+void open_all(struct load *l);
+
+/* The connect mode. */
+void cycle_begin(struct load *l, struct conn *c);
+void cycle_event(struct load *l, struct conn *c);
+
+#endif
