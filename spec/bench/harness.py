@@ -208,7 +208,7 @@ class Server:
             with contextlib.suppress(OSError):
                 socket.create_connection(("127.0.0.1", self.peer.port), 1).close()
                 return f"127.0.0.1:{self.peer.port}/"
-            time.sleep(0.01)
+            time.sleep(0.002)
         raise Skip(f"nothing answers on port {self.peer.port}")
 
     def listen(self):
