@@ -1,0 +1,206 @@
+local clients = require("spec.support.clients")
+local server = require("spec.support.server")
+
+describe("an example", function()
+  after_each(server.clean)
+
+  --- Each message the client got, as text.
+  local function data_of(client)
+    local data = {}
+    for i, message in ipairs(client:all("message")) do
+      data[i] = message.data
+    end
+    return data
+  end
+
+  for _, app in ipairs { "hello.lua", "echo.lua", "tree.lua", "clock.lua", "chat" } do
+    it("starts, answers and stops: " .. app, function()
+      local it_runs = server.start { "run", "examples/" .. app }
+      local known = app == "hello.lua" or app == "chat"
+      assert.equal(known and 200 or 404, clients.fetch(it_runs.url .. "/").status)
+      assert.equal(0, it_runs:stop())
+      assert.is_nil(it_runs:stderr():find("traceback", 1, true), it_runs:stderr())
+    end)
+  end
+
+  describe("hello", function()
+    it("answers with text, with what the path says and with JSON", function()
+      local url = server.start({ "run", "examples/hello.lua" }).url
+      local text = clients.fetch(url .. "/")
+      assert.equal("hello, moon\n", text.body)
+      assert.truthy(text.headers["content-type"]:find("^text/plain"))
+      assert.equal("hello, Ann\n", clients.fetch(url .. "/hello/Ann").body)
+      assert.equal("hello, Zoë B\n", clients.fetch(url .. "/hello/Zo%C3%AB%20B").body)
+      local sum = clients.fetch(url .. "/add/40/2")
+      assert.equal("application/json", sum.headers["content-type"]:match("^[^;]+"))
+      assert.same({ a = 40, b = 2, sum = 42 }, require("cjson").decode(sum.body))
+    end)
+
+    it("has no route for a number that is none", function()
+      local url = server.start({ "run", "examples/hello.lua" }).url
+      assert.equal(404, clients.fetch(url .. "/add/forty/2").status)
+      assert.equal(404, clients.fetch(url .. "/hello/").status)
+      assert.equal(404, clients.fetch(url .. "/hello/Ann/again").status)
+    end)
+
+    it("answers curl, which keeps the connection for a second request", function()
+      local url = server.start({ "run", "examples/hello.lua" }).url
+      local curl = "curl -sS -w '%%{http_code} %%{num_connects}\\n' %s/hello/Ann %s/hello/Bob"
+      local said = server.shell(curl:format(url, url) .. " 2>&1")
+      if said:find("not found") then
+        return pending("there is no curl")
+      end
+      assert.equal("hello, Ann\n200 1\nhello, Bob\n200 0\n", said)
+    end)
+  end)
+
+  for name, script in pairs(clients.websockets) do
+    describe("echo, to " .. name .. ",", function()
+      local url
+
+      before_each(function()
+        url = server.start({ "run", "examples/echo.lua" }).ws .. "/echo"
+      end)
+
+      for what, step in pairs {
+        ["a text"] = { "text", "Zoë 🌒" },
+        ["an empty text"] = { "text", "" },
+        ["a mebibyte of text"] = { "text", "0123456789abcdef", 65536 },
+        ["bytes"] = { "bytes", "00ff7f80c328" },
+        ["no bytes at all"] = { "bytes", "" },
+        ["a text in three frames"] = { "fragments", "one ", "t", "wo" },
+      } do
+        it("sends back " .. what, function()
+          local client = clients.run(script, url, { step, { "receive" }, { "close", 1000, "" } })
+          local messages = client:all("message")
+          assert.equal(1, #messages)
+          assert.is_true(messages[1].same)
+          assert.equal(step[1] == "bytes" and "bytes" or "text", messages[1].kind)
+          assert.equal(1000, client:first("close").code)
+        end)
+      end
+
+      it("keeps the order of many messages", function()
+        local steps, expected = {}, {}
+        for i = 1, 200 do
+          steps[i] = { "text", "message " .. i }
+          expected[i] = "message " .. i
+        end
+        steps[201] = { "receive", 200 }
+        steps[202] = { "close", 1000, "" }
+        assert.same(expected, data_of(clients.run(script, url, steps)))
+      end)
+
+      it("answers a ping, also between two messages", function()
+        local steps = { { "text", "a" }, { "ping", "are you there" }, { "text", "b" } }
+        steps[4] = { "receive", 2 }
+        steps[5] = { "close", 1000, "" }
+        local client = clients.run(script, url, steps)
+        assert.equal("are you there", client:first("pong").data)
+        assert.same({ "a", "b" }, data_of(client))
+      end)
+
+      it("gives a close code back", function()
+        local client = clients.run(script, url, { { "close", 4123, "that is all" } })
+        assert.equal(4123, client:first("close").code)
+      end)
+    end)
+  end
+
+  describe("tree", function()
+    it("walks from a folder to the root, a message each, and closes", function()
+      local url = server.start({ "run", "examples/tree.lua" }).ws .. "/tree"
+      local client = clients.run("ws.js", url, { { "text", "4" } })
+      assert.same({ "Rima Hadley", "Mare Imbrium", "near side", "moon" }, data_of(client))
+      assert.equal(1000, client:first("close").code)
+      assert.same({ "far side", "moon" }, data_of(clients.run("ws.py", url, { { "text", "5" } })))
+    end)
+
+    it("says when there is no such folder", function()
+      local url = server.start({ "run", "examples/tree.lua" }).ws .. "/tree"
+      local client = clients.run("ws.js", url, { { "text", "99" } })
+      assert.same({}, data_of(client))
+      assert.same(
+        { 4004, "no such folder" },
+        { client:first("close").code, client:first("close").reason }
+      )
+    end)
+
+    it("plants its folders once, however often it starts", function()
+      local database = "sqlite:" .. server.scratch() .. "/tree.db"
+      for _ = 1, 2 do
+        local it_runs = server.start({ "run", "examples/tree.lua" }, { database = database })
+        local client = clients.run("ws.js", it_runs.ws .. "/tree", { { "text", "6" } })
+        assert.equal(4004, client:first("close").code)
+        assert.equal(0, it_runs:stop())
+      end
+    end)
+  end)
+
+  describe("clock", function()
+    it("tells the time every second by itself and stops with the client", function()
+      local it_runs = server.start { "run", "examples/clock.lua" }
+      local url = it_runs.ws .. "/clock"
+      local client = clients.run("ws.js", url, { { "receive", 3 }, { "close", 1000, "" } })
+      local times = data_of(client)
+      assert.is_true(#times >= 3)
+      for _, time in ipairs(times) do
+        assert.truthy(time:match("^%d%d:%d%d:%d%d$"), time)
+      end
+      assert.not_equal(times[1], times[3])
+      server.sleep(1.2)
+      assert.is_nil(it_runs:stderr():find("traceback", 1, true), it_runs:stderr())
+      assert.equal(0, it_runs:stop())
+    end)
+  end)
+
+  describe("chat", function()
+    it("serves its page and nothing beside it", function()
+      local it_runs = server.start { "run", "examples/chat" }
+      local page = clients.fetch(it_runs.url .. "/")
+      assert.equal(200, page.status)
+      assert.truthy(page.headers["content-type"]:find("^text/html"))
+      assert.truthy(page.body:find("<title>Chat</title>", 1, true))
+      assert.truthy(
+        clients.fetch(it_runs.url .. "/chat.css").headers["content-type"]:find("^text/css")
+      )
+      for _, path in ipairs { "/../app.lua", "/%2e%2e/app.lua", "/..%2fapp.lua", "//app.lua" } do
+        local head = "GET " .. path .. " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        local answer = clients.raw(it_runs.port, { { "send", head } })
+        assert.truthy(answer.received:find("^HTTP/1.1 40[04] "), path .. ": " .. answer.received)
+      end
+    end)
+
+    it("refuses a visitor without a name", function()
+      local url = server.start({ "run", "examples/chat" }).ws .. "/ws/chat/lobby"
+      assert.equal(403, clients.run("ws.js", url, {}):first("refused").status)
+    end)
+
+    it("carries a talk between two browser windows, through a reload and a restart", function()
+      local database = "sqlite:" .. server.scratch() .. "/chat.db"
+      local it_runs = server.start({ "run", "examples/chat" }, { database = database })
+      local windows = clients.open("chat_windows.js", it_runs.url)
+
+      local both = { "hello from Ann", "<b>hello</b> 🌒" }
+      local talked = windows:wait("talked")
+      assert.same(both, talked.ann)
+      assert.same(both, talked.bob)
+      assert.same({ both[2] }, talked.own)
+      assert.equal(0, talked.markup)
+      assert.same(both, windows:wait("reloaded").bob)
+
+      windows:wait("restart")
+      assert.equal(0, it_runs:stop())
+      assert.equal(1, windows:wait("lost").pending)
+      local listen = "127.0.0.1:" .. it_runs.port
+      server.start({ "run", "examples/chat" }, { database = database, listen = listen })
+
+      local returned = windows:wait("returned")
+      local all = { both[1], both[2], "written while away" }
+      assert.same(all, returned.ann)
+      assert.same(all, returned.bob)
+      windows:finish()
+      assert.same({}, windows:all("pageerror"))
+    end)
+  end)
+end)

@@ -1,0 +1,55 @@
+"""raw.py PORT STEPS: bytes over a TCP connection, exactly as told.
+
+Steps: ["send", text]  latin-1, so that \\u00ff is one byte
+       ["repeat", text, n]
+       ["until", text]   read until this was received
+       ["sleep", seconds]
+       ["finish"]        half-close: nothing more will be sent
+Then reads until the server closes, for ten seconds at most. Prints what was received (latin-1),
+how it ended ("closed", "reset" or "open": still open at the deadline) and how long that took.
+"""
+import json
+import socket
+import sys
+import time
+
+peer = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+peer.settimeout(10)
+received, ended = b"", "closed"
+started = time.monotonic()
+try:
+    for step in json.loads(sys.argv[2]):
+        if step[0] == "send":
+            peer.sendall(step[1].encode("latin-1"))
+        elif step[0] == "repeat":
+            try:
+                peer.sendall(step[1].encode("latin-1") * int(step[2]))
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # refused half-way; what was said about it is read below
+        elif step[0] == "until":
+            while step[1].encode("latin-1") not in received:
+                more = peer.recv(65536)
+                if not more:
+                    raise EOFError
+                received += more
+        elif step[0] == "sleep":
+            time.sleep(step[1])
+        elif step[0] == "finish":
+            peer.shutdown(socket.SHUT_WR)
+    started = time.monotonic()
+    while True:
+        more = peer.recv(65536)
+        if not more:
+            break
+        received += more
+except EOFError:
+    pass
+except ConnectionResetError:
+    ended = "reset"
+except socket.timeout:
+    ended = "open"
+print(json.dumps({
+    "received": received.decode("latin-1"),
+    "ended": ended,
+    "seconds": time.monotonic() - started,
+}))
