@@ -1,0 +1,146 @@
+local clients = require("spec.support.clients")
+local server = require("spec.support.server")
+
+--- The script under change: a counter in `self`, and a word that tells the versions apart.
+local SCRIPT = [[
+local rille = require("rille")
+local WORD = "%s"
+
+local Counter = rille.WebsocketConsumer:extend("Counter")
+
+function Counter:connect()
+  self.n = 0
+  self:accept()
+end
+
+function Counter:receive(text_data)
+  if text_data == "count" then
+    self.n = self.n + 1
+    self:asend { text_data = tostring(self.n) }
+  else
+    self:asend { text_data = WORD }
+  end
+end
+
+return rille.app {
+  routes = {
+    rille.websocket("/ws", Counter),
+    rille.get("/word", function() return 200, WORD end),
+  },
+}
+]]
+
+local PART = [[
+return { word = function() return "%s" end }
+]]
+
+local WITH_PART = [[
+local rille = require("rille")
+local part = require("part")
+
+return rille.app {
+  routes = { rille.get("/word", function() return 200, part.word() end) },
+}
+]]
+
+describe("reload", function()
+  local folder, path
+
+  before_each(function()
+    folder = server.scratch()
+    path = folder .. "/app.lua"
+  end)
+
+  after_each(server.clean)
+
+  --- Wait until `/word` answers with `wanted`; the last answer.
+  local function word(it_runs, wanted)
+    local body
+    server.eventually(8, function()
+      body = clients.fetch(it_runs.url .. "/word").body
+      return body == wanted
+    end)
+    return body
+  end
+
+  local COUNT_TWICE_THEN_AGAIN = {
+    { "text", "count" },
+    { "receive" },
+    { "text", "count" },
+    { "receive" },
+    { "poll", 50, "word", "two" },
+    { "text", "count" },
+    { "until", "3" },
+    { "close", 1000, "" },
+  }
+
+  it("serves a saved change, and keeps open connections with their state", function()
+    server.write(path, SCRIPT:format("one"))
+    local it_runs = server.start { "dev", path }
+    assert.equal("one", clients.fetch(it_runs.url .. "/word").body)
+    local client = clients.open("ws.js", it_runs.ws .. "/ws", COUNT_TWICE_THEN_AGAIN)
+    client:wait("message")
+    assert.equal("2", client:wait("message").data)
+    server.write(path, SCRIPT:format("two"))
+    assert.equal(1000, client:wait("close").code)
+    client:finish()
+    local messages = client:all("message")
+    assert.equal("3", messages[#messages].data)
+    assert.equal("two", word(it_runs, "two"))
+    assert.equal(0, it_runs:stop())
+  end)
+
+  it("keeps the old code when a save is broken, and says where", function()
+    server.write(path, SCRIPT:format("one"))
+    local it_runs = server.start { "dev", path }
+    server.write(path, "local x =\n" .. SCRIPT:format("two"):gsub("^local", "= local"))
+    assert.is_true(it_runs:says("app.lua:2:", 8), it_runs:stderr())
+    assert.equal("one", clients.fetch(it_runs.url .. "/word").body)
+    server.write(path, SCRIPT:format("three"))
+    assert.equal("three", word(it_runs, "three"))
+    assert.equal(0, it_runs:stop())
+  end)
+
+  it("keeps the old code when the new one fails while it runs", function()
+    server.write(path, SCRIPT:format("one"))
+    local it_runs = server.start { "dev", path }
+    server.write(path, 'local rille = require("rille")\nerror("not today")\nreturn rille.app {}\n')
+    assert.is_true(it_runs:says("not today", 8), it_runs:stderr())
+    assert.is_true(it_runs:says("app.lua:2:"), it_runs:stderr())
+    assert.equal("one", clients.fetch(it_runs.url .. "/word").body)
+  end)
+
+  it("notices a module of the script, too", function()
+    server.write(folder .. "/part.lua", PART:format("one"))
+    server.write(path, WITH_PART)
+    local it_runs = server.start { "dev", folder }
+    assert.equal("one", word(it_runs, "one"))
+    server.write(folder .. "/part.lua", PART:format("two"))
+    assert.equal("two", word(it_runs, "two"))
+  end)
+
+  it("happens at SIGHUP when nobody watches, and only then", function()
+    server.write(path, SCRIPT:format("one"))
+    local it_runs = server.start { "run", path }
+    server.write(path, SCRIPT:format("two"))
+    server.sleep(0.8)
+    assert.equal("one", clients.fetch(it_runs.url .. "/word").body)
+    it_runs:signal("HUP")
+    assert.equal("two", word(it_runs, "two"))
+    assert.equal(0, it_runs:stop())
+  end)
+
+  it("closes a consumer whose class is gone with 1012", function()
+    server.write(path, SCRIPT:format("one"))
+    local it_runs = server.start { "dev", path }
+    local client = clients.open(
+      "ws.js",
+      it_runs.ws .. "/ws",
+      { { "text", "count" }, { "receive" }, { "poll", 50, "word", "two" } }
+    )
+    client:wait("message")
+    server.write(path, (SCRIPT:format("two"):gsub("Counter", "Other")))
+    assert.equal(1012, client:wait("close").code)
+    client:finish()
+  end)
+end)
