@@ -1,0 +1,651 @@
+#include "core/consumer.h"
+
+#include "base/log.h"
+
+#include <string.h>
+
+/* Events */
+
+enum event_kind { TEXT, BINARY, LAYER };
+
+struct event {
+    rl_list link;
+    enum event_kind kind;
+    rl_message *message; /* LAYER */
+    size_t n;            /* the others */
+    char data[];
+};
+
+static void pump(rl_consumer *c);
+static void end(rl_consumer *c);
+
+/* Have it pumped at the end of the turn: what happens to a consumer while others run. */
+static void stir(rl_consumer *c)
+{
+    if (!rl_list_alone(&c->stirred))
+        return;
+    rl_list_push(&c->worker->stirred, &c->stirred);
+    rl_loop_kick(&c->worker->loop);
+}
+
+bool rl_consumer_run_stirred(rl_worker *w)
+{
+    rl_list stirred, *it;
+
+    rl_list_init(&stirred);
+    rl_list_take(&stirred, &w->stirred);
+    bool any = !rl_list_empty(&stirred);
+    while ((it = rl_list_pop(&stirred)))
+        pump(RL_LIST_ENTRY(it, rl_consumer, stirred));
+    return any;
+}
+
+static void free_event(struct event *ev)
+{
+    if (ev->kind == LAYER)
+        rl_message_unref(ev->message);
+    rl_free(ev);
+}
+
+static void drop_mailbox(rl_consumer *c)
+{
+    rl_list *it;
+
+    while ((it = rl_list_pop(&c->mailbox)))
+        free_event(RL_LIST_ENTRY(it, struct event, link));
+    c->nqueued = 0;
+    c->queued_bytes = 0;
+}
+
+/* Identity: slot and generation in one number that a double holds exactly. */
+
+enum { GENERATION_BITS = 24 };
+
+double rl_consumer_id(const rl_consumer *c)
+{
+    uint64_t id = ((uint64_t)(c->slot + 1) << GENERATION_BITS) | c->worker->generations[c->slot];
+
+    return (double)id;
+}
+
+rl_consumer *rl_consumer_find(rl_worker *w, double id)
+{
+    if (!(id >= 1 && id < 9007199254740992.0))
+        return NULL;
+    uint64_t n = (uint64_t)id, slot = (n >> GENERATION_BITS) - 1;
+
+    if (slot >= w->nslots || w->generations[slot] != (n & ((1u << GENERATION_BITS) - 1)))
+        return NULL;
+    return w->consumers[slot];
+}
+
+static void take_slot(rl_consumer *c)
+{
+    rl_worker *w = c->worker;
+    uint32_t slot = w->free_hint;
+
+    while (slot < w->nslots && w->consumers[slot])
+        slot++;
+    if (slot == w->nslots) {
+        uint32_t more = w->nslots ? w->nslots * 2 : 64;
+        w->consumers = rl_realloc(w->consumers, more * sizeof(*w->consumers));
+        w->generations = rl_realloc(w->generations, more * sizeof(*w->generations));
+        memset(w->consumers + w->nslots, 0, (more - w->nslots) * sizeof(*w->consumers));
+        memset(w->generations + w->nslots, 0, (more - w->nslots) * sizeof(*w->generations));
+        w->nslots = more;
+    }
+    c->slot = slot;
+    w->consumers[slot] = c;
+    w->generations[slot] = (w->generations[slot] + 1) & ((1u << GENERATION_BITS) - 1);
+    w->free_hint = slot + 1;
+    w->nconsumers++;
+}
+
+static void return_slot(rl_consumer *c)
+{
+    rl_worker *w = c->worker;
+
+    w->consumers[c->slot] = NULL;
+    if (c->slot < w->free_hint)
+        w->free_hint = c->slot;
+    w->nconsumers--;
+}
+
+/* Waiting */
+
+struct wait {
+    rl_list link;
+    rl_task *task;
+};
+
+static void cancel_wait(void *op)
+{
+    struct wait *wait = op;
+
+    rl_list_remove(&wait->link);
+    rl_free(wait);
+}
+
+int rl_consumer_wait(rl_consumer *c, lua_State *L, rl_task *t)
+{
+    struct wait *wait = rl_malloc(sizeof(*wait));
+
+    wait->task = t;
+    rl_list_init(&wait->link);
+    rl_list_push(&c->waiters, &wait->link);
+    return rl_task_park(L, t, cancel_wait, wait);
+}
+
+static void wake_waiters(rl_consumer *c, const rl_err *err)
+{
+    rl_list *it;
+
+    while ((it = rl_list_pop(&c->waiters))) {
+        struct wait *wait = RL_LIST_ENTRY(it, struct wait, link);
+        if (err) {
+            rl_task_wake_err(wait->task, err);
+        } else {
+            lua_pushboolean(rl_task_stack(wait->task), true);
+            rl_task_wake(wait->task, 1);
+        }
+        rl_free(wait);
+    }
+}
+
+/* Running events */
+
+/* Is the error on top of co of this class of rille.errors? */
+static bool is_error(lua_State *co, const char *class_name)
+{
+    if (lua_type(co, -1) != LUA_TTABLE || !lua_getmetatable(co, -1))
+        return false;
+    lua_pushliteral(co, "__name");
+    lua_rawget(co, -2);
+    const char *name = lua_tostring(co, -1);
+    bool same = name && strcmp(name, class_name) == 0;
+    lua_pop(co, 2);
+    return same;
+}
+
+/* Losing the peer and being cancelled for it are nobody's fault, and quiet. */
+static bool is_quiet(const rl_consumer *c, lua_State *co)
+{
+    return c->gone && (is_error(co, "Closed") || is_error(co, "Cancelled"));
+}
+
+/* "Chat on /ws/<room>" of a bound consumer; raw reads, no Lua runs. */
+static void describe(const rl_consumer *c, rl_buf *out)
+{
+    lua_State *L = c->worker->vm.L;
+    int top = lua_gettop(L);
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, c->self);
+    if (lua_istable(L, -1) && lua_getmetatable(L, -1)) { /* [self, class] */
+        lua_pushliteral(L, "__name");
+        lua_rawget(L, -2);
+        rl_buf_add_str(out, rl_str_of(lua_isstring(L, -1) ? lua_tostring(L, -1) : "a consumer"));
+        lua_pushliteral(L, "scope");
+        lua_rawget(L, top + 1);
+        if (lua_istable(L, -1)) {
+            lua_pushliteral(L, "_route");
+            lua_rawget(L, -2);
+            if (lua_isstring(L, -1))
+                rl_buf_printf(out, " on %s", lua_tostring(L, -1));
+        }
+    } else if (c->http) {
+        const rl_http_head *head = rl_http_conn_head(c->http);
+        rl_str method = rl_http_method(head), target = rl_http_target(head);
+        rl_buf_printf(out, "%.*s %.*s", (int)method.n, method.p, (int)target.n, target.p);
+    } else {
+        rl_buf_add_str(out, RL_STR("a request"));
+    }
+    lua_settop(L, top);
+}
+
+/* Once per failure: who, on which route, in which event, for whom, and the traceback. */
+static void log_failure(const rl_consumer *c, const char *event, lua_State *co)
+{
+    rl_buf who = {0}, text = {0};
+
+    describe(c, &who);
+    rl_vm_describe_failure(co, &text);
+    rl_error("%s failed in %s for %s: %s", rl_buf_cstr(&who), event,
+             *c->peer_host ? c->peer_host : "a local peer", rl_buf_cstr(&text));
+    rl_buf_fini(&who);
+    rl_buf_fini(&text);
+}
+
+static void log_silence(const rl_consumer *c)
+{
+    rl_buf who = {0};
+
+    describe(c, &who);
+    rl_error("%s returned without an answer", rl_buf_cstr(&who));
+    rl_buf_fini(&who);
+}
+
+static void push_entry(rl_consumer *c, lua_State *co, enum rl_entry entry)
+{
+    lua_rawgeti(co, LUA_REGISTRYINDEX, c->worker->entries[entry]);
+}
+
+/* [function, self] for an event of a bound consumer. The first one after a reload goes through
+ * dispatch.adopt, which gives self its new class. Returns the number of arguments so far. */
+static int push_event(rl_consumer *c, lua_State *co, enum rl_entry entry)
+{
+    int nargs = 1;
+
+    if (c->generation != c->worker->generation) {
+        c->generation = c->worker->generation;
+        push_entry(c, co, RL_ENTRY_ADOPT);
+        nargs = 2;
+    }
+    push_entry(c, co, entry);
+    lua_rawgeti(co, LUA_REGISTRYINDEX, c->self);
+    return nargs;
+}
+
+static void on_event_ended(rl_task *t, void *arg, lua_State *co, bool failed)
+{
+    rl_consumer *c = arg;
+
+    c->task = NULL;
+    if (failed) {
+        if (!is_quiet(c, co))
+            log_failure(c, c->event, co);
+        c->failed = true;
+        drop_mailbox(c);
+        rl_consumer_leave(c, 1011, RL_STR("error in a handler"));
+    }
+    pump(c);
+}
+
+static rl_task *begin(rl_consumer *c, rl_task_ended_fn *ended)
+{
+    rl_worker_boundary(c->worker);
+    c->task = rl_task_new(&c->worker->vm, ended, c);
+    return c->task;
+}
+
+static void run_message(rl_consumer *c, bool text, rl_str data)
+{
+    rl_task *t = begin(c, on_event_ended);
+    lua_State *co = rl_task_stack(t);
+    int nargs = push_event(c, co, RL_ENTRY_RECEIVE);
+
+    c->event = "receive";
+    if (!text)
+        lua_pushnil(co);
+    lua_pushlstring(co, data.p, data.n);
+    rl_task_start(t, nargs + (text ? 1 : 2));
+}
+
+static void run_layer(rl_consumer *c, rl_message *m)
+{
+    rl_task *t = begin(c, on_event_ended);
+    lua_State *co = rl_task_stack(t);
+    int nargs = push_event(c, co, RL_ENTRY_MESSAGE);
+
+    c->event = "a message of the layer";
+    lua_pushlstring(co, m->body.p, m->body.n);
+    rl_task_start(t, nargs + 1);
+}
+
+static void on_disconnect_ended(rl_task *t, void *arg, lua_State *co, bool failed)
+{
+    rl_consumer *c = arg;
+
+    c->task = NULL;
+    if (failed && !is_quiet(c, co))
+        log_failure(c, "disconnect", co);
+    rl_worker_boundary(c->worker);
+    pump(c);
+}
+
+static void run_disconnect(rl_consumer *c)
+{
+    c->bound = false;
+    rl_timeout_stop(&c->grace);
+    rl_task *t = begin(c, on_disconnect_ended);
+    lua_State *co = rl_task_stack(t);
+    int nargs = push_event(c, co, RL_ENTRY_DISCONNECT);
+
+    lua_pushinteger(co, c->close_code);
+    lua_pushstring(co, c->close_reason ? c->close_reason : "");
+    rl_task_start(t, nargs + 2);
+}
+
+static void run_next(rl_consumer *c)
+{
+    struct event *ev = RL_LIST_ENTRY(rl_list_pop(&c->mailbox), struct event, link);
+
+    c->nqueued--;
+    c->queued_bytes -= (uint32_t)ev->n;
+    if (ev->kind == LAYER)
+        run_layer(c, ev->message);
+    else
+        run_message(c, ev->kind == TEXT, (rl_str){ev->data, ev->n});
+    free_event(ev);
+}
+
+static bool has_room(const rl_consumer *c)
+{
+    return c->nqueued < c->worker->limits.mailbox &&
+           c->queued_bytes < c->worker->limits.mailbox_bytes;
+}
+
+/* Everything a consumer does next is decided here. A handler that ends at once comes back into
+ * on_event_ended(), hence the flag: the loop goes on instead of nesting. */
+static void pump(rl_consumer *c)
+{
+    if (c->pumping)
+        return;
+    c->pumping = true;
+    while (!c->task) {
+        if (c->state == RL_CONSUMER_OPENING && !c->gone)
+            break;
+        if (!rl_list_empty(&c->mailbox) && c->bound)
+            run_next(c);
+        else if (!c->gone)
+            break;
+        else if (c->bound)
+            run_disconnect(c);
+        else
+            break;
+    }
+    c->pumping = false;
+
+    if (c->task)
+        return;
+    if (c->gone && !c->bound)
+        end(c);
+    else if (c->ws && c->reading_paused && has_room(c)) {
+        c->reading_paused = false;
+        rl_ws_conn_resume(c->ws);
+    }
+}
+
+static void end(rl_consumer *c)
+{
+    rl_list *it;
+
+    RL_CHECK(!c->task && !c->http && !c->ws);
+    drop_mailbox(c);
+    rl_channel_close(c->channel);
+    while ((it = rl_list_pop(&c->tasks)))
+        rl_task_cancel(RL_LIST_ENTRY(it, rl_task, owned));
+    rl_err err;
+    rl_err_set(&err, RL_ECLOSED, "the connection is closed");
+    wake_waiters(c, &err);
+    rl_timeout_stop(&c->grace);
+    rl_list_remove(&c->stirred);
+    luaL_unref(c->worker->vm.L, LUA_REGISTRYINDEX, c->self);
+    return_slot(c);
+    rl_free(c->close_reason);
+    rl_free(c);
+}
+
+void rl_consumer_note_close(rl_consumer *c, uint16_t code, rl_str reason)
+{
+    if (c->close_code)
+        return;
+    c->close_code = code;
+    c->close_reason = rl_strndup(reason.p, reason.n);
+}
+
+/* The peer is gone. A handler under way gets a little time, then is cancelled. */
+static void lost(rl_consumer *c, uint16_t code, rl_str reason)
+{
+    rl_err err;
+
+    rl_consumer_note_close(c, code, reason);
+    c->gone = true;
+    c->state = RL_CONSUMER_LEAVING;
+    rl_err_set(&err, RL_ECLOSED, "the connection is closed");
+    wake_waiters(c, &err);
+    if (c->task)
+        rl_timeout_start(&c->worker->graces, &c->grace);
+    stir(c);
+}
+
+void rl_consumer_on_grace(rl_timeout *t)
+{
+    rl_consumer *c = RL_CONTAINER_OF(t, rl_consumer, grace);
+
+    drop_mailbox(c);
+    if (c->task)
+        rl_task_cancel(c->task);
+}
+
+/* From the WebSocket */
+
+static void enqueue(rl_consumer *c, struct event *ev)
+{
+    rl_list_init(&ev->link);
+    rl_list_push(&c->mailbox, &ev->link);
+    c->nqueued++;
+    c->queued_bytes += (uint32_t)ev->n;
+}
+
+static void on_ws_message(void *owner, bool text, rl_str data)
+{
+    rl_consumer *c = owner;
+
+    if (c->failed)
+        return;
+    if (!c->task && c->state == RL_CONSUMER_OPEN && rl_list_empty(&c->mailbox)) {
+        run_message(c, text, data);
+        return;
+    }
+    struct event *ev = rl_malloc(sizeof(*ev) + data.n);
+    ev->kind = text ? TEXT : BINARY;
+    ev->n = data.n;
+    memcpy(ev->data, data.p, data.n);
+    enqueue(c, ev);
+    if (!has_room(c)) {
+        c->reading_paused = true;
+        rl_ws_conn_pause(c->ws);
+    }
+}
+
+static void on_ws_drain(void *owner)
+{
+    wake_waiters(owner, NULL);
+}
+
+static void on_ws_closed(void *owner, uint16_t code, rl_str reason)
+{
+    rl_consumer *c = owner;
+
+    c->ws = NULL;
+    lost(c, code, reason);
+}
+
+const rl_ws_conn_events rl_consumer_ws_events = {
+    .on_message = on_ws_message,
+    .on_drain = on_ws_drain,
+    .on_closed = on_ws_closed,
+};
+
+/* From HTTP */
+
+static void on_http_body(void *owner)
+{
+    wake_waiters(owner, NULL);
+}
+
+static void on_http_gone(void *owner)
+{
+    rl_consumer *c = owner;
+
+    c->http = NULL;
+    lost(c, 1006, RL_STR("the peer went away"));
+}
+
+static const rl_http_conn_events http_events = {
+    .on_body = on_http_body,
+    .on_drain = on_http_body,
+    .on_gone = on_http_gone,
+};
+
+static void refuse(rl_consumer *c, int status, rl_str why)
+{
+    rl_http_conn_start(c->http, status, RL_STR("content-type: text/plain; charset=utf-8\r\n"),
+                       (int64_t)why.n + 1);
+    rl_http_conn_write(c->http, why);
+    rl_http_conn_write(c->http, RL_STR("\n"));
+    rl_consumer_answered(c, 1006, RL_STR("refused"));
+}
+
+/* The first event */
+
+static void on_open_ended(rl_task *t, void *arg, lua_State *co, bool failed)
+{
+    rl_consumer *c = arg;
+
+    c->task = NULL;
+    if (failed && c->http && is_error(co, "BadRequest") && !rl_http_conn_started(c->http)) {
+        size_t n;
+        lua_pushliteral(co, "message");
+        lua_rawget(co, -2);
+        const char *why = lua_tolstring(co, -1, &n);
+        refuse(c, 400, (rl_str){why ? why : "bad request", why ? n : 11});
+    } else if (failed && !is_quiet(c, co)) {
+        log_failure(c, c->kind == RL_CONSUMER_HTTP ? "handle" : "connect", co);
+        c->failed = true;
+        drop_mailbox(c);
+    }
+    if (c->http && failed && rl_http_conn_started(c->http)) {
+        rl_http_conn *hc = c->http; /* half an answer cannot be mended */
+        c->http = NULL;
+        rl_http_conn_abort(hc);
+        rl_consumer_note_close(c, 1011, RL_STR("error in a handler"));
+        c->gone = true;
+        c->state = RL_CONSUMER_LEAVING;
+    } else if (c->http && rl_http_conn_started(c->http)) {
+        rl_consumer_answered(c, 1000, RL_STR(""));
+    } else if (c->http) {
+        if (!failed)
+            log_silence(c);
+        refuse(c, 500, RL_STR("Internal Server Error"));
+    } else if (c->ws && failed) {
+        rl_consumer_leave(c, 1011, RL_STR("error in a handler"));
+    }
+    if (c->state == RL_CONSUMER_OPENING)
+        c->state = RL_CONSUMER_OPEN;
+    if (c->gone && !c->bound)
+        rl_worker_boundary(c->worker);
+    pump(c);
+}
+
+/* Every header as "name\0value\0", for Lua to look into when a script asks. */
+static void push_fields(lua_State *co, const rl_http_head *head)
+{
+    rl_buf all = {0};
+
+    for (size_t i = 0; i < rl_http_field_count(head); i++) {
+        rl_http_field f = rl_http_field_at(head, i);
+        rl_buf_add_str(&all, f.name);
+        rl_buf_add_c(&all, '\0');
+        rl_buf_add_str(&all, f.value);
+        rl_buf_add_c(&all, '\0');
+    }
+    lua_pushlstring(co, rl_buf_str(&all).p, all.len);
+    rl_buf_fini(&all);
+}
+
+void rl_consumer_open(rl_worker *w, rl_http_conn *hc)
+{
+    rl_consumer *c = rl_calloc(1, sizeof(*c));
+    unsigned port;
+
+    c->worker = w;
+    c->http = hc;
+    c->self = LUA_NOREF;
+    c->generation = w->generation;
+    c->state = RL_CONSUMER_OPENING;
+    rl_list_init(&c->mailbox);
+    rl_list_init(&c->tasks);
+    rl_list_init(&c->waiters);
+    rl_list_init(&c->stirred);
+    rl_timeout_init(&c->grace);
+    rl_conn_peer(rl_http_conn_stream(hc), c->peer_host, &port);
+    c->peer_port = (uint16_t)port;
+    take_slot(c);
+    rl_http_conn_own(hc, &http_events, c);
+
+    int upgrade = rl_http_conn_wants_websocket(hc);
+    if (upgrade > 101) {
+        rl_str extra = upgrade == 426 ? RL_STR("sec-websocket-version: 13\r\n") : RL_STR("");
+        rl_http_conn_respond(hc, upgrade, extra, RL_STR("bad WebSocket handshake\n"));
+        c->http = NULL;
+        c->gone = true;
+        end(c);
+        return;
+    }
+    c->kind = upgrade == 101 ? RL_CONSUMER_WEBSOCKET : RL_CONSUMER_HTTP;
+
+    const rl_http_head *head = rl_http_conn_head(hc);
+    rl_task *t = begin(c, on_open_ended);
+    lua_State *co = rl_task_stack(t);
+    push_entry(c, co, RL_ENTRY_OPEN);
+    lua_pushnumber(co, rl_consumer_id(c));
+    lua_pushstring(co, c->kind == RL_CONSUMER_WEBSOCKET ? "websocket" : "http");
+    lua_pushlstring(co, rl_http_method(head).p, rl_http_method(head).n);
+    lua_pushlstring(co, rl_http_target(head).p, rl_http_target(head).n);
+    push_fields(co, head);
+    rl_task_start(t, 5);
+}
+
+void rl_consumer_bind(rl_consumer *c, lua_State *L, int index)
+{
+    lua_pushvalue(L, index);
+    luaL_unref(L, LUA_REGISTRYINDEX, c->self);
+    c->self = luaL_ref(L, LUA_REGISTRYINDEX);
+    c->bound = true;
+}
+
+/* From the layer */
+
+static bool deliver(void *owner, rl_message *m)
+{
+    rl_consumer *c = owner;
+
+    if (c->gone || c->failed)
+        return false;
+    if (m->is_frame && !c->own_send && c->kind == RL_CONSUMER_WEBSOCKET && c->ws) {
+        if (rl_ws_conn_is_full(c->ws))
+            return false;
+        rl_ws_conn_send_frame(c->ws, m->frame);
+        return true;
+    }
+    if (c->nqueued >= c->worker->limits.mailbox)
+        return false;
+    struct event *ev = rl_calloc(1, sizeof(*ev));
+    ev->kind = LAYER;
+    ev->message = rl_message_ref(m);
+    enqueue(c, ev);
+    stir(c);
+    return true;
+}
+
+rl_channel *rl_consumer_channel(rl_consumer *c)
+{
+    if (!c->channel)
+        c->channel = rl_channel_open(&c->worker->layer, RL_STR(""), deliver, c);
+    return c->channel;
+}
+
+rl_channel *rl_worker_channel(rl_worker *w, rl_str name)
+{
+    rl_str prefix = rl_str_of(w->layer.prefix);
+    uint64_t id;
+
+    if (!rl_str_starts(name, prefix))
+        return rl_layer_find(&w->layer, name);
+    rl_str local = {name.p + prefix.n, name.n - prefix.n};
+    if (!rl_str_to_u64(local, UINT64_MAX, &id))
+        return NULL;
+    rl_consumer *c = rl_consumer_find(w, (double)id);
+    return c ? rl_consumer_channel(c) : NULL;
+}

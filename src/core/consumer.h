@@ -1,0 +1,94 @@
+/* consumer.h - the C half of a consumer: its mailbox, its life, its way to the peer.
+ *
+ * One per request or connection. Events come in order and one at a time: the next begins when
+ * the handler of the one before has ended. `disconnect` runs exactly once after `connect` (or
+ * `handle`) has begun, as the last event, whatever ended it; then the core leaves the groups,
+ * cancels the tasks the consumer spawned, and forgets it.
+ *
+ *   OPENING --> OPEN --> LEAVING --> (gone)
+ *      '-------------------^
+ *
+ * Lua knows a consumer by a number that no later one shares, so a stale `self` finds nothing
+ * instead of a stranger. */
+#ifndef RL_CORE_CONSUMER_H
+#define RL_CORE_CONSUMER_H
+
+#include "core/worker.h"
+#include "net/http_conn.h"
+#include "net/ws_conn.h"
+
+enum rl_consumer_kind { RL_CONSUMER_HTTP, RL_CONSUMER_WEBSOCKET };
+enum rl_consumer_state { RL_CONSUMER_OPENING, RL_CONSUMER_OPEN, RL_CONSUMER_LEAVING };
+
+struct rl_consumer {
+    rl_worker *worker;
+    uint32_t slot;
+    unsigned generation;  /* of the code that self's class is from */
+    uint8_t kind, state;
+    bool bound : 1;       /* self exists: disconnect is owed */
+    bool accepted : 1;    /* WebSocket: 101 was sent. HTTP: the answer has begun */
+    bool gone : 1;        /* the peer is, or the request was refused */
+    bool failed : 1;      /* a handler raised: nothing but disconnect follows */
+    bool pumping : 1;
+    bool own_send : 1;    /* the class defines websocket_send: no fan-out by the core */
+    bool reading_paused : 1;
+    uint16_t close_code;
+    uint16_t nqueued;
+    uint32_t queued_bytes;
+    int self;             /* registry reference */
+    rl_http_conn *http;   /* until answered, or accepted */
+    rl_ws_conn *ws;       /* once accepted, until closed */
+    rl_task *task;        /* the event under way, */
+    const char *event;    /* and which one; static */
+    rl_list mailbox;
+    rl_list tasks;        /* spawned, die with it */
+    rl_list waiters;      /* tasks that wait for the peer to read, or to send a body */
+    rl_channel *channel;  /* opened when somebody asks for its name */
+    char *close_reason;
+    rl_timeout grace;
+    rl_list stirred;      /* on the worker's list of those to pump this turn */
+    char peer_host[46];
+    uint16_t peer_port;
+};
+
+/* A request came: the beginning of every consumer. */
+void rl_consumer_open(rl_worker *w, rl_http_conn *hc);
+
+/* 0 for none. Ids fit a double. */
+double rl_consumer_id(const rl_consumer *c);
+rl_consumer *rl_consumer_find(rl_worker *w, double id);
+
+/* self is at index; called once, before connect or handle begins. */
+void rl_consumer_bind(rl_consumer *c, lua_State *L, int index);
+
+rl_channel *rl_consumer_channel(rl_consumer *c);
+/* Who answers to this name: the layer's prefix and a consumer's id, or a name of its own. */
+rl_channel *rl_worker_channel(rl_worker *w, rl_str name);
+
+/* What a handler may say (answer.c). All but the last return 0 or a negative code with *err. */
+int rl_consumer_accept(rl_consumer *c, rl_str subprotocol, rl_str headers, rl_err *err);
+int rl_consumer_send(rl_consumer *c, bool text, rl_str data, rl_err *err);
+int rl_consumer_respond(rl_consumer *c, int status, rl_str headers, rl_str body, rl_err *err);
+int rl_consumer_start(rl_consumer *c, int status, rl_str headers, int64_t length, rl_err *err);
+int rl_consumer_write(rl_consumer *c, rl_str body, bool more, rl_err *err);
+void rl_consumer_close(rl_consumer *c, uint16_t code, rl_str reason);
+
+/* The peer has left more unread than it should: wait before sending more. */
+bool rl_consumer_is_over(rl_consumer *c);
+/* return rl_consumer_wait(…): park until something changed (true), or it is gone (nil, error). */
+int rl_consumer_wait(rl_consumer *c, lua_State *L, rl_task *t);
+
+/* For drain and abort. */
+void rl_consumer_leave(rl_consumer *c, uint16_t code, rl_str reason);
+void rl_consumer_abort(rl_consumer *c);
+
+/* For worker.c. */
+void rl_consumer_on_grace(rl_timeout *t);
+bool rl_consumer_run_stirred(rl_worker *w);
+
+/* Between consumer.c and answer.c. */
+extern const rl_ws_conn_events rl_consumer_ws_events;
+void rl_consumer_note_close(rl_consumer *c, uint16_t code, rl_str reason); /* the first counts */
+void rl_consumer_answered(rl_consumer *c, uint16_t code, rl_str reason);
+
+#endif

@@ -1,0 +1,112 @@
+#include "core/worker.h"
+
+#include "core/consumer.h"
+
+static void on_request(rl_server *s, rl_http_conn *hc)
+{
+    rl_consumer_open(RL_CONTAINER_OF(s, rl_worker, server), hc);
+}
+
+static const rl_server_events server_events = {.on_request = on_request};
+
+static bool run_turn(rl_hook *hook)
+{
+    return rl_consumer_run_stirred(RL_CONTAINER_OF(hook, rl_worker, hook));
+}
+
+int rl_worker_init(rl_worker *w, const rl_vm_opts *vm, const rl_server_limits *server,
+                   const rl_worker_limits *limits, rl_err *err)
+{
+    *w = (rl_worker){.limits = *limits};
+    if (!w->limits.mailbox)
+        w->limits.mailbox = 100;
+    if (!w->limits.mailbox_bytes)
+        w->limits.mailbox_bytes = 256 * 1024;
+    if (w->limits.abandon_grace <= 0)
+        w->limits.abandon_grace = 2;
+    for (int i = 0; i < RL_ENTRY_COUNT; i++)
+        w->entries[i] = LUA_NOREF;
+    rl_list_init(&w->stirred);
+    rl_list_init(&w->tasks);
+
+    int rc = rl_loop_init(&w->loop);
+    if (rc < 0)
+        return rl_err_set(err, rc, "no event loop: %s", uv_strerror(rc));
+    /* In the order of a turn: what waits in mailboxes, then tasks, then sockets. */
+    rl_loop_add_hook(&w->loop, &w->hook, run_turn);
+    rc = rl_vm_init(&w->vm, &w->loop, vm, err);
+    if (rc < 0) {
+        rl_loop_fini(&w->loop);
+        return rc;
+    }
+    rl_conns_init(&w->conns, &w->loop);
+    rl_server_init(&w->server, &w->conns, server, &server_events);
+    rl_layer_init(&w->layer);
+    rl_timeouts_open(&w->graces, &w->loop, (uint64_t)(w->limits.abandon_grace * 1000),
+                     rl_consumer_on_grace);
+    return 0;
+}
+
+/* Downwards: first what could still call Lua, then Lua, then the loop. */
+void rl_worker_fini(rl_worker *w)
+{
+    RL_CHECK(w->nconsumers == 0 && w->ndbs == 0);
+    rl_server_fini(&w->server);
+    rl_timeouts_close(&w->graces);
+    rl_conns_fini(&w->conns);
+    rl_vm_fini(&w->vm);
+    rl_layer_fini(&w->layer);
+    rl_loop_remove_hook(&w->hook);
+    rl_free(w->consumers);
+    rl_free(w->generations);
+    rl_loop_fini(&w->loop);
+}
+
+static void on_accept(void *arg, int fd)
+{
+    rl_worker *w = arg;
+
+    rl_server_accept(&w->server, fd);
+}
+
+int rl_worker_listen(rl_worker *w, int fd, rl_err *err)
+{
+    if (w->nlisteners == RL_MAX_LISTENERS)
+        return rl_err_set(err, -EMFILE, "more than %d addresses", RL_MAX_LISTENERS);
+    int rc = rl_listener_open(&w->listeners[w->nlisteners], &w->loop, fd, on_accept, w, err);
+    if (rc == 0)
+        w->nlisteners++;
+    return rc;
+}
+
+void rl_worker_drain(rl_worker *w)
+{
+    if (w->draining)
+        return;
+    w->draining = true;
+    while (w->nlisteners)
+        rl_listener_close(w->listeners[--w->nlisteners]);
+    for (uint32_t i = 0; i < w->nslots; i++)
+        if (w->consumers[i])
+            rl_consumer_leave(w->consumers[i], 1001, RL_STR("the server is going away"));
+    rl_server_drain(&w->server);
+}
+
+bool rl_worker_is_idle(const rl_worker *w)
+{
+    return w->nconsumers == 0 && w->vm.ntasks == 0 && w->conns.count == 0;
+}
+
+void rl_worker_cancel_tasks(rl_worker *w)
+{
+    RL_LIST_EACH (it, &w->tasks)
+        rl_task_cancel(RL_LIST_ENTRY(it, rl_task, owned));
+}
+
+void rl_worker_abort(rl_worker *w)
+{
+    for (uint32_t i = 0; i < w->nslots; i++)
+        if (w->consumers[i])
+            rl_consumer_abort(w->consumers[i]);
+    rl_worker_cancel_tasks(w);
+}

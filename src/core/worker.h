@@ -1,0 +1,97 @@
+/* worker.h - one thread's whole world: loop, Lua state, connections, layer, databases.
+ *
+ * Nothing is shared between workers. The main thread speaks to one through
+ * rl_loop_post(&worker->loop), and hears back through the callbacks it gave. */
+#ifndef RL_CORE_WORKER_H
+#define RL_CORE_WORKER_H
+
+#include "db/db.h"
+#include "io/conn.h"
+#include "io/listener.h"
+#include "layer/layer.h"
+#include "net/server.h"
+#include "vm/task.h"
+#include "vm/vm.h"
+
+#define RL_MAX_DATABASES 16
+#define RL_MAX_LISTENERS 16
+
+typedef struct rl_worker rl_worker;
+typedef struct rl_consumer rl_consumer;
+
+/* The functions of lua/rille/dispatch.lua that events begin in. */
+enum rl_entry {
+    RL_ENTRY_OPEN,       /* (id, kind, method, target, path, query, fields) */
+    RL_ENTRY_RECEIVE,    /* (self, text, bytes) */
+    RL_ENTRY_MESSAGE,    /* (self, encoded message) */
+    RL_ENTRY_DISCONNECT, /* (self, code, reason) */
+    RL_ENTRY_ADOPT,      /* (self, entry function, its arguments…) after a reload */
+    RL_ENTRY_COUNT,
+};
+
+typedef struct rl_worker_limits {
+    unsigned mailbox;         /* events that wait for one consumer; default 100 */
+    size_t mailbox_bytes;     /* client bytes that wait for one consumer; default 256 KiB */
+    double abandon_grace;     /* seconds a handler may go on after its peer has left; default 2 */
+} rl_worker_limits;
+
+struct rl_worker {
+    rl_loop loop;
+    rl_vm vm;
+    rl_conns conns;
+    rl_server server;
+    rl_layer layer;
+    rl_worker_limits limits;
+
+    rl_db *dbs[RL_MAX_DATABASES];
+    unsigned ndbs;
+    rl_listener *listeners[RL_MAX_LISTENERS];
+    unsigned nlisteners;
+
+    rl_consumer **consumers; /* by slot; NULL: free */
+    uint32_t *generations;   /* of each slot: makes an old id miss */
+    uint32_t nslots, nconsumers;
+    uint32_t free_hint;
+    rl_list stirred; /* consumers with something to do at the end of the turn */
+    rl_hook hook;
+    rl_list tasks;   /* spawned by nobody's consumer; cancelled when the worker stops */
+    rl_timeouts graces;
+
+    int entries[RL_ENTRY_COUNT]; /* registry references */
+    unsigned generation;         /* of the code; counts reloads */
+    bool draining;
+
+    void *program; /* the app's */
+};
+
+int rl_worker_init(rl_worker *w, const rl_vm_opts *vm, const rl_server_limits *server,
+                   const rl_worker_limits *limits, rl_err *err) RL_MUST_USE;
+void rl_worker_fini(rl_worker *w); /* drained, databases closed */
+
+static inline rl_worker *rl_worker_of(lua_State *L)
+{
+    return RL_CONTAINER_OF(rl_vm_of(L), rl_worker, vm);
+}
+
+/* Accept from fd (taken also on failure). */
+int rl_worker_listen(rl_worker *w, int fd, rl_err *err) RL_MUST_USE;
+
+/* Stop accepting, close every connection (WebSockets with 1001), run every disconnect. Poll
+ * rl_worker_is_idle() for the end of it. */
+void rl_worker_drain(rl_worker *w);
+bool rl_worker_is_idle(const rl_worker *w);
+
+/* Cancel what nobody's consumer spawned; the end of a drain. */
+void rl_worker_cancel_tasks(rl_worker *w);
+
+/* The end of patience: cancel every handler and drop every connection. */
+void rl_worker_abort(rl_worker *w);
+
+/* The database boundary (contract section 5, point 3): before an event, and after the last. */
+static inline void rl_worker_boundary(rl_worker *w)
+{
+    for (unsigned i = 0; i < w->ndbs; i++)
+        rl_db_close_old(w->dbs[i]);
+}
+
+#endif
