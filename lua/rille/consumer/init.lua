@@ -1,0 +1,130 @@
+--- What all consumers share: a scope, a channel, groups, tasks.
+---
+--- The core makes one per connection or request, gives it one event at a time, and calls
+--- `disconnect` exactly once at the end. Classes are found again by module and name after a
+--- reload, so a consumer keeps its `self` and runs the new code from its next event.
+
+local class = require("rille.class")
+local core = require("rille.core")
+local errors = require("rille.errors")
+local layer = require("rille.layer")
+local loader = require("rille.loader")
+
+---@class rille.Consumer : rille.Class
+---@field scope rille.Scope           who connected
+---@field channel_name string         where the layer reaches this consumer
+---@field channel_layer rille.ChannelLayer
+---@field groups string[]?            joined before the first event, left after the last
+---@field private _id number          the core's name for the connection
+local Consumer = class("Consumer")
+
+Consumer.channel_layer = layer
+Consumer.library = true -- its methods never answer a message of the layer
+
+local extend = Consumer.extend
+
+--- A consumer class of the script's own.
+---@param name string  unique in its module: a reload finds the class again by it
+---@return rille.Consumer
+function Consumer:extend(name)
+  local cls = extend(self, name)
+  loader.register_class(cls)
+  return cls
+end
+
+--- A class of the library itself.
+function Consumer:extend_library(name)
+  local cls = extend(self, name)
+  cls.library = true
+  return cls
+end
+
+--- For dispatch: an instance for a connection.
+function Consumer.open(cls, scope)
+  local id = scope._id
+  local self = setmetatable({
+    _id = id,
+    scope = scope,
+    channel_name = core.layer.prefix .. ("%.0f"):format(id),
+  }, cls)
+  if cls.init then
+    self:init()
+  end
+  return self
+end
+
+--- The method that answers messages of a type: one of the script's own classes, public. Raises for
+--- a type nobody handles.
+local function find_handler(self, kind)
+  local name = kind:gsub("%.", "_")
+  local at = getmetatable(self)
+  while at and not rawget(at, "library") do
+    local method = rawget(at, name)
+    if type(method) == "function" and name:sub(1, 1) ~= "_" then
+      return method
+    end
+    at = rawget(at, "super")
+  end
+  error(errors.Error(("no handler for message type %q in %s"):format(kind, tostring(getmetatable(self)))), 0)
+end
+
+--- Answer a message of the layer; for dispatch.
+---@async
+function Consumer:dispatch(message)
+  return find_handler(self, message.type)(self, message)
+end
+
+--- Does the script's own class define this method?
+function Consumer.defines(cls, name)
+  while cls and not rawget(cls, "library") do
+    if type(rawget(cls, name)) == "function" then
+      return true
+    end
+    cls = rawget(cls, "super")
+  end
+  return false
+end
+
+--- Join a group; messages to it reach this consumer from now on.
+---@async
+---@param group string
+function Consumer:agroup_add(group)
+  layer:agroup_add(group, self.channel_name)
+end
+
+---@async
+---@param group string
+function Consumer:agroup_discard(group)
+  layer:agroup_discard(group, self.channel_name)
+end
+
+--- Send to every member of a group.
+---@async
+---@param group string
+---@param message table
+---@param options { now: boolean }?
+---@return integer delivered
+---@return integer dropped
+function Consumer:agroup_send(group, message, options)
+  return layer:agroup_send(group, message, options)
+end
+
+--- Start a task that is cancelled when this consumer ends.
+---@param fn async fun()
+---@return rille.Task
+function Consumer:spawn(fn)
+  if type(fn) ~= "function" then
+    error("spawn needs a function, got " .. type(fn), 2)
+  end
+  local handle, err = core.task.spawn(fn, self._id)
+  if not handle then
+    error(err, 2)
+  end
+  return handle
+end
+
+--- After the last event. Nothing by default.
+---@async
+function Consumer:disconnect() end
+
+return Consumer

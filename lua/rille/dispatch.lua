@@ -1,0 +1,193 @@
+--- Where the core's events enter Lua. Each function here runs as a task of its own.
+
+local Origins = require("rille.origins")
+local Scope = require("rille.scope")
+local core = require("rille.core")
+local json = require("rille.json")
+local layer = require("rille.layer")
+local loader = require("rille.loader")
+
+local consumer = core.consumer
+
+local M = {}
+
+---@type rille.Generation  the code that serves
+local current
+
+local TEXT = { ["content-type"] = "text/plain; charset=utf-8" }
+
+--- Answer with what a function route returned.
+local function respond(scope, status, body, headers)
+  if status == nil and consumer.answered(scope._id) then
+    return -- it answered by itself
+  end
+  if type(status) ~= "number" then
+    error(("a route returned %s where a status was expected"):format(type(status)), 0)
+  end
+  local default = "text/plain; charset=utf-8"
+  if type(body) == "table" then
+    body, default = json.encode(body), "application/json"
+  elseif body ~= nil and type(body) ~= "string" then
+    error(("a route returned a %s as body; return a string or a table (sent as JSON)"):format(type(body)), 0)
+  end
+  local fields = {}
+  local typed = body == nil or body == ""
+  for name, value in pairs(headers or {}) do
+    fields[name] = value
+    typed = typed or (type(name) == "string" and name:lower() == "content-type")
+    typed = typed or (type(value) == "table" and tostring(value[1]):lower() == "content-type")
+  end
+  if not typed then
+    fields["content-type"] = default
+  end
+  local ok, err = consumer.respond(scope._id, status, fields, body)
+  if not ok then
+    error(err, 0)
+  end
+end
+
+--- Run the rest of the first event with a new instance of a class.
+local function open_consumer(cls, scope)
+  local self = cls:open(scope)
+  for _, group in ipairs(self.groups or {}) do
+    layer:agroup_add(group, self.channel_name)
+  end
+  consumer.bind(scope._id, self, cls:defines("websocket_send"))
+  if scope.type == "websocket" then
+    self:connect()
+    if not consumer.answered(scope._id) then
+      consumer.accept(scope._id)
+    end
+  else
+    self:handle(scope)
+  end
+end
+
+local function not_found(scope)
+  consumer.respond(scope._id, 404, TEXT, "Not Found\n")
+end
+
+--- Innermost: what the path leads to.
+local function run_route(scope)
+  local route, kwargs = current.app.router:match(scope.type, scope.path, scope.method)
+  if not route then
+    if kwargs then
+      return 405, "Method Not Allowed\n", { allow = table.concat(kwargs, ", ") }
+    end
+    return not_found(scope)
+  end
+  if kwargs then
+    scope.url_route = { kwargs = kwargs }
+  end
+  scope._route = route.pattern
+  local target = route.target
+  if type(target) == "function" then
+    return target(scope)
+  end
+  return open_consumer(target, scope)
+end
+
+local function run_middleware(scope, i)
+  local fn = current.app.middleware[i]
+  if not fn then
+    return run_route(scope)
+  end
+  return fn(scope, function(inner)
+    return run_middleware(inner or scope, i + 1)
+  end)
+end
+
+local function refuse_origin(scope)
+  local headers = scope.headers
+  local origins = current.app.allowed_origins
+  if Origins.allow(origins, headers.origin, headers.host) then
+    return false
+  end
+  core.log(
+    "warn",
+    ("refused a WebSocket for %s from origin %s (allowed: %s)"):format(
+      scope.path,
+      headers.origin,
+      origins and table.concat(origins.list, ", ") or "the server's own host; see allowed_origins"
+    )
+  )
+  consumer.respond(scope._id, 403, TEXT, "Forbidden\n")
+  return true
+end
+
+local function finish(scope, status, ...)
+  if status ~= nil then
+    respond(scope, status, ...)
+  end
+end
+
+--- A request or a handshake. What raises here is logged by the core and answered with 500, or with
+--- 400 when it is a `BadRequest`. (No pcall: the traceback should begin where the error did.)
+---@async
+function M.open(id, kind, method, target, fields)
+  local scope = Scope.new(id, kind, method, target, fields)
+  scope.generation = current.number
+  if scope.path == nil then
+    consumer.respond(id, 400, TEXT, "Bad Request\n")
+    return
+  end
+  if kind == "websocket" and refuse_origin(scope) then
+    return
+  end
+  return finish(scope, run_middleware(scope, 1))
+end
+
+--- A message from the client.
+---@async
+function M.receive(self, text, bytes)
+  return self:receive(text, bytes)
+end
+
+--- A message from the layer.
+---@async
+function M.message(self, encoded)
+  return self:dispatch(layer.decode(encoded))
+end
+
+--- The end.
+---@async
+function M.disconnect(self, code, reason)
+  return self:disconnect(code, reason)
+end
+
+--- The first event after a reload: the new class takes over `self`, then the event goes on.
+---@async
+function M.adopt(entry, self, ...)
+  local old = getmetatable(self)
+  local cls = loader.successor(current, old)
+  if not cls then
+    if entry ~= M.disconnect then
+      self:close(1012, "the code that served this is gone")
+      return
+    end
+  elseif cls ~= old then
+    setmetatable(self, cls)
+    consumer.own_send(self._id, cls:defines("websocket_send"))
+    local generation = self.scope.generation
+    self.scope.generation = current.number
+    if cls.on_reload then
+      self:on_reload(generation)
+    end
+  end
+  return entry(self, ...)
+end
+
+--- Serve with this generation from the next event on.
+---@param generation rille.Generation
+function M.switch(generation)
+  current = generation
+  core.worker.generation(generation.number)
+  core.worker.entries(M)
+end
+
+---@return rille.Generation
+function M.current()
+  return current
+end
+
+return M

@@ -1,0 +1,82 @@
+--- rille: consumers in Lua on a C core.
+---
+---     local rille = require "rille"
+---
+---     return rille.app {
+---       routes = { rille.get("/", function() return 200, "hello\n" end) },
+---     }
+---
+--- Functions whose name begins with `a` (and `atomic`) may suspend the task that calls them; no
+--- other does.
+
+local App = require("rille.app")
+local core = require("rille.core")
+local db = require("rille.db")
+local errors = require("rille.errors")
+local http = require("rille.consumer.http")
+local json = require("rille.json")
+local layer = require("rille.layer")
+local routing = require("rille.routing")
+local task = require("rille.task")
+local websocket = require("rille.consumer.websocket")
+
+local rille = {
+  version = core.version,
+
+  WebsocketConsumer = websocket.WebsocketConsumer,
+  JsonWebsocketConsumer = websocket.JsonWebsocketConsumer,
+  HttpConsumer = http.HttpConsumer,
+  Consumer = require("rille.consumer"),
+
+  websocket = routing.websocket,
+  http = routing.http,
+  get = routing.get,
+  post = routing.post,
+  put = routing.put,
+  patch = routing.patch,
+  delete = routing.delete,
+  static = routing.static,
+  include = routing.include,
+
+  asleep = task.asleep,
+  atimeout = task.atimeout,
+  agather = task.agather,
+  spawn = task.spawn,
+
+  channel_layer = layer,
+  json = json,
+  null = core.null,
+  array = json.array,
+}
+
+for name, value in pairs(errors) do
+  rille[name] = value
+end
+rille.is_error = errors.is_error
+
+--- An application: what a script returns.
+---@param settings table
+---@return rille.App
+function rille.app(settings)
+  return App(settings)
+end
+
+--- Write a line to the log.
+---@param message string
+---@param level "debug"|"info"|"warn"|"error"|nil  default "info"
+function rille.log(message, level)
+  core.log(level or "info", tostring(message))
+end
+
+for _, name in ipairs { "atomic", "on_commit", "close_old_connections", "databases" } do
+  rille[name] = db[name]
+end
+
+--- `rille.db` is the default database; it exists once the app is loaded.
+return setmetatable(rille, {
+  __index = function(_, name)
+    if name == "db" then
+      return db.databases.default
+    end
+  end,
+})

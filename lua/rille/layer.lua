@@ -1,0 +1,97 @@
+--- The channel layer: messages between consumers.
+---
+--- A message is a plain table with a `type`. It is encoded once and decoded for each receiver, so
+--- nobody can change it under another's hands. At most once, in order per sender and receiver.
+--- Inside a transaction `agroup_send` and `asend` wait for its commit, and vanish with a rollback.
+
+local buffer = require("string.buffer")
+local core = require("rille.core")
+local db = require("rille.db")
+local errors = require("rille.errors")
+
+local layer = core.layer
+
+---@class rille.ChannelLayer
+local ChannelLayer = {}
+
+--- The encoded message, and what of it the core can send by itself.
+local function encode(message, level)
+  if type(message) ~= "table" or type(message.type) ~= "string" then
+    error("a message is a table with a type, a string", level + 1)
+  end
+  local ok, body = pcall(buffer.encode, message)
+  if not ok then
+    error("a message holds only data: " .. tostring(body), level + 1)
+  end
+  if message.type ~= "websocket.send" then
+    return body
+  end
+  if message.text == nil and message.bytes == nil then
+    error("a websocket.send message needs text or bytes", level + 1)
+  end
+  return body, message.text, message.bytes
+end
+
+--- Now, or when the transaction around us commits.
+local function after_commit(options, act)
+  local default = rawget(db.databases, "default")
+  if options and options.now or not (default and default:in_atomic_block()) then
+    return act()
+  end
+  default:on_commit(act)
+  return 0, 0
+end
+
+--- Send to one channel.
+---@async
+---@param channel string
+---@param message table
+---@param options { now: boolean }?  now: also inside a transaction
+---@return integer delivered
+---@return integer dropped
+function ChannelLayer:asend(channel, message, options)
+  local body, text, bytes = encode(message, 2)
+  return after_commit(options, function()
+    return layer.send(channel, body, text, bytes)
+  end)
+end
+
+--- Send to every member of a group, the sender included if it is one. `websocket.send` messages go
+--- out as one shared frame without running Lua, except to consumers that define `websocket_send`.
+---@async
+---@param group string
+---@param message table
+---@param options { now: boolean }?
+---@return integer delivered
+---@return integer dropped  members whose mailbox or socket was full
+function ChannelLayer:agroup_send(group, message, options)
+  local body, text, bytes = encode(message, 2)
+  return after_commit(options, function()
+    return layer.group_send(group, body, text, bytes)
+  end)
+end
+
+---@async
+---@param group string  1 to 99 letters, digits, hyphens, underscores, dots
+---@param channel string
+function ChannelLayer:agroup_add(group, channel)
+  if not layer.join(group, channel) then
+    error(errors.Closed("nobody has the channel " .. channel), 2)
+  end
+end
+
+---@async
+function ChannelLayer:agroup_discard(group, channel)
+  layer.leave(group, channel)
+end
+
+---@async
+---@return integer  members on this process
+function ChannelLayer:agroup_count(group)
+  return layer.count(group)
+end
+
+--- Turn an encoded message back into a table; for dispatch.
+ChannelLayer.decode = buffer.decode
+
+return ChannelLayer

@@ -1,0 +1,146 @@
+--- Loading a script, as a generation: its modules, its classes, its files.
+---
+--- Everything a script brings lives in one generation: modules found in its folder are loaded anew
+--- for each, never through `package.loaded`. So loading the next generation changes nothing that
+--- runs, and a generation that fails to load is simply forgotten. Functions keep their own
+--- generation's `require`, so code that runs on after a reload still finds its own modules.
+
+local errors = require("rille.errors")
+
+local M = {}
+
+---@class rille.Generation
+---@field number integer
+---@field folder string             where the script lives
+---@field modules table<string, any>
+---@field classes table<string, rille.Class>   "module:name" to class
+---@field files string[]            everything read, to be watched
+---@field app rille.App?
+
+---@type rille.Generation?  the one being loaded
+local loading
+---@type string?            the module being loaded
+local module_name
+
+--- Remember a class under its module and name, and tell it both. Called by Consumer.extend.
+function M.register_class(cls)
+  cls.module = module_name or "?"
+  if loading then
+    loading.classes[cls.module .. ":" .. cls.__name] = cls
+  end
+end
+
+--- A path of the script's own, made absolute by its folder.
+function M.resolve(path)
+  if path:sub(1, 1) == "/" or not loading then
+    return path
+  end
+  return loading.folder .. "/" .. path
+end
+
+local function read_file(path)
+  local file, why = io.open(path, "rb")
+  if not file then
+    return nil, why
+  end
+  local text = file:read("*a")
+  file:close()
+  return text
+end
+
+local run_module
+
+local function find_module(generation, name)
+  local base = generation.folder .. "/" .. name:gsub("%.", "/")
+  for _, path in ipairs { base .. ".lua", base .. "/init.lua" } do
+    local text = read_file(path)
+    if text then
+      return path, text
+    end
+  end
+end
+
+local function require_in(generation, name)
+  local loaded = generation.modules[name]
+  if loaded ~= nil then
+    return loaded
+  end
+  local path, text = find_module(generation, name)
+  if not path then
+    return require(name)
+  end
+  return run_module(generation, name, path, text)
+end
+
+--- The globals of a generation: those of Lua to read, an error to write. A global that a handler
+--- makes by accident would be shared by every connection.
+local function new_environment(generation)
+  local env = {
+    require = function(name)
+      return require_in(generation, name)
+    end,
+  }
+  env._G = env
+  return setmetatable(env, {
+    __index = _G,
+    __newindex = function(_, name)
+      error(("global %q: declare it with local (a global would be shared by all connections)"):format(tostring(name)), 2)
+    end,
+  })
+end
+
+function run_module(generation, name, path, text)
+  generation.files[#generation.files + 1] = path
+  local chunk, why = loadstring(text, "@" .. path)
+  if not chunk then
+    error(errors.ConfigurationError(why), 0)
+  end
+  setfenv(chunk, generation.environment)
+  generation.modules[name] = true -- a cycle gets what there is
+  local outer_generation, outer_module = loading, module_name
+  loading, module_name = generation, name
+  local ok, value = xpcall(chunk, function(err)
+    if type(err) == "string" then
+      return debug.traceback(err, 2)
+    end
+    return err
+  end, name)
+  loading, module_name = outer_generation, outer_module
+  if not ok then
+    generation.modules[name] = nil
+    error(value, 0)
+  end
+  generation.modules[name] = value == nil and true or value
+  return generation.modules[name]
+end
+
+--- Load a script as generation `number`. Raises what is wrong with it, with file and line.
+---@param path string   a .lua file, or a folder with app.lua
+---@param number integer
+---@return rille.Generation
+function M.load(path, number)
+  local file = path
+  if not path:find("%.lua$") then
+    file = path:gsub("/+$", "") .. "/app.lua"
+  end
+  local text, why = read_file(file)
+  if not text then
+    error(errors.ConfigurationError("cannot read the script: " .. why), 0)
+  end
+  local folder = file:match("^(.*)/[^/]*$") or "."
+  local generation = { number = number, folder = folder, modules = {}, classes = {}, files = {} }
+  generation.environment = new_environment(generation)
+  local app = run_module(generation, file:match("([^/]*)%.lua$"), file, text)
+  if type(app) ~= "table" or getmetatable(app) ~= require("rille.app") then
+    error(errors.ConfigurationError(file .. " does not return rille.app { … }, but a " .. (app == true and "nil" or type(app))), 0)
+  end
+  generation.app = app
+  return generation
+end
+
+--- The class that takes over from `cls` in a generation, or nil when it is gone.
+function M.successor(generation, cls)
+  return generation.classes[cls.module .. ":" .. cls.__name]
+end
+
+return M

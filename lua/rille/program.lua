@@ -1,0 +1,168 @@
+--- The program behind the commands: load, start, reload, stop. Called by the core, in order.
+---
+--- What may suspend runs as a task; loading and switching do not.
+
+local core = require("rille.core")
+local coroutines = require("rille.coroutine")
+local db = require("rille.db")
+local dispatch = require("rille.dispatch")
+local errors = require("rille.errors")
+local loader = require("rille.loader")
+
+coroutines.install()
+
+local M = {}
+
+---@class rille.ProgramOptions
+---@field app string?         path of the script
+---@field database string?    URL of the default database, from the command line or DATABASE_URL
+---@field dev boolean         rille dev: create tables on every backend
+---@field migrate boolean     --migrate: create tables on every backend, or do not start
+
+---@type rille.ProgramOptions
+local options
+---@type rille.Generation?
+local staged
+
+--- The databases of an application: the strongest word on the default one wins.
+local function database_settings(generation)
+  local given = generation.app.settings.databases
+  local settings = {}
+  if type(given) == "string" then
+    settings.default = given
+  else
+    for name, value in pairs(given or {}) do
+      settings[name] = value
+    end
+  end
+  if options.database then
+    local default = type(settings.default) == "table" and settings.default or {}
+    local merged = {}
+    for key, value in pairs(default) do
+      merged[key] = value
+    end
+    merged.url = options.database
+    settings.default = merged
+  end
+  settings.default = settings.default or ("sqlite:" .. generation.folder .. "/rille.db")
+  return settings
+end
+
+--- Set once, before anything else.
+---@param given rille.ProgramOptions
+function M.configure(given)
+  options = given
+end
+
+--- Load the script as the next generation, completely, and change nothing. Raises what is wrong.
+---@return { listen: string[], limits: table<string, number>, files: string[], folder: string }
+function M.stage()
+  staged = nil
+  local running = dispatch.current()
+  local generation = loader.load(options.app, running and running.number + 1 or 1)
+  db.configure(database_settings(generation))
+  staged = generation
+  local listen = generation.app.settings.listen or {}
+  return {
+    listen = type(listen) == "string" and { listen } or listen,
+    limits = generation.app.settings.limits or {},
+    files = generation.files,
+    folder = generation.folder,
+  }
+end
+
+--- Serve with what was staged. Cannot fail.
+---@return integer  the generation's number
+function M.commit()
+  dispatch.switch(staged)
+  staged = nil
+  jit.flush()
+  return dispatch.current().number
+end
+
+local function acreate_tables(required)
+  local default = db.databases.default
+  local models = dispatch.current().app.models
+  if #models == 0 or not (default.backend == "sqlite" or options.dev or options.migrate) then
+    return
+  end
+  local ok, created = pcall(require("rille.models.schema").acreate_missing, default, models)
+  if ok then
+    for _, name in ipairs(created) do
+      core.log("info", ("created %s in %s"):format(name, default.url))
+    end
+  elseif required or not errors.is_error(created, errors.OperationalError) then
+    error(created, 0)
+  else
+    core.log("warn", ("tables not checked, the database cannot be reached: %s"):format(created.message))
+  end
+end
+
+--- Before the first connection is accepted.
+---@async
+function M.start()
+  acreate_tables(options.migrate)
+  local on_start = dispatch.current().app.settings.on_start
+  if on_start then
+    on_start()
+  end
+end
+
+--- After a reload: a new model may need its table.
+---@async
+function M.after_reload()
+  acreate_tables(false)
+end
+
+--- After the last connection is gone.
+---@async
+function M.stop()
+  local on_stop = dispatch.current().app.settings.on_stop
+  if on_stop then
+    on_stop()
+  end
+end
+
+--- rille migrate.
+---@async
+---@return string  what was done, for people
+function M.migrate()
+  local default = db.databases.default
+  local created = require("rille.models.schema").acreate_missing(default, dispatch.current().app.models)
+  if #created == 0 then
+    return ("nothing to create in %s"):format(default.url)
+  end
+  return ("created in %s: %s"):format(default.url, table.concat(created, ", "))
+end
+
+--- rille routes.
+---@return string
+function M.routes()
+  local lines, widths = dispatch.current().app:describe_routes(), { 0, 0, 0 }
+  for _, line in ipairs(lines) do
+    for i = 1, 3 do
+      widths[i] = math.max(widths[i], #line[i])
+    end
+  end
+  for i, line in ipairs(lines) do
+    lines[i] = ("%-" .. widths[1] .. "s  %-" .. widths[2] .. "s  %-" .. widths[3] .. "s  %s"):format(unpack(line))
+  end
+  return table.concat(lines, "\n")
+end
+
+--- rille check.
+---@return string
+function M.check()
+  local app = dispatch.current().app
+  return ("%s: ok (%d routes, %d models)"):format(options.app, #app.router.routes, #app.models)
+end
+
+--- rille test: busted as a task, so that specs may wait.
+---@async
+---@param arguments string[]
+---@return integer  exit status
+function M.test(arguments)
+  return require("rille.testing.runner").run(arguments)
+end
+
+return M

@@ -1,0 +1,239 @@
+--- Routes: what a path leads to. Patterns are those of Django's `path()`.
+---
+---     /rooms/<slug:room>/<int:id>
+---
+--- `str` (the default) is anything but a slash, `int` digits, `slug` letters, digits, hyphens and
+--- underscores, `uuid` a UUID, `path` anything. Captures arrive typed. The first match wins.
+
+local class = require("rille.class")
+local errors = require("rille.errors")
+
+local M = {}
+
+local HEX = "[0-9a-fA-F]"
+local UUID = ("%s-%s-%s-%s-%s"):format(HEX:rep(8), HEX:rep(4), HEX:rep(4), HEX:rep(4), HEX:rep(12))
+
+local CONVERTERS = {
+  str = { pattern = "([^/]+)" },
+  int = { pattern = "(%d+)", convert = tonumber },
+  slug = { pattern = "([%w_-]+)" },
+  uuid = { pattern = "(" .. UUID:gsub("%-", "%%-") .. ")", convert = string.lower },
+  path = { pattern = "(.+)" },
+}
+
+local function fail(message, level)
+  error(errors.ConfigurationError(message), level + 1)
+end
+
+--- The Lua pattern of a route's pattern, and its captures in order.
+local function compile(pattern, level)
+  local names, converters, seen = {}, {}, {}
+  local lua, at = "^", 1
+  while true do
+    local from, to, inside = pattern:find("<([^<>]*)>", at)
+    local literal = pattern:sub(at, (from or 0) - 1)
+    if literal:find("[<>]") then
+      fail(("bad route %q: a < or > without its counterpart"):format(pattern), level + 1)
+    end
+    lua = lua .. literal:gsub("%p", "%%%0")
+    if not from then
+      break
+    end
+    local kind, name = inside:match("^(%w+):([%a_][%w_]*)$")
+    if not kind then
+      kind, name = "str", inside:match("^[%a_][%w_]*$")
+    end
+    if not name then
+      fail(("bad route %q: <%s> is neither <name> nor <type:name>"):format(pattern, inside), level + 1)
+    end
+    local converter = CONVERTERS[kind]
+    if not converter then
+      fail(
+        ("bad route %q: no type %q; there are str, int, slug, uuid and path"):format(pattern, kind),
+        level + 1
+      )
+    end
+    if seen[name] then
+      fail(("bad route %q: <%s> twice"):format(pattern, name), level + 1)
+    end
+    seen[name] = true
+    names[#names + 1], converters[#converters + 1] = name, converter
+    lua, at = lua .. converter.pattern, to + 1
+  end
+  return lua .. "$", names, converters
+end
+
+---@class rille.Route
+---@field kind "http"|"websocket"
+---@field method string?   only this one (GET answers HEAD, too)
+---@field pattern string
+---@field target function|rille.Class
+
+local function check_pattern(pattern, level)
+  if type(pattern) ~= "string" then
+    fail("a route's pattern is a string, got " .. type(pattern), level + 1)
+  end
+  if pattern:sub(1, 1) ~= "/" then
+    fail(("bad route %q: a pattern begins with a slash"):format(pattern), level + 1)
+  end
+  compile(pattern, level + 1)
+end
+
+local function consumer_bases()
+  return require("rille.consumer.websocket").WebsocketConsumer, require("rille.consumer.http").HttpConsumer
+end
+
+local function extends(target, base)
+  while type(target) == "table" do
+    if target == base then
+      return true
+    end
+    target = rawget(target, "super")
+  end
+  return false
+end
+
+local function new_http(method, pattern, target, level)
+  check_pattern(pattern, level + 1)
+  local _, HttpConsumer = consumer_bases()
+  if type(target) ~= "function" and not extends(target, HttpConsumer) then
+    fail(("route %q: a function or a class that extends HttpConsumer expected"):format(pattern), level + 1)
+  end
+  return { kind = "http", method = method, pattern = pattern, target = target }
+end
+
+--- A route for WebSockets.
+---@param pattern string
+---@param consumer rille.Class  extends WebsocketConsumer
+---@return rille.Route
+function M.websocket(pattern, consumer)
+  check_pattern(pattern, 2)
+  local WebsocketConsumer = consumer_bases()
+  if not extends(consumer, WebsocketConsumer) then
+    fail(("route %q: a class that extends WebsocketConsumer expected"):format(pattern), 2)
+  end
+  return { kind = "websocket", pattern = pattern, target = consumer }
+end
+
+--- A route for HTTP requests of any method.
+---@param pattern string
+---@param target rille.Class|async fun(request: rille.Scope): ...  a class that extends HttpConsumer,
+---  or a function that returns status, body and headers
+---@return rille.Route
+function M.http(pattern, target)
+  return new_http(nil, pattern, target, 2)
+end
+
+for _, method in ipairs { "get", "post", "put", "patch", "delete" } do
+  M[method] = function(pattern, target)
+    return new_http(method:upper(), pattern, target, 2)
+  end
+end
+
+--- Files of a folder under a prefix.
+---@param prefix string  "/static/"
+---@param folder string  relative to the script's folder
+---@return rille.Route
+function M.static(prefix, folder)
+  check_pattern(prefix, 2)
+  if type(folder) ~= "string" or folder == "" then
+    fail(("route %q: the name of a folder expected"):format(prefix), 2)
+  end
+  local root = require("rille.loader").resolve(folder)
+  local serve = require("rille.static").new(root)
+  local base = prefix:gsub("/+$", "")
+  return {
+    { kind = "http", method = "GET", pattern = base .. "/<path:file>", target = serve },
+    { kind = "http", method = "GET", pattern = base .. "/", target = serve },
+  }
+end
+
+--- Routes under a prefix.
+---@param prefix string
+---@param routes rille.Route[]
+---@return rille.Route[]
+function M.include(prefix, routes)
+  check_pattern(prefix .. "/", 2)
+  local out = {}
+  for _, route in ipairs(M.flatten(routes, 2)) do
+    local copy = {}
+    for key, value in pairs(route) do
+      copy[key] = value
+    end
+    copy.pattern = (prefix .. route.pattern):gsub("//+", "/")
+    out[#out + 1] = copy
+  end
+  return out
+end
+
+--- Routes may be given as lists of lists.
+function M.flatten(routes, level)
+  local flat = {}
+  local function add(item)
+    if type(item) ~= "table" then
+      fail("routes are made by rille.websocket, rille.http, …; got a " .. type(item), (level or 1) + 2)
+    elseif item.kind then
+      flat[#flat + 1] = item
+    else
+      for _, inner in ipairs(item) do
+        add(inner)
+      end
+    end
+  end
+  add(routes)
+  return flat
+end
+
+---@class rille.Router
+local Router = class("Router")
+
+---@param routes rille.Route[]
+function Router:init(routes)
+  self.routes = M.flatten(routes)
+  self.by_kind = { http = {}, websocket = {} }
+  for _, route in ipairs(self.routes) do
+    local entry = { route = route, method = route.method }
+    if route.pattern:find("<", 1, true) then
+      entry.lua, entry.names, entry.converters = compile(route.pattern, 2)
+    else
+      entry.path = route.pattern
+    end
+    table.insert(self.by_kind[route.kind], entry)
+  end
+end
+
+local function captures_of(entry, ...)
+  local kwargs = {}
+  for i, name in ipairs(entry.names) do
+    local value = select(i, ...)
+    local convert = entry.converters[i].convert
+    kwargs[name] = convert and convert(value) or value
+  end
+  return kwargs
+end
+
+--- What `path` leads to.
+---@param kind "http"|"websocket"
+---@param path string
+---@param method string?
+---@return rille.Route? route
+---@return table<string, any>|string[]|nil kwargs  of the route; without one, the methods that there are
+function Router:match(kind, path, method)
+  local allowed
+  for _, entry in ipairs(self.by_kind[kind]) do
+    local found = entry.path == path or (entry.lua and path:find(entry.lua) ~= nil)
+    if found then
+      local wanted = entry.method
+      if not wanted or wanted == method or (wanted == "GET" and method == "HEAD") then
+        return entry.route, entry.lua and captures_of(entry, path:match(entry.lua)) or nil
+      end
+      allowed = allowed or {}
+      allowed[#allowed + 1] = wanted
+    end
+  end
+  return nil, allowed
+end
+
+M.Router = Router
+
+return M

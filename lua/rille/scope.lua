@@ -1,0 +1,191 @@
+--- Who connected, and with what: ASGI's scope, read as one goes.
+---
+--- An idle connection keeps its scope, so a scope keeps only the request's own bytes. Fields are
+--- made of them when somebody asks, and then stay. For HTTP the scope is the request, too: it
+--- has `abody`, `achunks`, `ajson` and `aform`.
+
+local core = require("rille.core")
+local errors = require("rille.errors")
+local json = require("rille.json")
+
+local http = core.http
+local consumer = core.consumer
+
+---@class rille.Scope
+---@field type "http"|"websocket"
+---@field method string            "GET"; only HTTP
+---@field scheme string            "http" or "ws"
+---@field path string              decoded
+---@field raw_path string
+---@field query_string string      raw, without the "?"
+---@field query table<string, string>   first value of each name
+---@field query_lists table<string, string[]>  every value
+---@field headers table<string, string>  names in lower case; repeated ones joined
+---@field cookies table<string, string>
+---@field subprotocols string[]
+---@field client { host: string, port: integer }
+---@field server { host: string, port: integer }
+---@field url_route { kwargs: table<string, any> }
+---@field generation integer       of the code that accepted it
+---@field session any
+---@field user any
+local Scope = {}
+
+local function split(self)
+  local path, raw, query = http.split(self._target)
+  self.path, self.raw_path, self.query_string = path, raw, query
+end
+
+local function parse_query(self)
+  local first, all = http.form(self.query_string)
+  if not first then
+    error(errors.BadRequest("the query cannot be decoded"), 3)
+  end
+  self.query, self.query_lists = first, all
+end
+
+--- Field name to how it comes about: it stores the field, or returns it.
+local lazy = {
+  path = split,
+  raw_path = split,
+  query_string = split,
+  query = parse_query,
+  query_lists = parse_query,
+  headers = function(self)
+    return http.fields(self._fields)
+  end,
+  cookies = function(self)
+    local cookies = {}
+    for pair in (self.headers.cookie or ""):gmatch("[^;]+") do
+      local name, value = pair:match("^%s*([^=]-)%s*=%s*(.-)%s*$")
+      if name and cookies[name] == nil then
+        cookies[name] = value:match('^"(.*)"$') or value
+      end
+    end
+    return cookies
+  end,
+  subprotocols = function(self)
+    local offered = {}
+    for name in (self.headers["sec-websocket-protocol"] or ""):gmatch("[^,%s]+") do
+      offered[#offered + 1] = name
+    end
+    return offered
+  end,
+  client = function(self)
+    local host, port = consumer.peer(self._id)
+    return host and { host = host, port = port }
+  end,
+  server = function(self)
+    local host, port = consumer.here(self._id)
+    return host and { host = host, port = port }
+  end,
+  url_route = function()
+    return { kwargs = {} }
+  end,
+}
+
+local function new_meta(constants, methods)
+  return {
+    __name = "Scope",
+    __index = function(self, name)
+      local value = methods[name]
+      if value == nil then
+        value = constants[name]
+      end
+      if value ~= nil then
+        return value
+      end
+      local make = lazy[name]
+      if not make then
+        return nil
+      end
+      value = make(self)
+      if value == nil then
+        return rawget(self, name)
+      end
+      rawset(self, name, value)
+      return value
+    end,
+  }
+end
+
+--- Request: what an HTTP scope can do.
+local Request = {}
+
+local function check(ok, ...)
+  if ok then
+    return ok, ...
+  end
+  error((...), 3)
+end
+
+--- The body, piece by piece, as it arrives.
+---@async
+---@return fun(): string?
+function Request:achunks()
+  local finished = false
+  return function()
+    while not finished do
+      local chunk, done = check(consumer.body(self._id))
+      finished = done
+      if #chunk > 0 then
+        return chunk
+      end
+      if not done then
+        check(consumer.wait(self._id))
+      end
+    end
+    return nil
+  end
+end
+
+--- The whole body. One over the limit is answered with 413 before it is here.
+---@async
+---@return string
+function Request:abody()
+  if not self._body then
+    local parts = {}
+    for chunk in self:achunks() do
+      parts[#parts + 1] = chunk
+    end
+    self._body = table.concat(parts)
+  end
+  return self._body
+end
+
+--- The body as JSON; raises `rille.BadRequest` (answered with 400) if it is none.
+---@async
+---@return any
+function Request:ajson()
+  return json.decode(self:abody())
+end
+
+--- The body as a form (`application/x-www-form-urlencoded`).
+---@async
+---@return table<string, string> first  value of each name
+---@return table<string, string[]> all
+function Request:aform()
+  local kind = self.headers["content-type"] or ""
+  if not kind:lower():find("^application/x%-www%-form%-urlencoded") then
+    error(errors.BadRequest("a form of type application/x-www-form-urlencoded expected"), 2)
+  end
+  local first, all = http.form(self:abody())
+  if not first then
+    error(errors.BadRequest("the form cannot be decoded"), 2)
+  end
+  return first, all
+end
+
+local websocket_meta = new_meta({ type = "websocket", scheme = "ws" }, {})
+local http_meta = new_meta({ type = "http", scheme = "http" }, Request)
+
+--- For dispatch: a scope of what the core hands over.
+---@return rille.Scope
+function Scope.new(id, kind, method, target, fields)
+  if kind == "websocket" then
+    return setmetatable({ _id = id, _target = target, _fields = fields }, websocket_meta)
+  end
+  return setmetatable({ _id = id, _target = target, _fields = fields, method = method }, http_meta)
+end
+
+return Scope

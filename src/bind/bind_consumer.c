@@ -1,0 +1,301 @@
+/* What a handler may do to its connection, by the number in self._id. */
+#include "bind/bind.h"
+
+#include "proto/http_write.h"
+#include "proto/utf8.h"
+
+static int gone(lua_State *L)
+{
+    rl_err err;
+
+    rl_err_set(&err, RL_ECLOSED, "the connection is closed");
+    return rl_failure(L, &err);
+}
+
+static rl_consumer *find(lua_State *L, int arg)
+{
+    return rl_consumer_find(rl_worker_of(L), luaL_checknumber(L, arg));
+}
+
+/* true, or nil and the error. */
+static int outcome(lua_State *L, int rc, const rl_err *err)
+{
+    if (rc < 0)
+        return rl_failure(L, err);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+/* Header lines from a table: { name = value } or { { name, value }, … }, values also lists.
+ * Raises, with out released, on what is no header. */
+static void add_header(lua_State *L, rl_buf *out, int name, int value)
+{
+    rl_err err;
+    size_t nname = 0, nvalue = 0;
+    const char *pname = lua_type(L, name) == LUA_TSTRING ? lua_tolstring(L, name, &nname) : NULL;
+    bool plain = lua_type(L, value) == LUA_TSTRING || lua_type(L, value) == LUA_TNUMBER;
+    const char *pvalue = plain ? lua_tolstring(L, value, &nvalue) : NULL;
+    int rc;
+
+    if (!pname || !pvalue)
+        rc = rl_err_set(&err, RL_ESYNTAX, "a header needs a name and a value, both strings");
+    else
+        rc = rl_http_write_field(out, (rl_str){pname, nname}, (rl_str){pvalue, nvalue}, &err);
+    if (rc < 0) {
+        rl_buf_fini(out);
+        luaL_error(L, "%s", err.msg);
+    }
+}
+
+static void check_headers(lua_State *L, int arg, rl_buf *out)
+{
+    if (lua_isnoneornil(L, arg))
+        return;
+    luaL_checktype(L, arg, LUA_TTABLE);
+    luaL_checkstack(L, 8, "headers");
+    lua_pushnil(L);
+    while (lua_next(L, arg)) { /* [name, value] */
+        int name = lua_gettop(L) - 1, value = lua_gettop(L);
+        if (lua_type(L, value) == LUA_TTABLE && lua_type(L, name) == LUA_TNUMBER) {
+            lua_rawgeti(L, value, 1);
+            lua_rawgeti(L, value, 2);
+            add_header(L, out, value + 1, value + 2);
+        } else if (lua_type(L, value) == LUA_TTABLE) {
+            for (int i = 1; i <= (int)lua_objlen(L, value); i++) {
+                lua_rawgeti(L, value, i);
+                add_header(L, out, name, value + 1);
+                lua_settop(L, value);
+            }
+        } else {
+            add_header(L, out, name, value);
+        }
+        lua_settop(L, name);
+    }
+}
+
+/* bind(id, self, own_send): self answers for this connection from now on. */
+static int l_bind(lua_State *L)
+{
+    rl_consumer *c = find(L, 1);
+    luaL_checktype(L, 2, LUA_TTABLE);
+
+    if (!c)
+        return gone(L);
+    c->own_send = lua_toboolean(L, 3);
+    rl_consumer_bind(c, L, 2);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+/* own_send(id, boolean): after a reload the class may have become another. */
+static int l_own_send(lua_State *L)
+{
+    rl_consumer *c = find(L, 1);
+
+    if (c)
+        c->own_send = lua_toboolean(L, 2);
+    return 0;
+}
+
+/* accept(id, subprotocol or nil, headers or nil) -> true | nil, error */
+static int l_accept(lua_State *L)
+{
+    rl_err err;
+    rl_consumer *c = find(L, 1);
+    rl_str subprotocol = rl_opt_str(L, 2);
+    rl_buf headers = {0}, probe = {0};
+    if (rl_http_write_field(&probe, RL_STR("x"), subprotocol, &err) < 0)
+        return luaL_error(L, "bad subprotocol: %s", err.msg);
+    rl_buf_fini(&probe);
+    check_headers(L, 3, &headers);
+    int rc = RL_ECLOSED;
+
+    if (c)
+        rc = rl_consumer_accept(c, subprotocol, rl_buf_str(&headers), &err);
+    rl_buf_fini(&headers);
+    return c ? outcome(L, rc, &err) : gone(L);
+}
+
+/* accepted(id) -> was the handshake answered, either way? */
+static int l_answered(lua_State *L)
+{
+    rl_consumer *c = find(L, 1);
+
+    lua_pushboolean(L, !c || c->accepted || !c->http);
+    return 1;
+}
+
+/* send(self, text or nil, bytes or nil) -> true | nil, error. Upvalue 1 is "_id". */
+static int l_send(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    bool text = !lua_isnoneornil(L, 2);
+    rl_str data = rl_check_str(L, text ? 2 : 3);
+    rl_task *t = rl_task_current(L);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_rawget(L, 1);
+    rl_consumer *c = rl_consumer_find(rl_worker_of(L), lua_tonumber(L, -1));
+    rl_err err;
+
+    if (!c)
+        return gone(L);
+    if (text && !rl_utf8_valid(data))
+        return luaL_argerror(L, 2, "text_data is not UTF-8 (send it as bytes_data)");
+    int rc = rl_consumer_send(c, text, data, &err);
+    if (RL_UNLIKELY(rc < 0))
+        return rl_failure(L, &err);
+    if (RL_UNLIKELY(rl_consumer_is_over(c)))
+        return rl_consumer_wait(c, L, t);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+/* close(id, code, reason): 403 before accept. Closing twice is harmless. */
+static int l_close(lua_State *L)
+{
+    rl_consumer *c = find(L, 1);
+    lua_Integer code = luaL_optinteger(L, 2, 1000);
+    rl_str reason = rl_opt_str(L, 3);
+    luaL_argcheck(L, code >= 0 && code < 5000 && rl_ws_close_code_valid((unsigned)code), 2,
+                  "close codes are 1000 to 1014 without the reserved ones, and 3000 to 4999");
+    luaL_argcheck(L, reason.n <= 123 && rl_utf8_valid(reason), 3,
+                  "a reason is UTF-8 of at most 123 bytes");
+
+    if (c)
+        rl_consumer_close(c, (uint16_t)code, reason);
+    return 0;
+}
+
+static int check_status(lua_State *L, int arg)
+{
+    lua_Integer status = luaL_checkinteger(L, arg);
+
+    luaL_argcheck(L, status >= 200 && status <= 599, arg, "a status is 200 to 599");
+    return (int)status;
+}
+
+/* respond(id, status, headers or nil, body or nil) -> true | nil, error. The whole answer. */
+static int l_respond(lua_State *L)
+{
+    rl_consumer *c = find(L, 1);
+    int status = check_status(L, 2);
+    rl_str body = rl_opt_str(L, 4);
+    rl_buf headers = {0};
+    check_headers(L, 3, &headers);
+    rl_err err;
+    int rc = RL_ECLOSED;
+
+    if (c)
+        rc = rl_consumer_respond(c, status, rl_buf_str(&headers), body, &err);
+    rl_buf_fini(&headers);
+    return c ? outcome(L, rc, &err) : gone(L);
+}
+
+/* start(id, status, headers or nil, length or nil) -> true | nil, error */
+static int l_start(lua_State *L)
+{
+    rl_consumer *c = find(L, 1);
+    int status = check_status(L, 2);
+    lua_Number length = luaL_optnumber(L, 4, -1);
+    luaL_argcheck(L, length >= -1 && length < 9007199254740992.0, 4, "bad length");
+    rl_buf headers = {0};
+    check_headers(L, 3, &headers);
+    rl_err err;
+    int rc = RL_ECLOSED;
+
+    if (c)
+        rc = rl_consumer_start(c, status, rl_buf_str(&headers), (int64_t)length, &err);
+    rl_buf_fini(&headers);
+    return c ? outcome(L, rc, &err) : gone(L);
+}
+
+/* write(id, body, more) -> true | nil, error. Waits while the peer has too much unread. */
+static int l_write(lua_State *L)
+{
+    rl_consumer *c = find(L, 1);
+    rl_str body = rl_opt_str(L, 2);
+    bool more = lua_toboolean(L, 3);
+    rl_task *t = rl_task_current(L);
+    rl_err err;
+
+    if (!c)
+        return gone(L);
+    int rc = rl_consumer_write(c, body, more, &err);
+    if (rc == 0 && more && rl_consumer_is_over(c))
+        return rl_consumer_wait(c, L, t);
+    return outcome(L, rc, &err);
+}
+
+/* body(id) -> bytes, done | nil, error. What has come of the request's body since the last call;
+ * never waits. */
+static int l_body(lua_State *L)
+{
+    rl_consumer *c = find(L, 1);
+
+    if (!c || !c->http)
+        return gone(L);
+    rl_buf body = {0};
+    bool done = rl_http_conn_take_body(c->http, &body);
+    lua_pushlstring(L, rl_buf_str(&body).p, body.len);
+    rl_buf_fini(&body);
+    lua_pushboolean(L, done);
+    return 2;
+}
+
+/* wait(id) -> true | nil, error. Until more of the body is here, or the peer has read. */
+static int l_wait(lua_State *L)
+{
+    rl_consumer *c = find(L, 1);
+    rl_task *t = rl_task_current(L);
+
+    if (!c || c->gone)
+        return gone(L);
+    return rl_consumer_wait(c, L, t);
+}
+
+/* peer(id) -> host, port | nil */
+static int l_peer(lua_State *L)
+{
+    rl_consumer *c = find(L, 1);
+
+    if (!c)
+        return 0;
+    lua_pushstring(L, c->peer_host);
+    lua_pushinteger(L, c->peer_port);
+    return 2;
+}
+
+/* here(id) -> host, port | nil: the server's own address */
+static int l_here(lua_State *L)
+{
+    rl_consumer *c = find(L, 1);
+    char host[46];
+    unsigned port;
+
+    if (!c || !c->http)
+        return 0;
+    rl_conn_local(rl_http_conn_stream(c->http), host, &port);
+    lua_pushstring(L, host);
+    lua_pushinteger(L, (lua_Integer)port);
+    return 2;
+}
+
+static const luaL_Reg functions[] = {
+    {"bind", l_bind},       {"own_send", l_own_send},
+    {"accept", l_accept},   {"answered", l_answered},
+    {"close", l_close},     {"respond", l_respond},
+    {"start", l_start},     {"write", l_write}, /* yields */
+    {"body", l_body},       {"wait", l_wait},   /* yields */
+    {"peer", l_peer},       {"here", l_here},
+    {NULL, NULL},
+};
+
+int rl_open_consumer(lua_State *L)
+{
+    lua_newtable(L);
+    luaL_register(L, NULL, functions);
+    lua_pushliteral(L, "_id");
+    lua_pushcclosure(L, l_send, 1); /* yields */
+    lua_setfield(L, -2, "send");
+    return 1;
+}

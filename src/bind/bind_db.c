@@ -1,0 +1,497 @@
+/* Databases: handles, statements, pins.
+ *
+ * A handle is the number of a database in worker.dbs. A pin is a lease that a guard ties to
+ * the task: however the task ends, the connection goes back, cleaned, and what was left open
+ * on it is said in the log together with where it began. */
+#include "bind/bind.h"
+
+#include "base/log.h"
+
+#define HANDLE "rille.Database"
+#define VALUE  "rille.DatabaseValue"
+
+enum { MAX_PARAMS = 65535 };
+
+struct pin {
+    rl_guard guard; /* on the task that pinned */
+    rl_db *db;
+    rl_lease *lease;
+    int state;      /* registry reference of lua/rille/db's own table */
+    char *where;    /* traceback of the pin */
+};
+
+static rl_db *check_db(lua_State *L, int arg)
+{
+    unsigned *slot = luaL_checkudata(L, arg, HANDLE);
+    rl_worker *w = rl_worker_of(L);
+
+    luaL_argcheck(L, *slot < w->ndbs && w->dbs[*slot], arg, "the database is closed");
+    return w->dbs[*slot];
+}
+
+static void release_pin(rl_guard *guard, rl_task *t)
+{
+    struct pin *p = RL_CONTAINER_OF(guard, struct pin, guard);
+
+    if (rl_lease_look(p->lease).in_transaction)
+        rl_error("a task ended inside a transaction on %s: rolled back. It began here: %s",
+                 rl_db_name(p->db), p->where);
+    rl_lease_return(p->lease);
+    luaL_unref(t->vm->L, LUA_REGISTRYINDEX, p->state);
+    rl_free(p->where);
+    rl_free(p);
+}
+
+static struct pin *find_pin(rl_task *t, const rl_db *db)
+{
+    for (rl_list *it = t->guards.next; it != &t->guards; it = it->next) {
+        rl_guard *guard = RL_LIST_ENTRY(it, rl_guard, link);
+        struct pin *p = RL_CONTAINER_OF(guard, struct pin, guard);
+        if (guard->release == release_pin && p->db == db)
+            return p;
+    }
+    return NULL;
+}
+
+static double number_field(lua_State *L, int index, const char *name)
+{
+    lua_getfield(L, index, name);
+    if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TNUMBER)
+        luaL_error(L, "database setting %s: a number expected, got %s", name,
+                   luaL_typename(L, -1));
+    double value = lua_tonumber(L, -1);
+    lua_pop(L, 1);
+    return value;
+}
+
+/* open{ name =, url =, … } -> handle; raises what is wrong with the URL or the settings. */
+static int l_open(lua_State *L)
+{
+    rl_worker *w = rl_worker_of(L);
+    rl_db_opts opts = {0};
+    rl_err err;
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    lua_getfield(L, 1, "name");
+    opts.name = luaL_optstring(L, 2, "default");
+    lua_getfield(L, 1, "url");
+    opts.url = luaL_checkstring(L, 3);
+    lua_getfield(L, 1, "conn_max_age");
+    opts.has_max_age = !lua_isnil(L, 4);
+    opts.conn_max_age = lua_type(L, 4) == LUA_TBOOLEAN ? -1 : luaL_optnumber(L, 4, 0);
+    lua_getfield(L, 1, "conn_health_checks");
+    opts.conn_health_checks = lua_toboolean(L, 5);
+    opts.max_connections = (unsigned)number_field(L, 1, "max_connections");
+    opts.min_connections = (unsigned)number_field(L, 1, "min_connections");
+    opts.idle_timeout = number_field(L, 1, "idle_timeout");
+    opts.acquire_timeout = number_field(L, 1, "acquire_timeout");
+    opts.statement_timeout = number_field(L, 1, "statement_timeout");
+    opts.statement_cache_size = (unsigned)number_field(L, 1, "statement_cache_size");
+    if (w->ndbs == RL_MAX_DATABASES)
+        return luaL_error(L, "more than %d databases", RL_MAX_DATABASES);
+
+    unsigned *slot = lua_newuserdata(L, sizeof(*slot));
+    luaL_getmetatable(L, HANDLE);
+    lua_setmetatable(L, -2);
+    rl_db *db;
+    if (rl_db_open(&db, &w->loop, &opts, &err) < 0)
+        rl_vm_raise(L, &err);
+    *slot = w->ndbs;
+    w->dbs[w->ndbs++] = db;
+    return 1;
+}
+
+/* bytes(s), json(s): a parameter that is not plain text. */
+static int push_value(lua_State *L, rl_kind kind)
+{
+    luaL_checkstring(L, 1);
+    rl_kind *box = lua_newuserdata(L, sizeof(*box));
+
+    *box = kind;
+    luaL_getmetatable(L, VALUE);
+    lua_setmetatable(L, -2);
+    lua_createtable(L, 1, 0);
+    lua_pushvalue(L, 1);
+    lua_rawseti(L, -2, 1);
+    lua_setfenv(L, -2); /* keeps the string alive and reachable */
+    return 1;
+}
+
+static int l_bytes(lua_State *L)
+{
+    return push_value(L, RL_BYTES);
+}
+
+static int l_json(lua_State *L)
+{
+    return push_value(L, RL_JSON);
+}
+
+static rl_str boxed(lua_State *L, int arg)
+{
+    size_t n;
+
+    lua_getfenv(L, arg);
+    lua_rawgeti(L, -1, 1);
+    const char *p = lua_tolstring(L, -1, &n);
+    lua_pop(L, 2);
+    return (rl_str){p, n};
+}
+
+static rl_value check_param(lua_State *L, int arg, int n)
+{
+    rl_value v = {.kind = RL_NULL};
+    size_t len;
+
+    switch (lua_type(L, arg)) {
+    case LUA_TNIL:
+    case LUA_TNONE:
+        break;
+    case LUA_TBOOLEAN:
+        v.kind = RL_BOOL;
+        v.i = lua_toboolean(L, arg);
+        break;
+    case LUA_TNUMBER: {
+        double d = lua_tonumber(L, arg);
+        if (d >= -9007199254740992.0 && d <= 9007199254740992.0 && d == (double)(int64_t)d) {
+            v.kind = RL_INT;
+            v.i = (int64_t)d;
+        } else {
+            v.kind = RL_FLOAT;
+            v.f = d;
+        }
+        break;
+    }
+    case LUA_TSTRING:
+        v.kind = RL_TEXT;
+        v.s.p = lua_tolstring(L, arg, &len);
+        v.s.n = len;
+        break;
+    case LUA_TLIGHTUSERDATA:
+        if (lua_touserdata(L, arg) == NULL)
+            break;
+        luaL_error(L, "parameter $%d: a value the database cannot take", n);
+        break;
+    case LUA_TUSERDATA: {
+        rl_kind *box = luaL_checkudata(L, arg, VALUE);
+        v.kind = *box;
+        v.s = boxed(L, arg);
+        break;
+    }
+    default:
+        luaL_error(L, "parameter $%d: a %s; give a string, number, boolean, null, bytes or json", n,
+                   luaL_typename(L, arg));
+    }
+    return v;
+}
+
+/* Rows to Lua */
+
+struct query {
+    rl_query *query;
+    rl_task *task;
+};
+
+static void push_int(lua_State *co, int64_t i)
+{
+    char text[24];
+
+    if (i >= -9007199254740992 && i <= 9007199254740992) {
+        lua_pushnumber(co, (double)i);
+        return;
+    }
+    int n = snprintf(text, sizeof(text), "%lld", (long long)i);
+    lua_pushlstring(co, text, (size_t)n);
+}
+
+static void push_cell(lua_State *co, rl_value v)
+{
+    switch (v.kind) {
+    case RL_NULL:
+        lua_pushnil(co);
+        break;
+    case RL_BOOL:
+        lua_pushboolean(co, v.i != 0);
+        break;
+    case RL_INT:
+        push_int(co, v.i);
+        break;
+    case RL_FLOAT:
+        lua_pushnumber(co, v.f);
+        break;
+    case RL_TEXT:
+    case RL_BYTES:
+    case RL_NUMERIC:
+    case RL_JSON:
+        lua_pushlstring(co, v.s.p, v.s.n);
+        break;
+    }
+}
+
+/* [rows, affected, json columns or nil]: NULLs are absent. JSON stays text here and is decoded by
+ * the wrapper, which may raise where this must not. */
+static int push_result(lua_State *co, const rl_result *r)
+{
+    unsigned rows = rl_result_rows(r), cols = rl_result_cols(r);
+    bool json = false;
+
+    lua_checkstack(co, (int)cols + 8);
+    lua_createtable(co, (int)rows, 0);
+    int at = lua_gettop(co);
+    for (unsigned j = 0; j < cols; j++) /* each name is interned once */
+        lua_pushstring(co, rl_result_col_name(r, j));
+    for (unsigned i = 0; i < rows; i++) {
+        lua_createtable(co, 0, (int)cols);
+        for (unsigned j = 0; j < cols; j++) {
+            rl_value v = rl_result_cell(r, i, j);
+            if (v.kind == RL_NULL)
+                continue;
+            json |= v.kind == RL_JSON;
+            lua_pushvalue(co, at + 1 + (int)j);
+            push_cell(co, v);
+            lua_rawset(co, -3);
+        }
+        lua_rawseti(co, at, (int)i + 1);
+    }
+    lua_settop(co, at);
+    lua_pushnumber(co, (double)rl_result_affected(r));
+    if (!json)
+        return 2;
+
+    lua_newtable(co);
+    for (unsigned j = 0, n = 0; j < cols; j++)
+        for (unsigned i = 0; i < rows; i++)
+            if (rl_result_cell(r, i, j).kind == RL_JSON) {
+                lua_pushstring(co, rl_result_col_name(r, j));
+                lua_rawseti(co, -2, (int)++n);
+                break;
+            }
+    return 3;
+}
+
+static void on_result(void *arg, rl_result *result, const rl_err *err)
+{
+    struct query *q = arg;
+
+    if (err)
+        rl_task_wake_err(q->task, err);
+    else
+        rl_task_wake(q->task, push_result(rl_task_stack(q->task), result));
+    rl_result_free(result);
+    rl_free(q);
+}
+
+static void cancel_query(void *op)
+{
+    struct query *q = op;
+
+    rl_query_cancel(q->query);
+    rl_free(q);
+}
+
+/* query(handle, sql, n, …) -> rows, affected, json columns or nil | nil, error */
+static int l_query(lua_State *L)
+{
+    rl_db *db = check_db(L, 1);
+    rl_str sql = rl_check_str(L, 2);
+    lua_Integer n = luaL_checkinteger(L, 3);
+    luaL_argcheck(L, n >= 0 && n <= MAX_PARAMS, 3, "0 to 65535 parameters");
+    luaL_checkstack(L, 4, "too many parameters");
+    rl_value few[16], *params = n <= 16 ? few : lua_newuserdata(L, (size_t)n * sizeof(*params));
+    for (int i = 0; i < (int)n; i++)
+        params[i] = check_param(L, 4 + i, i + 1);
+    rl_task *t = rl_task_current(L);
+
+    struct pin *pin = find_pin(t, db);
+    struct query *q = rl_malloc(sizeof(*q));
+    q->task = t;
+    q->query = rl_db_query(db, pin ? pin->lease : NULL,
+                           &(rl_statement){.sql = sql, .params = params, .nparams = (unsigned)n},
+                           on_result, q);
+    return rl_task_park(L, t, cancel_query, q);
+}
+
+/* Pins */
+
+struct borrow {
+    rl_borrow *borrow;
+    rl_task *task;
+    struct pin *pin;
+};
+
+static void free_pin(struct pin *p)
+{
+    rl_free(p->where);
+    rl_free(p);
+}
+
+static void on_borrowed(void *arg, rl_lease *lease, const rl_err *err)
+{
+    struct borrow *b = arg;
+
+    if (err) {
+        free_pin(b->pin);
+        rl_task_wake_err(b->task, err);
+    } else {
+        lua_State *L = b->task->vm->L;
+        b->pin->lease = lease;
+        lua_newtable(L);
+        b->pin->state = luaL_ref(L, LUA_REGISTRYINDEX);
+        rl_task_guard(b->task, &b->pin->guard, release_pin);
+        lua_pushboolean(rl_task_stack(b->task), true);
+        rl_task_wake(b->task, 1);
+    }
+    rl_free(b);
+}
+
+static void cancel_borrow(void *op)
+{
+    struct borrow *b = op;
+
+    rl_borrow_cancel(b->borrow);
+    free_pin(b->pin);
+    rl_free(b);
+}
+
+/* pin(handle, where) -> true | nil, error: one connection for this task until unpin. */
+static int l_pin(lua_State *L)
+{
+    rl_db *db = check_db(L, 1);
+    rl_str where = rl_opt_str(L, 2);
+    rl_task *t = rl_task_current(L);
+
+    if (find_pin(t, db))
+        return luaL_error(L, "the task has pinned a connection of %s already", rl_db_name(db));
+    struct borrow *b = rl_malloc(sizeof(*b));
+    b->task = t;
+    b->pin = rl_calloc(1, sizeof(*b->pin));
+    b->pin->db = db;
+    b->pin->where = rl_strndup(where.p, where.n);
+    b->borrow = rl_db_borrow(db, b->pin->where, on_borrowed, b);
+    return rl_task_park(L, t, cancel_borrow, b);
+}
+
+static struct pin *pin_here(lua_State *L)
+{
+    rl_task *t = rl_task_running(L);
+    rl_db *db = check_db(L, 1);
+
+    return t ? find_pin(t, db) : NULL;
+}
+
+/* unpin(handle): the connection goes back; whatever is open on it is rolled back. */
+static int l_unpin(lua_State *L)
+{
+    struct pin *p = pin_here(L);
+
+    if (!p)
+        return 0;
+    rl_task_unguard(&p->guard);
+    rl_lease_return(p->lease);
+    luaL_unref(L, LUA_REGISTRYINDEX, p->state);
+    free_pin(p);
+    return 0;
+}
+
+/* pin_state(handle) -> the pin's table | nil without a pin */
+static int l_pin_state(lua_State *L)
+{
+    struct pin *p = pin_here(L);
+
+    if (!p)
+        return 0;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, p->state);
+    return 1;
+}
+
+/* mark_dirty(handle): session state was changed; have it reset when the pin ends. */
+static int l_mark_dirty(lua_State *L)
+{
+    struct pin *p = pin_here(L);
+
+    if (p)
+        rl_lease_mark_dirty(p->lease);
+    return 0;
+}
+
+/* close_old(): the boundary, by hand; every database of the worker. */
+static int l_close_old(lua_State *L)
+{
+    rl_worker_boundary(rl_worker_of(L));
+    return 0;
+}
+
+static int l_backend(lua_State *L)
+{
+    lua_pushstring(L, rl_db_backend(check_db(L, 1)));
+    return 1;
+}
+
+static int l_name(lua_State *L)
+{
+    lua_pushstring(L, rl_db_name(check_db(L, 1)));
+    return 1;
+}
+
+static int l_url(lua_State *L)
+{
+    lua_pushstring(L, rl_db_display_url(check_db(L, 1)));
+    return 1;
+}
+
+/* stats(handle) -> counts */
+static int l_stats(lua_State *L)
+{
+    rl_db_stats s = rl_db_stats_of(check_db(L, 1));
+    const struct {
+        const char *name;
+        double value;
+    } fields[] = {
+        {"open", s.open},
+        {"idle", s.idle},
+        {"busy", s.busy},
+        {"leased", s.leased},
+        {"connecting", s.connecting},
+        {"waiting", s.waiting},
+        {"opened", (double)s.opened},
+        {"closed_age", (double)s.closed_age},
+        {"closed_idle", (double)s.closed_idle},
+        {"closed_dead", (double)s.closed_dead},
+        {"timeouts", (double)s.timeouts},
+        {"statements", (double)s.statements},
+    };
+
+    lua_createtable(L, 0, RL_COUNT(fields));
+    for (size_t i = 0; i < RL_COUNT(fields); i++) {
+        lua_pushnumber(L, fields[i].value);
+        lua_setfield(L, -2, fields[i].name);
+    }
+    return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"open", l_open},
+    {"query", l_query}, /* yields */
+    {"pin", l_pin},     /* yields */
+    {"unpin", l_unpin},
+    {"pin_state", l_pin_state},
+    {"mark_dirty", l_mark_dirty},
+    {"close_old", l_close_old},
+    {"bytes", l_bytes},
+    {"json", l_json},
+    {"backend", l_backend},
+    {"name", l_name},
+    {"url", l_url},
+    {"stats", l_stats},
+    {NULL, NULL},
+};
+
+int rl_open_db(lua_State *L)
+{
+    luaL_newmetatable(L, HANDLE);
+    luaL_newmetatable(L, VALUE);
+    lua_pop(L, 2);
+    lua_newtable(L);
+    luaL_register(L, NULL, functions);
+    return 1;
+}

@@ -1,0 +1,109 @@
+/* Pieces of HTTP that scripts look into: header fields, targets, queries, forms. */
+#include "bind/bind.h"
+
+#include "proto/http_write.h"
+#include "proto/url.h"
+
+/* fields(block) -> { name = value, … }. The block is "name\0value\0…" as dispatch gets it;
+ * repeated fields are joined as RFC 9110 section 5.3 says, cookies with "; ". */
+static int l_fields(lua_State *L)
+{
+    rl_str rest = rl_check_str(L, 1), name, value;
+
+    lua_newtable(L);
+    while (rl_str_cut(&rest, '\0', &name) && rest.p && rl_str_cut(&rest, '\0', &value)) {
+        lua_pushlstring(L, name.p, name.n);
+        lua_pushvalue(L, -1);
+        lua_rawget(L, 2); /* [table, name, old or nil] */
+        if (lua_isnil(L, -1)) {
+            lua_pop(L, 1);
+            lua_pushlstring(L, value.p, value.n);
+        } else {
+            lua_pushstring(L, rl_str_eq(name, RL_STR("cookie")) ? "; " : ", ");
+            lua_pushlstring(L, value.p, value.n);
+            lua_concat(L, 3);
+        }
+        lua_rawset(L, 2);
+    }
+    return 1;
+}
+
+/* split(target) -> path (decoded), raw path, query string | nil, error */
+static int l_split(lua_State *L)
+{
+    rl_err err;
+    rl_url url;
+    rl_buf path = {0};
+    int rc = rl_url_split(&url, rl_check_str(L, 1), &err);
+
+    if (rc == 0)
+        rc = rl_url_decode_path(&path, url.path, &err);
+    if (rc == 0) {
+        lua_pushlstring(L, rl_buf_str(&path).p, path.len);
+        lua_pushlstring(L, url.path.p, url.path.n);
+        lua_pushlstring(L, url.query.p ? url.query.p : "", url.query.n);
+    }
+    rl_buf_fini(&path);
+    return rc < 0 ? rl_failure(L, &err) : 3;
+}
+
+/* form(string) -> { key = first value, … }, { key = { every value }, … } | nil, error */
+static int l_form(lua_State *L)
+{
+    rl_str rest = rl_check_str(L, 1), key, value;
+    rl_buf scratch = {0};
+    rl_err err;
+    int rc;
+
+    lua_newtable(L);
+    lua_newtable(L); /* [string, first, all] */
+    while ((rc = rl_url_form_next(&rest, &scratch, &key, &value, &err)) > 0) {
+        lua_pushlstring(L, key.p, key.n);
+        lua_pushlstring(L, value.p, value.n); /* [.., key, value] */
+        lua_pushvalue(L, -2);
+        lua_rawget(L, 3);
+        if (lua_isnil(L, -1)) {
+            lua_pop(L, 1);
+            lua_pushvalue(L, -2);
+            lua_pushvalue(L, -2);
+            lua_rawset(L, 2);
+            lua_pushvalue(L, -2);
+            lua_newtable(L);
+            lua_pushvalue(L, -1);
+            lua_insert(L, -3); /* [.., key, value, list, key, list] */
+            lua_rawset(L, 3);
+        } /* [.., key, value, list] */
+        lua_insert(L, -2);
+        lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);
+        lua_settop(L, 3);
+    }
+    rl_buf_fini(&scratch);
+    return rc < 0 ? rl_failure(L, &err) : 2;
+}
+
+/* date(unix seconds) -> "Sun, 06 Nov 1994 08:49:37 GMT" */
+static int l_date(lua_State *L)
+{
+    char out[RL_HTTP_DATE_LEN + 1];
+    double t = luaL_checknumber(L, 1);
+    luaL_argcheck(L, t >= 0 && t < 253402300800.0, 1, "a time from 1970 to 9999 expected");
+
+    rl_http_date(out, (time_t)t);
+    lua_pushlstring(L, out, RL_HTTP_DATE_LEN);
+    return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"fields", l_fields},
+    {"split", l_split},
+    {"form", l_form},
+    {"date", l_date},
+    {NULL, NULL},
+};
+
+int rl_open_http(lua_State *L)
+{
+    lua_newtable(L);
+    luaL_register(L, NULL, functions);
+    return 1;
+}

@@ -1,0 +1,114 @@
+/* The channel layer. Messages come encoded (string.buffer); nothing here waits. */
+#include "bind/bind.h"
+
+#include "proto/utf8.h"
+
+static rl_str check_group(lua_State *L, int arg)
+{
+    rl_str name = rl_check_str(L, arg);
+
+    luaL_argcheck(L, rl_layer_valid_group(name), arg,
+                  "a group's name has 1 to 99 letters, digits, hyphens, underscores or dots");
+    return name;
+}
+
+static rl_str check_channel(lua_State *L, int arg)
+{
+    rl_str name = rl_check_str(L, arg);
+
+    luaL_argcheck(L, rl_layer_valid_channel(name), arg,
+                  "a channel's name has 1 to 99 letters, digits, hyphens, underscores or dots, "
+                  "and at most one !");
+    return name;
+}
+
+/* join(group, channel) -> is there such a channel? */
+static int l_join(lua_State *L)
+{
+    rl_layer *layer = &rl_worker_of(L)->layer;
+    rl_str group = check_group(L, 1), name = check_channel(L, 2);
+    rl_channel *ch = rl_worker_channel(rl_worker_of(L), name);
+
+    if (ch)
+        rl_layer_join(layer, group, ch);
+    lua_pushboolean(L, ch != NULL);
+    return 1;
+}
+
+/* leave(group, channel) */
+static int l_leave(lua_State *L)
+{
+    rl_layer *layer = &rl_worker_of(L)->layer;
+    rl_str group = check_group(L, 1), name = check_channel(L, 2);
+    rl_channel *ch = rl_worker_channel(rl_worker_of(L), name);
+
+    if (ch)
+        rl_layer_leave(layer, group, ch);
+    return 0;
+}
+
+/* The message behind the name: the encoded table, and for websocket.send text or bytes, of which
+ * the frame is made once for all who get it. */
+static rl_message *check_message(lua_State *L)
+{
+    rl_str body = rl_check_str(L, 2), text = rl_opt_str(L, 3), bytes = rl_opt_str(L, 4);
+    bool is_text = !lua_isnoneornil(L, 3), is_frame = is_text || !lua_isnoneornil(L, 4);
+    luaL_argcheck(L, !is_text || rl_utf8_valid(text), 3, "text is not UTF-8 (send it as bytes)");
+    char head[RL_WS_HEAD_MAX];
+    rl_str payload = is_text ? text : bytes;
+    size_t n = 0;
+
+    if (is_frame)
+        n = rl_ws_head(head, is_text ? RL_WS_OP_TEXT : RL_WS_OP_BINARY, payload.n);
+    return rl_message_new(body, (rl_str){head, n}, payload);
+}
+
+static int push_receipt(lua_State *L, rl_receipt receipt, rl_message *m)
+{
+    rl_message_unref(m);
+    lua_pushinteger(L, (lua_Integer)receipt.delivered);
+    lua_pushinteger(L, (lua_Integer)receipt.dropped);
+    return 2;
+}
+
+/* group_send(group, encoded, text or nil, bytes or nil) -> delivered, dropped */
+static int l_group_send(lua_State *L)
+{
+    rl_str group = check_group(L, 1);
+    rl_message *m = check_message(L);
+
+    return push_receipt(L, rl_layer_group_send(&rl_worker_of(L)->layer, group, m), m);
+}
+
+/* send(channel, encoded, text or nil, bytes or nil) -> delivered, dropped */
+static int l_send(lua_State *L)
+{
+    rl_worker *w = rl_worker_of(L);
+    rl_channel *to = rl_worker_channel(w, check_channel(L, 1));
+    rl_message *m = check_message(L);
+
+    return push_receipt(L, rl_layer_send(&w->layer, to, m), m);
+}
+
+/* count(group) -> members on this worker */
+static int l_count(lua_State *L)
+{
+    rl_str group = check_group(L, 1);
+
+    lua_pushinteger(L, (lua_Integer)rl_layer_group_count(&rl_worker_of(L)->layer, group));
+    return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"join", l_join}, {"leave", l_leave}, {"group_send", l_group_send},
+    {"send", l_send}, {"count", l_count}, {NULL, NULL},
+};
+
+int rl_open_layer(lua_State *L)
+{
+    lua_newtable(L);
+    luaL_register(L, NULL, functions);
+    lua_pushstring(L, rl_worker_of(L)->layer.prefix);
+    lua_setfield(L, -2, "prefix"); /* with the id behind it: a consumer's channel name */
+    return 1;
+}

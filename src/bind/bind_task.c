@@ -1,0 +1,290 @@
+/* Tasks: spawn, join, cancel, sleep, deadlines.
+ *
+ * A handle outlives its task: it keeps the results, or the error, until somebody joins. Its
+ * userdata is anchored while the task runs, so that dropping the handle drops nothing else. */
+#include "bind/bind.h"
+
+#include "base/log.h"
+
+#define TASK "rille.Task"
+
+struct handle {
+    rl_task *task;   /* NULL once ended */
+    rl_task *joiner; /* parked until then */
+    int anchor;      /* registry reference to this userdata while the task runs */
+    bool failed;
+};
+
+static struct handle *check_handle(lua_State *L, int arg)
+{
+    return luaL_checkudata(L, arg, TASK);
+}
+
+/* [results…] of an ended handle: true and its results, or nil and the error. */
+static int push_results(lua_State *L, struct handle *h, int index)
+{
+    lua_getfenv(L, index);
+    int at = lua_gettop(L);
+
+    if (h->failed) {
+        lua_pushnil(L);
+        lua_rawgeti(L, at, 1);
+        return 2;
+    }
+    lua_getfield(L, at, "n");
+    int n = (int)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    luaL_checkstack(L, n + 1, "too many results");
+    lua_pushboolean(L, true);
+    for (int i = 1; i <= n; i++)
+        lua_rawgeti(L, at, i);
+    return n + 1;
+}
+
+static void on_spawned_ended(rl_task *t, void *arg, lua_State *co, bool failed)
+{
+    struct handle *h = arg;
+    int n = failed ? 1 : lua_gettop(co);
+
+    h->task = NULL;
+    h->failed = failed;
+    rl_buf text = {0};
+    if (failed)
+        rl_vm_describe_failure(co, &text);
+
+    /* Keep what it left in the handle's environment. */
+    lua_State *L = t->vm->L;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, h->anchor);
+    lua_createtable(L, n, 1);
+    lua_pushinteger(L, n);
+    lua_setfield(L, -2, "n");
+    for (int i = n; i >= 1; i--) {
+        lua_pushvalue(co, failed ? -1 : i);
+        lua_xmove(co, L, 1);
+        lua_rawseti(L, -2, i);
+    }
+    lua_setfenv(L, -2);
+
+    if (h->joiner) {
+        rl_task *joiner = h->joiner;
+        h->joiner = NULL;
+        int before = lua_gettop(L);
+        int nresults = push_results(L, h, before);
+        lua_xmove(L, rl_task_stack(joiner), nresults);
+        lua_settop(L, before);
+        rl_task_wake(joiner, nresults);
+    } else if (failed && !t->cancelled) {
+        rl_error("a task failed: %s", rl_buf_cstr(&text));
+    }
+    lua_pop(L, 1);
+    luaL_unref(L, LUA_REGISTRYINDEX, h->anchor);
+    rl_buf_fini(&text);
+}
+
+/* spawn(fn, id or nil) -> handle. With an id, the task dies with that consumer. */
+static int l_spawn(lua_State *L)
+{
+    rl_worker *w = rl_worker_of(L);
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    double id = luaL_optnumber(L, 2, 0);
+    rl_consumer *c = rl_consumer_find(w, id);
+    if (id && !c) {
+        rl_err err;
+        rl_err_set(&err, RL_ECLOSED, "the connection is closed");
+        return rl_failure(L, &err);
+    }
+
+    struct handle *h = lua_newuserdata(L, sizeof(*h));
+    *h = (struct handle){0};
+    luaL_getmetatable(L, TASK);
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, -1);
+    h->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+
+    h->task = rl_task_new(&w->vm, on_spawned_ended, h);
+    rl_list_push(c ? &c->tasks : &w->tasks, &h->task->owned);
+    lua_pushvalue(L, 1);
+    lua_xmove(L, rl_task_stack(h->task), 1);
+    rl_task_queue(h->task, 0);
+    return 1;
+}
+
+static void cancel_join(void *op)
+{
+    struct handle *h = op;
+
+    h->joiner = NULL;
+}
+
+/* join(handle) -> true, results… | nil, error */
+static int l_join(lua_State *L)
+{
+    struct handle *h = check_handle(L, 1);
+    luaL_argcheck(L, !h->joiner, 1, "somebody waits for this task already");
+    rl_task *t = rl_task_current(L);
+    luaL_argcheck(L, h->task != t, 1, "a task cannot wait for itself");
+
+    if (!h->task)
+        return push_results(L, h, 1);
+    h->joiner = t;
+    return rl_task_park(L, t, cancel_join, h);
+}
+
+/* cancel(handle): its next wait raises rille.Cancelled. Safe when it has ended. */
+static int l_cancel(lua_State *L)
+{
+    struct handle *h = check_handle(L, 1);
+
+    if (h->task)
+        rl_task_cancel(h->task);
+    return 0;
+}
+
+/* done(handle) -> boolean */
+static int l_done(lua_State *L)
+{
+    lua_pushboolean(L, check_handle(L, 1)->task == NULL);
+    return 1;
+}
+
+/* Sleeping */
+
+struct sleep {
+    uv_timer_t timer;
+    rl_task *task;
+};
+
+static void free_sleep(uv_handle_t *h)
+{
+    rl_free(RL_CONTAINER_OF(h, struct sleep, timer));
+}
+
+static void cancel_sleep(void *op)
+{
+    struct sleep *s = op;
+
+    uv_close((uv_handle_t *)&s->timer, free_sleep);
+}
+
+static void on_slept(uv_timer_t *timer)
+{
+    struct sleep *s = RL_CONTAINER_OF(timer, struct sleep, timer);
+
+    lua_pushboolean(rl_task_stack(s->task), true);
+    rl_task_wake(s->task, 1);
+    cancel_sleep(s);
+}
+
+static double check_seconds(lua_State *L, int arg)
+{
+    double seconds = luaL_checknumber(L, arg);
+
+    luaL_argcheck(L, seconds >= 0 && seconds <= 1e9, arg, "seconds from 0 to 1e9 expected");
+    return seconds;
+}
+
+/* sleep(seconds) -> true | nil, error */
+static int l_sleep(lua_State *L)
+{
+    double seconds = check_seconds(L, 1);
+    rl_task *t = rl_task_current(L);
+
+    struct sleep *s = rl_malloc(sizeof(*s));
+    s->task = t;
+    uv_timer_init(&t->vm->loop->uv, &s->timer);
+    uv_update_time(&t->vm->loop->uv);
+    uv_timer_start(&s->timer, on_slept, (uint64_t)(seconds * 1000 + 0.5), 0);
+    return rl_task_park(L, t, cancel_sleep, s);
+}
+
+/* Deadlines: a timer that interrupts whatever the task waits for. */
+
+struct deadline {
+    uv_timer_t timer;
+    rl_guard guard; /* closes the timer if the task ends first */
+    rl_task *task;  /* NULL once over */
+    bool passed;
+};
+
+static void free_deadline(uv_handle_t *h)
+{
+    rl_free(RL_CONTAINER_OF(h, struct deadline, timer));
+}
+
+static void on_deadline(uv_timer_t *timer)
+{
+    struct deadline *d = RL_CONTAINER_OF(timer, struct deadline, timer);
+
+    d->passed = true;
+    rl_task_interrupt(d->task);
+}
+
+static void release_deadline(rl_guard *guard, rl_task *t)
+{
+    struct deadline *d = RL_CONTAINER_OF(guard, struct deadline, guard);
+
+    uv_close((uv_handle_t *)&d->timer, free_deadline);
+}
+
+/* deadline(seconds) -> token. After that time the task's waits raise rille.Timeout, until
+ * undeadline(token) -> whether it has passed. The token must not be used twice. */
+static int l_deadline(lua_State *L)
+{
+    double seconds = check_seconds(L, 1);
+    rl_task *t = rl_task_current(L);
+
+    struct deadline *d = rl_calloc(1, sizeof(*d));
+    d->task = t;
+    uv_timer_init(&t->vm->loop->uv, &d->timer);
+    uv_update_time(&t->vm->loop->uv);
+    uv_timer_start(&d->timer, on_deadline, (uint64_t)(seconds * 1000 + 0.5), 0);
+    rl_task_guard(t, &d->guard, release_deadline);
+    lua_pushlightuserdata(L, d);
+    return 1;
+}
+
+static int l_undeadline(lua_State *L)
+{
+    rl_task *t = rl_task_running(L);
+    void *token = lua_touserdata(L, 1);
+
+    /* Only a deadline of this very task is believed. */
+    for (rl_list *it = t ? rl_list_first(&t->guards) : NULL; it && it != &t->guards; it = it->next) {
+        rl_guard *guard = RL_LIST_ENTRY(it, rl_guard, link);
+        struct deadline *d = RL_CONTAINER_OF(guard, struct deadline, guard);
+        if (guard->release != release_deadline || d != token)
+            continue;
+        bool passed = d->passed;
+        rl_task_unguard(guard);
+        release_deadline(guard, t);
+        if (passed)
+            rl_task_uninterrupt(t);
+        lua_pushboolean(L, passed);
+        return 1;
+    }
+    return luaL_argerror(L, 1, "no deadline of this task");
+}
+
+static const luaL_Reg functions[] = {
+    {"spawn", l_spawn},
+    {"join", l_join}, /* yields */
+    {"cancel", l_cancel},
+    {"done", l_done},
+    {"sleep", l_sleep}, /* yields */
+    {"deadline", l_deadline},
+    {"undeadline", l_undeadline},
+    {NULL, NULL},
+};
+
+int rl_open_task(lua_State *L)
+{
+    luaL_newmetatable(L, TASK);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 1);
+    lua_newtable(L);
+    luaL_register(L, NULL, functions);
+    luaL_getmetatable(L, TASK);
+    lua_setfield(L, -2, "handle"); /* lua/rille/task.lua puts the methods in */
+    return 1;
+}

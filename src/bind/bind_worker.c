@@ -1,0 +1,68 @@
+/* The worker itself: where events begin, which generation of the code runs. */
+#include "bind/bind.h"
+
+/* entries{ open =, receive =, message =, disconnect =, adopt = }: where events begin. */
+static int l_entries(lua_State *L)
+{
+    static const char *const names[RL_ENTRY_COUNT] = {
+        [RL_ENTRY_OPEN] = "open",
+        [RL_ENTRY_RECEIVE] = "receive",
+        [RL_ENTRY_MESSAGE] = "message",
+        [RL_ENTRY_DISCONNECT] = "disconnect",
+        [RL_ENTRY_ADOPT] = "adopt",
+    };
+    rl_worker *w = rl_worker_of(L);
+    luaL_checktype(L, 1, LUA_TTABLE);
+
+    for (int i = 0; i < RL_ENTRY_COUNT; i++) {
+        lua_getfield(L, 1, names[i]);
+        luaL_checktype(L, -1, LUA_TFUNCTION);
+        luaL_unref(L, LUA_REGISTRYINDEX, w->entries[i]);
+        w->entries[i] = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    return 0;
+}
+
+/* generation(n or nil) -> the present one: consumers of an older one are adopted at their next
+ * event */
+static int l_generation(lua_State *L)
+{
+    rl_worker *w = rl_worker_of(L);
+
+    if (!lua_isnoneornil(L, 1))
+        w->generation = (unsigned)luaL_checkinteger(L, 1);
+    lua_pushinteger(L, (lua_Integer)w->generation);
+    return 1;
+}
+
+/* census() -> { consumers =, tasks =, connections =, memory = }: what is alive, for tests and the
+ * curious. */
+static int l_census(lua_State *L)
+{
+    rl_worker *w = rl_worker_of(L);
+
+    lua_createtable(L, 0, 4);
+    lua_pushinteger(L, (lua_Integer)w->nconsumers);
+    lua_setfield(L, -2, "consumers");
+    lua_pushinteger(L, (lua_Integer)w->vm.ntasks);
+    lua_setfield(L, -2, "tasks");
+    lua_pushinteger(L, (lua_Integer)w->conns.count);
+    lua_setfield(L, -2, "connections");
+    lua_pushnumber(L, (double)w->vm.used);
+    lua_setfield(L, -2, "memory");
+    return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"entries", l_entries},
+    {"generation", l_generation},
+    {"census", l_census},
+    {NULL, NULL},
+};
+
+int rl_open_worker(lua_State *L)
+{
+    lua_newtable(L);
+    luaL_register(L, NULL, functions);
+    return 1;
+}
