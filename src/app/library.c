@@ -1,0 +1,49 @@
+#include "app/library.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const rl_library_file *find(const char *path)
+{
+    for (size_t i = 0; i < rl_library_count; i++)
+        if (strcmp(rl_library_files[i].path, path) == 0)
+            return &rl_library_files[i];
+    return NULL;
+}
+
+/* A searcher as in package.loaders: the chunk, or a string that says where we looked. */
+static int l_search(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+    const char *path = luaL_gsub(L, name, ".", "/");
+    const rl_library_file *file;
+    char full[256], chunk[264];
+
+    snprintf(full, sizeof(full), "%s.lua", path);
+    file = find(full);
+    if (!file) {
+        snprintf(full, sizeof(full), "%s/init.lua", path);
+        file = find(full);
+    }
+    if (!file) {
+        lua_pushfstring(L, "\n\tno file in rille's library for '%s'", name);
+        return 1;
+    }
+    snprintf(chunk, sizeof(chunk), "@%s", full);
+    if (luaL_loadbuffer(L, file->text, file->size, chunk))
+        return lua_error(L);
+    return 1;
+}
+
+void rl_library_install(lua_State *L)
+{
+    lua_getglobal(L, "package");
+    lua_getfield(L, -1, "loaders"); /* [package, loaders] */
+    for (int i = (int)lua_objlen(L, -1); i >= 2; i--) {
+        lua_rawgeti(L, -1, i);
+        lua_rawseti(L, -2, i + 1);
+    }
+    lua_pushcfunction(L, l_search);
+    lua_rawseti(L, -2, 2);
+    lua_pop(L, 2);
+}

@@ -1,0 +1,633 @@
+/* runner.c - one worker thread.
+ *
+ *   load --> (listen) --> start task --> SERVING --drain--> idle --> stop task --> close --> end
+ *     '-- other commands: their own task, or nothing ----------------------^
+ *
+ * The thread's stack is 64 MiB (virtual): see vm/vm.h. */
+#include "app/runner.h"
+
+#include "app/library.h"
+#include "bind/bind.h"
+#include "core/worker.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    STACK_BYTES = 64 << 20,
+    DRAIN_TICK_MS = 5,
+};
+
+struct rl_runner {
+    rl_loop *main;
+    const rl_settings *settings;
+    rl_runner_events events;
+    void *arg;
+    uv_thread_t thread;
+    rl_worker worker;
+    int program; /* registry reference of rille.program */
+    rl_server_limits limits;
+    int fds[RL_MAX_ADDRESSES];
+    unsigned nfds;
+    uv_timer_t drain;
+    bool draining, drain_open, stopping, loaded;
+    unsigned closing; /* databases */
+    int status;
+};
+
+/* To the main thread */
+
+enum news { LOADED, SERVING, RELOADED, RELOAD_FAILED, PRINTED, FAILED, STOPPED };
+
+struct report {
+    rl_post post;
+    rl_runner *runner;
+    enum news news;
+    rl_loaded loaded;
+    char *text;
+    int status;
+};
+
+static void free_strings(char **list, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        rl_free(list[i]);
+    rl_free(list);
+}
+
+static void on_report(rl_post *post)
+{
+    struct report *rep = RL_CONTAINER_OF(post, struct report, post);
+    const rl_runner_events *ev = &rep->runner->events;
+    void *arg = rep->runner->arg;
+
+    switch (rep->news) {
+    case LOADED:
+        ev->on_loaded(arg, &rep->loaded);
+        break;
+    case SERVING:
+        ev->on_serving(arg);
+        break;
+    case RELOADED:
+        ev->on_reloaded(arg, &rep->loaded);
+        break;
+    case RELOAD_FAILED:
+        ev->on_reload_failed(arg, rep->text);
+        break;
+    case PRINTED:
+        ev->on_printed(arg, rep->text);
+        break;
+    case FAILED:
+        ev->on_failed(arg, rep->text);
+        break;
+    case STOPPED:
+        ev->on_stopped(arg, rep->status);
+        break;
+    }
+    free_strings(rep->loaded.files, rep->loaded.nfiles);
+    free_strings(rep->loaded.listen, rep->loaded.nlisten);
+    rl_free(rep->text);
+    rl_free(rep);
+}
+
+static struct report *new_report(rl_runner *r, enum news news)
+{
+    struct report *rep = rl_calloc(1, sizeof(*rep));
+
+    rep->post.fn = on_report;
+    rep->runner = r;
+    rep->news = news;
+    return rep;
+}
+
+static void send_report(struct report *rep)
+{
+    rl_loop_post(rep->runner->main, &rep->post);
+}
+
+static void tell(rl_runner *r, enum news news, const char *text)
+{
+    struct report *rep = new_report(r, news);
+
+    rep->text = rl_strdup(text);
+    send_report(rep);
+}
+
+/* Calling rille.program */
+
+static lua_State *push_program(rl_runner *r, lua_State *L, const char *name)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, r->program);
+    lua_getfield(L, -1, name);
+    lua_remove(L, -2);
+    return L;
+}
+
+static void stop(rl_runner *r, int status);
+
+static void fail(rl_runner *r, const char *text)
+{
+    tell(r, FAILED, text);
+    stop(r, 1);
+}
+
+static char **take_strings(lua_State *L, const char *field, size_t *n)
+{
+    lua_getfield(L, -1, field);
+    *n = lua_objlen(L, -1);
+    char **list = rl_calloc(*n, sizeof(*list));
+    for (size_t i = 0; i < *n; i++) {
+        lua_rawgeti(L, -1, (int)i + 1);
+        const char *s = lua_tostring(L, -1);
+        list[i] = rl_strdup(s ? s : "");
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    return list;
+}
+
+static double limit(lua_State *L, const char *name)
+{
+    lua_getfield(L, -1, name);
+    double value = lua_tonumber(L, -1);
+    lua_pop(L, 1);
+    return value;
+}
+
+static void take_limits(rl_runner *r, lua_State *L)
+{
+    lua_getfield(L, -1, "limits");
+    r->limits = (rl_server_limits){
+        .max_head = (size_t)limit(L, "max_head"),
+        .max_body = (size_t)limit(L, "max_body"),
+        .max_message = (size_t)limit(L, "max_message"),
+        .max_unsent = (size_t)limit(L, "max_unsent"),
+        .max_connections = (unsigned)limit(L, "max_connections"),
+        .request_timeout = limit(L, "request_timeout"),
+        .keepalive_timeout = limit(L, "keepalive_timeout"),
+        .ping_interval = limit(L, "ping_interval"),
+        .close_timeout = limit(L, "close_timeout"),
+    };
+    if (limit(L, "mailbox") > 0)
+        r->worker.limits.mailbox = (unsigned)limit(L, "mailbox");
+    if (limit(L, "abandon_grace") > 0)
+        r->worker.limits.abandon_grace = limit(L, "abandon_grace");
+    lua_pop(L, 1);
+}
+
+/* Stage the script. 0, with the findings in rep, or a failure with its text. */
+static int stage(rl_runner *r, struct report *rep, rl_buf *text)
+{
+    lua_State *L = r->worker.vm.L;
+    rl_err err;
+
+    push_program(r, L, "stage");
+    int rc = rl_vm_call(&r->worker.vm, 0, 1, text, &err);
+    if (rc < 0)
+        return rc;
+    rep->loaded.files = take_strings(L, "files", &rep->loaded.nfiles);
+    rep->loaded.listen = take_strings(L, "listen", &rep->loaded.nlisten);
+    take_limits(r, L);
+    lua_pop(L, 1);
+    return 0;
+}
+
+static unsigned commit(rl_runner *r)
+{
+    lua_State *L = r->worker.vm.L;
+    rl_err err;
+
+    push_program(r, L, "commit");
+    RL_CHECK(rl_vm_call(&r->worker.vm, 0, 1, NULL, &err) == 0);
+    unsigned generation = (unsigned)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    return generation;
+}
+
+/* Run a function of rille.program as a task. */
+static rl_task *begin_task(rl_runner *r, const char *name, rl_task_ended_fn *ended)
+{
+    rl_task *t = rl_task_new(&r->worker.vm, ended, r);
+
+    push_program(r, r->worker.vm.L, name);
+    lua_xmove(r->worker.vm.L, rl_task_stack(t), 1);
+    return t;
+}
+
+/* Serving */
+
+static void on_start_ended(rl_task *t, void *arg, lua_State *co, bool failed)
+{
+    rl_runner *r = arg;
+    rl_worker *w = &r->worker;
+    rl_err err;
+
+    if (failed) {
+        rl_buf text = {0};
+        rl_vm_describe_failure(co, &text);
+        fail(r, rl_buf_cstr(&text));
+        rl_buf_fini(&text);
+        return;
+    }
+    if (r->draining)
+        return;
+    for (; r->nfds; r->nfds--)
+        if (rl_worker_listen(w, r->fds[r->nfds - 1], &err) < 0) {
+            r->nfds--;
+            fail(r, err.msg);
+            return;
+        }
+    tell(r, SERVING, NULL);
+}
+
+static void serve(rl_runner *r)
+{
+    /* The script's limits are known only now, and nobody is connected yet. */
+    rl_server_configure(&r->worker.server, &r->limits);
+    r->worker.server.access_log = r->settings->access_log;
+    rl_task_queue(begin_task(r, "start", on_start_ended), 0);
+}
+
+/* Stopping. From here on nothing new begins; each step waits for the one before. */
+
+static void free_runner_timer(uv_handle_t *h)
+{
+}
+
+static void end_thread(rl_runner *r)
+{
+    for (; r->nfds; r->nfds--)
+        close(r->fds[r->nfds - 1]);
+    if (r->drain_open)
+        uv_close((uv_handle_t *)&r->drain, free_runner_timer);
+    r->drain_open = false;
+    rl_loop_stop(&r->worker.loop);
+}
+
+static void on_db_closed(void *arg)
+{
+    rl_runner *r = arg;
+
+    if (--r->closing == 0)
+        end_thread(r);
+}
+
+static void close_databases(rl_runner *r)
+{
+    rl_worker *w = &r->worker;
+
+    r->closing = w->ndbs;
+    if (!r->closing)
+        end_thread(r);
+    for (unsigned i = w->ndbs; i > 0; i--) {
+        rl_db *db = w->dbs[i - 1];
+        w->ndbs = i - 1;
+        rl_db_close(db, 1, on_db_closed, r);
+    }
+}
+
+static void on_stop_ended(rl_task *t, void *arg, lua_State *co, bool failed)
+{
+    rl_runner *r = arg;
+
+    if (failed) {
+        rl_buf text = {0};
+        rl_vm_describe_failure(co, &text);
+        rl_error("on_stop failed: %s", rl_buf_cstr(&text));
+        rl_buf_fini(&text);
+    }
+    r->loaded = false;
+    stop(r, r->status);
+}
+
+/* The worker is quiet when only what we started ourselves could still run. */
+static void on_drain_tick(uv_timer_t *timer)
+{
+    rl_runner *r = RL_CONTAINER_OF(timer, rl_runner, drain);
+    rl_worker *w = &r->worker;
+
+    if (r->stopping)
+        rl_worker_abort(w);
+    if (w->nconsumers || w->conns.count)
+        return;
+    rl_worker_cancel_tasks(w);
+    if (!rl_worker_is_idle(w))
+        return;
+    uv_timer_stop(timer);
+    if (r->loaded && !r->stopping)
+        rl_task_queue(begin_task(r, "stop", on_stop_ended), 0);
+    else
+        close_databases(r);
+}
+
+static void drain(rl_runner *r)
+{
+    if (!r->drain_open) {
+        uv_timer_init(&r->worker.loop.uv, &r->drain);
+        r->drain_open = true;
+    }
+    r->draining = true;
+    rl_worker_drain(&r->worker);
+    uv_timer_start(&r->drain, on_drain_tick, 0, DRAIN_TICK_MS);
+}
+
+/* Stop with this status; a first failure counts. */
+static void stop(rl_runner *r, int status)
+{
+    if (!r->status)
+        r->status = status;
+    r->stopping |= status != 0;
+    drain(r);
+}
+
+/* Commands that serve nothing */
+
+static void say_and_stop(rl_runner *r, const char *name)
+{
+    lua_State *L = r->worker.vm.L;
+    rl_buf text = {0};
+    rl_err err;
+
+    push_program(r, L, name);
+    if (rl_vm_call(&r->worker.vm, 0, 1, &text, &err) < 0) {
+        fail(r, rl_buf_cstr(&text));
+    } else {
+        tell(r, PRINTED, lua_tostring(L, -1));
+        lua_pop(L, 1);
+        r->loaded = false; /* nothing was started, so nothing is stopped */
+        stop(r, 0);
+    }
+    rl_buf_fini(&text);
+}
+
+static void on_command_ended(rl_task *t, void *arg, lua_State *co, bool failed)
+{
+    rl_runner *r = arg;
+    rl_buf text = {0};
+
+    r->loaded = false;
+    if (failed) {
+        rl_vm_describe(co, -1, &text);
+        fail(r, rl_buf_cstr(&text));
+    } else if (lua_type(co, 1) == LUA_TSTRING) {
+        tell(r, PRINTED, lua_tostring(co, 1));
+        stop(r, 0);
+    } else {
+        stop(r, (int)lua_tointeger(co, 1));
+    }
+    rl_buf_fini(&text);
+}
+
+static void run_test(rl_runner *r)
+{
+    rl_task *t = begin_task(r, "test", on_command_ended);
+    lua_State *co = rl_task_stack(t);
+
+    lua_newtable(co);
+    for (int i = 0; i < r->settings->nrest; i++) {
+        lua_pushstring(co, r->settings->rest[i]);
+        lua_rawseti(co, -2, i + 1);
+    }
+    rl_task_queue(t, 1);
+}
+
+/* Beginning */
+
+static int open_library(lua_State *L)
+{
+    rl_runner *r = lua_touserdata(L, 1);
+    const rl_settings *s = r->settings;
+
+    rl_library_install(L);
+    rl_open_core(L);
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "rille.program");
+    lua_call(L, 1, 1);
+    lua_pushvalue(L, -1);
+    r->program = luaL_ref(L, LUA_REGISTRYINDEX);
+
+    lua_getfield(L, -1, "configure");
+    lua_newtable(L);
+    lua_pushstring(L, s->app);
+    lua_setfield(L, -2, "app");
+    lua_pushstring(L, s->database);
+    lua_setfield(L, -2, "database");
+    lua_pushboolean(L, s->command == RL_CMD_DEV);
+    lua_setfield(L, -2, "dev");
+    lua_pushboolean(L, s->migrate);
+    lua_setfield(L, -2, "migrate");
+    lua_call(L, 1, 0);
+    return 0;
+}
+
+static void begin(rl_runner *r)
+{
+    rl_buf text = {0};
+    rl_err err;
+
+    lua_pushcfunction(r->worker.vm.L, open_library);
+    lua_pushlightuserdata(r->worker.vm.L, r);
+    if (rl_vm_call(&r->worker.vm, 1, 0, &text, &err) < 0) {
+        fail(r, rl_buf_cstr(&text));
+        rl_buf_fini(&text);
+        return;
+    }
+    if (r->settings->command == RL_CMD_TEST) {
+        run_test(r);
+        return;
+    }
+
+    struct report *rep = new_report(r, LOADED);
+    if (stage(r, rep, &text) < 0) {
+        rep->news = FAILED;
+        rep->text = rl_strdup(rl_buf_cstr(&text));
+        send_report(rep);
+        stop(r, 1);
+        rl_buf_fini(&text);
+        return;
+    }
+    commit(r);
+    r->loaded = true;
+    switch (r->settings->command) {
+    case RL_CMD_CHECK:
+        say_and_stop(r, "check");
+        break;
+    case RL_CMD_ROUTES:
+        say_and_stop(r, "routes");
+        break;
+    case RL_CMD_MIGRATE:
+        rl_task_queue(begin_task(r, "migrate", on_command_ended), 0);
+        break;
+    case RL_CMD_RUN:
+    case RL_CMD_DEV:
+        send_report(rep);
+        return;
+    case RL_CMD_HELP:
+    case RL_CMD_TEST:
+    case RL_CMD_VERSION:
+        break;
+    }
+    free_strings(rep->loaded.files, rep->loaded.nfiles);
+    free_strings(rep->loaded.listen, rep->loaded.nlisten);
+    rl_free(rep);
+}
+
+static void thread_main(void *arg)
+{
+    rl_runner *r = arg;
+    struct report *last = new_report(r, STOPPED);
+
+    begin(r);
+    rl_loop_run(&r->worker.loop);
+    luaL_unref(r->worker.vm.L, LUA_REGISTRYINDEX, r->program);
+    rl_worker_fini(&r->worker);
+    last->status = r->status;
+    send_report(last);
+}
+
+/* From the main thread */
+
+struct order {
+    rl_post post;
+    rl_runner *runner;
+    int fds[RL_MAX_ADDRESSES];
+    unsigned nfds;
+};
+
+static void send_order(rl_runner *r, void (*fn)(rl_post *post), const int *fds, unsigned n)
+{
+    struct order *o = rl_calloc(1, sizeof(*o));
+
+    o->post.fn = fn;
+    o->runner = r;
+    o->nfds = n;
+    for (unsigned i = 0; i < n; i++)
+        o->fds[i] = fds[i];
+    if (!rl_loop_post(&r->worker.loop, &o->post))
+        rl_free(o); /* it has stopped already */
+}
+
+static rl_runner *take_order(rl_post *post, struct order *out)
+{
+    struct order *o = RL_CONTAINER_OF(post, struct order, post);
+
+    *out = *o;
+    rl_free(o);
+    return out->runner;
+}
+
+static void do_serve(rl_post *post)
+{
+    struct order o;
+    rl_runner *r = take_order(post, &o);
+
+    for (unsigned i = 0; i < o.nfds; i++)
+        r->fds[r->nfds++] = o.fds[i];
+    if (!r->draining)
+        serve(r);
+}
+
+static void do_drain(rl_post *post)
+{
+    struct order o;
+
+    stop(take_order(post, &o), 0);
+}
+
+static void do_abort(rl_post *post)
+{
+    struct order o;
+    rl_runner *r = take_order(post, &o);
+
+    r->stopping = true;
+    stop(r, r->status);
+}
+
+static void on_after_reload_ended(rl_task *t, void *arg, lua_State *co, bool failed)
+{
+    if (!failed)
+        return;
+    rl_buf text = {0};
+    rl_vm_describe_failure(co, &text);
+    rl_error("after the reload: %s", rl_buf_cstr(&text));
+    rl_buf_fini(&text);
+}
+
+static void do_reload(rl_post *post)
+{
+    struct order o;
+    rl_runner *r = take_order(post, &o);
+    rl_buf text = {0};
+
+    if (r->draining)
+        return;
+    struct report *rep = new_report(r, RELOADED);
+    if (stage(r, rep, &text) < 0) {
+        rep->news = RELOAD_FAILED;
+        rep->text = rl_strdup(rl_buf_cstr(&text));
+    } else {
+        rep->loaded.generation = commit(r);
+        rl_task_queue(begin_task(r, "after_reload", on_after_reload_ended), 0);
+    }
+    rl_buf_fini(&text);
+    send_report(rep);
+}
+
+void rl_runner_serve(rl_runner *r, const int *fds, unsigned n)
+{
+    send_order(r, do_serve, fds, n);
+}
+
+void rl_runner_reload(rl_runner *r)
+{
+    send_order(r, do_reload, NULL, 0);
+}
+
+void rl_runner_drain(rl_runner *r)
+{
+    send_order(r, do_drain, NULL, 0);
+}
+
+void rl_runner_abort(rl_runner *r)
+{
+    send_order(r, do_abort, NULL, 0);
+}
+
+int rl_runner_start(rl_runner **out, rl_loop *main, const rl_settings *settings,
+                    const rl_runner_events *events, void *arg, rl_err *err)
+{
+    rl_runner *r = rl_calloc(1, sizeof(*r));
+    const rl_vm_opts vm = {
+        .memory_limit = (size_t)(settings->memory_limit * 1048576),
+        .gc_stress = getenv("RILLE_GC_STRESS") != NULL,
+    };
+    const uv_thread_options_t options = {.flags = UV_THREAD_HAS_STACK_SIZE,
+                                         .stack_size = STACK_BYTES};
+
+    r->main = main;
+    r->settings = settings;
+    r->events = *events;
+    r->arg = arg;
+    r->program = LUA_NOREF;
+    /* Made here, so that orders have a loop to go to; used by the thread alone. */
+    int rc = rl_worker_init(&r->worker, &vm, &(rl_server_limits){0}, &(rl_worker_limits){0}, err);
+    if (rc == 0) {
+        rc = uv_thread_create_ex(&r->thread, &options, thread_main, r);
+        if (rc < 0) {
+            rl_worker_fini(&r->worker);
+            rl_err_set(err, rc, "no thread: %s", uv_strerror(rc));
+        }
+    }
+    if (rc < 0) {
+        rl_free(r);
+        return rc;
+    }
+    *out = r;
+    return 0;
+}
+
+void rl_runner_free(rl_runner *r)
+{
+    uv_thread_join(&r->thread);
+    rl_free(r);
+}

@@ -1,0 +1,247 @@
+#include "app/settings.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct command {
+    const char *name;
+    rl_command id;
+    const char *args;
+    const char *summary;
+    bool serves; /* takes the options of a server */
+} commands[] = {
+    {"run", RL_CMD_RUN, "APP [options]", "serve an application", true},
+    {"dev", RL_CMD_DEV, "APP [options]",
+     "serve it while you write it: reload on save, tables created, errors in full", true},
+    {"test", RL_CMD_TEST, "[PATH…] [busted's options]",
+     "run specs inside the runtime: an `it` may call `a` functions", false},
+    {"check", RL_CMD_CHECK, "APP", "load and validate, serve nothing", false},
+    {"routes", RL_CMD_ROUTES, "APP", "print the routes", false},
+    {"migrate", RL_CMD_MIGRATE, "APP [--database URL]", "create the tables that are missing", false},
+    {"version", RL_CMD_VERSION, "", "print the version", false},
+    {"help", RL_CMD_HELP, "[COMMAND]", "this, or more about a command", false},
+};
+
+static const char server_options[] =
+    "  --listen ADDR         HOST:PORT, [IPV6]:PORT, unix:PATH or fd:N; port 0 picks one; may be\n"
+    "                        repeated (default 127.0.0.1:8000; RILLE_LISTEN)\n"
+    "  --database URL        postgresql://… or sqlite:PATH (DATABASE_URL; default sqlite:rille.db\n"
+    "                        beside the script)\n"
+    "  --layer URL           memory: (RILLE_LAYER)\n"
+    "  --migrate             create missing tables before serving, also on PostgreSQL\n"
+    "  --watch               reload when a file of the script changes\n"
+    "  --workers N           threads; this version has one\n"
+    "  --drain-timeout S     seconds for connections to end on SIGTERM (default 10)\n"
+    "  --memory-limit MIB    of Lua's heap (default 512)\n"
+    "  --no-access-log       do not log requests\n";
+
+static const char common_options[] =
+    "  --log-level L         debug, info, warn, error or off (default info; RILLE_LOG_LEVEL)\n"
+    "  --log-format F        text or json (default text)\n";
+
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < RL_COUNT(commands); i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+void rl_settings_help(const char *name)
+{
+    const struct command *cmd = name ? find_command(name) : NULL;
+
+    if (cmd) {
+        printf("usage: rille %s %s\n\n%s\n", cmd->name, cmd->args, cmd->summary);
+        if (cmd->serves)
+            printf("\n%s%s\nAPP is a .lua file or a folder with app.lua.\n", server_options,
+                   common_options);
+        return;
+    }
+    printf("usage: rille COMMAND …\n\nConsumers in Lua on a C core.\n\n");
+    for (size_t i = 0; i < RL_COUNT(commands); i++)
+        printf("  %-8s %s\n", commands[i].name, commands[i].summary);
+    printf("\n`rille help COMMAND` tells more.\n");
+}
+
+/* One wrong word, in a sentence that has room for it. */
+static int wrong(rl_err *err, const char *what, const char *word)
+{
+    return rl_err_set(err, RL_ESYNTAX, "%s '%s' (see `rille help`)", what, word);
+}
+
+static int to_number(const char *flag, const char *text, double min, double max, double *out,
+                     rl_err *err)
+{
+    char *end;
+
+    *out = strtod(text, &end);
+    if (end == text || *end || !(*out >= min && *out <= max))
+        return rl_err_set(err, RL_ESYNTAX, "%s: a number from %g to %g expected, got '%s'", flag,
+                          min, max, text);
+    return 0;
+}
+
+static int add_address(rl_settings *s, const char *address, rl_err *err)
+{
+    if (s->nlisten == RL_MAX_ADDRESSES)
+        return rl_err_set(err, RL_ESYNTAX, "more than %d addresses", RL_MAX_ADDRESSES);
+    s->listen[s->nlisten++] = address;
+    return 0;
+}
+
+static int set_level(rl_settings *s, const char *name, rl_err *err)
+{
+    int level = rl_log_level_named(name);
+
+    if (level < 0)
+        return wrong(err, "a log level is debug, info, warn, error or off, not", name);
+    s->log_level = (rl_log_level)level;
+    return 0;
+}
+
+static bool is_switch(rl_settings *s, const char *flag)
+{
+    if (strcmp(flag, "--watch") == 0)
+        s->watch = true;
+    else if (strcmp(flag, "--migrate") == 0)
+        s->migrate = true;
+    else if (strcmp(flag, "--no-access-log") == 0)
+        s->access_log = false;
+    else
+        return false;
+    return true;
+}
+
+static const char *const valued[] = {"--listen",        "--database",     "--layer",
+                                     "--workers",       "--drain-timeout", "--memory-limit",
+                                     "--log-level",     "--log-format"};
+
+static bool is_valued(const char *flag)
+{
+    for (size_t i = 0; i < RL_COUNT(valued); i++)
+        if (strcmp(flag, valued[i]) == 0)
+            return true;
+    return false;
+}
+
+static int read_valued(rl_settings *s, const char *flag, const char *value, rl_err *err)
+{
+    double n = 1;
+    int rc = 0;
+
+    if (strcmp(flag, "--listen") == 0) {
+        return add_address(s, value, err);
+    } else if (strcmp(flag, "--database") == 0) {
+        s->database = value;
+    } else if (strcmp(flag, "--layer") == 0) {
+        s->layer = value;
+    } else if (strcmp(flag, "--workers") == 0) {
+        rc = to_number(flag, value, 1, 1024, &n, err);
+        s->workers = (unsigned)n;
+    } else if (strcmp(flag, "--drain-timeout") == 0) {
+        return to_number(flag, value, 0, 86400, &s->drain_timeout, err);
+    } else if (strcmp(flag, "--memory-limit") == 0) {
+        return to_number(flag, value, 8, 1 << 20, &s->memory_limit, err);
+    } else if (strcmp(flag, "--log-level") == 0) {
+        return set_level(s, value, err);
+    } else if (strcmp(value, "json") == 0) {
+        s->log_format = RL_LOG_JSON;
+    } else if (strcmp(value, "text") != 0) {
+        return wrong(err, "--log-format is text or json, not", value);
+    }
+    return rc;
+}
+
+/* argv[*i] is an option, alone, as --flag=value or with its value behind it. */
+static int read_option(rl_settings *s, int argc, char **argv, int *i, rl_err *err)
+{
+    char *flag = argv[*i], *equals = strchr(flag, '=');
+
+    if (equals)
+        *equals = '\0';
+    if (is_switch(s, flag))
+        return equals ? wrong(err, "no value is taken by", flag) : 0;
+    if (!is_valued(flag))
+        return wrong(err, "unknown option", flag);
+    if (equals)
+        return read_valued(s, flag, equals + 1, err);
+    if (*i + 1 == argc)
+        return wrong(err, "a value is missing behind", flag);
+    return read_valued(s, flag, argv[++*i], err);
+}
+
+static const char *from_environment(const char *name)
+{
+    const char *value = getenv(name);
+
+    return value && *value ? value : NULL;
+}
+
+static int finish(rl_settings *s, const struct command *cmd, rl_err *err)
+{
+    const char *listen = from_environment("RILLE_LISTEN");
+
+    if (!s->nlisten && listen)
+        s->listen[s->nlisten++] = listen;
+    if (!s->database)
+        s->database = from_environment("DATABASE_URL");
+    if (!s->layer)
+        s->layer = from_environment("RILLE_LAYER");
+    if (cmd->id != RL_CMD_TEST && !s->app)
+        return rl_err_set(err, RL_ESYNTAX, "which application? usage: rille %s %s", cmd->name,
+                          cmd->args);
+    if (s->layer && strcmp(s->layer, "memory:") != 0)
+        return wrong(err, "this version has the layer memory: only, not", s->layer);
+    if (s->workers > 1)
+        rl_warn("--workers %u: this version runs one worker", s->workers);
+    return 0;
+}
+
+int rl_settings_read(rl_settings *s, int argc, char **argv, rl_err *err)
+{
+    *s = (rl_settings){
+        .log_level = RL_LOG_INFO, .drain_timeout = 10, .workers = 1, .access_log = true};
+    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+        return 0;
+
+    const struct command *cmd = find_command(strcmp(argv[1], "--version") ? argv[1] : "version");
+    if (!cmd)
+        return wrong(err, "unknown command", argv[1]);
+    s->command = cmd->id;
+    if (cmd->id == RL_CMD_TEST)
+        s->log_level = RL_LOG_WARN;
+    const char *level = from_environment("RILLE_LOG_LEVEL");
+    if (level && set_level(s, level, err) < 0)
+        return err->code;
+
+    switch (cmd->id) {
+    case RL_CMD_VERSION:
+        return argc > 2 ? wrong(err, "unknown argument", argv[2]) : 0;
+    case RL_CMD_HELP:
+        s->help_for = argc > 2 ? argv[2] : NULL;
+        return s->help_for && !find_command(s->help_for) ? wrong(err, "unknown command", argv[2])
+                                                         : 0;
+    case RL_CMD_TEST:
+        s->rest = argv + 2;
+        s->nrest = argc - 2;
+        return finish(s, cmd, err);
+    default:
+        break;
+    }
+    for (int i = 2; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            s->command = RL_CMD_HELP;
+            s->help_for = cmd->name;
+            return 0;
+        }
+        if (argv[i][0] != '-' && s->app)
+            return wrong(err, "one application, not also", argv[i]);
+        if (argv[i][0] != '-')
+            s->app = argv[i];
+        else if (read_option(s, argc, argv, &i, err) < 0)
+            return err->code;
+    }
+    return finish(s, cmd, err);
+}

@@ -1,0 +1,50 @@
+/* settings.h - what the command line and the environment say.
+ *
+ * Strongest first: a flag, an environment variable, the script's table, the default. Here are the
+ * first two; the script's own are read when it is loaded. */
+#ifndef RL_APP_SETTINGS_H
+#define RL_APP_SETTINGS_H
+
+#include "base/err.h"
+#include "base/log.h"
+
+#define RL_MAX_ADDRESSES 16
+
+typedef enum rl_command {
+    RL_CMD_HELP,
+    RL_CMD_RUN,
+    RL_CMD_DEV,
+    RL_CMD_TEST,
+    RL_CMD_CHECK,
+    RL_CMD_ROUTES,
+    RL_CMD_MIGRATE,
+    RL_CMD_VERSION,
+} rl_command;
+
+/* Strings are argv's or the environment's. */
+typedef struct rl_settings {
+    rl_command command;
+    const char *help_for; /* HELP: of which command; NULL: of all */
+    const char *app;
+    const char *listen[RL_MAX_ADDRESSES];
+    unsigned nlisten; /* 0: the script's, or 127.0.0.1:8000 */
+    const char *database;
+    const char *layer;
+    bool watch;
+    bool migrate;
+    bool access_log;
+    double drain_timeout; /* seconds */
+    double memory_limit;  /* MiB; 0: the default */
+    unsigned workers;
+    rl_log_level log_level;
+    rl_log_format log_format;
+    char **rest; /* TEST: what busted gets */
+    int nrest;
+} rl_settings;
+
+/* Negative, with one sentence, on wrong arguments. */
+int rl_settings_read(rl_settings *s, int argc, char **argv, rl_err *err) RL_MUST_USE;
+
+void rl_settings_help(const char *command); /* to stdout; NULL: all commands */
+
+#endif
