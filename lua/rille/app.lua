@@ -48,44 +48,42 @@ local function names_of(set)
   return table.concat(names, ", ")
 end
 
-local function fail(message, level)
-  error(errors.ConfigurationError(message), level + 1)
-end
+local fail = errors.misconfigured
 
-local function check_settings(settings, level)
+local function check_settings(settings)
   if type(settings) ~= "table" then
-    fail("rille.app needs a table of settings, got " .. type(settings), level + 1)
+    fail("rille.app needs a table of settings, got " .. type(settings))
   end
   for name, value in pairs(settings) do
     local want = SETTINGS[name]
     if not want then
-      fail(("unknown setting %q; there are %s"):format(tostring(name), names_of(SETTINGS)), level + 1)
+      fail(("unknown setting %q; there are %s"):format(tostring(name), names_of(SETTINGS)), name)
     elseif not want:find(type(value), 1, true) then
-      fail(("setting %s: a %s expected, got a %s"):format(name, want, type(value)), level + 1)
+      fail(("setting %s: a %s expected, got a %s"):format(name, want, type(value)), name)
     end
   end
   for name, value in pairs(settings.limits or {}) do
     if not LIMITS[name] then
-      fail(("unknown limit %q; there are %s"):format(tostring(name), names_of(LIMITS)), level + 1)
+      fail(("unknown limit %q; there are %s"):format(tostring(name), names_of(LIMITS)), name)
     elseif type(value) ~= "number" or value <= 0 then
-      fail(("limit %s: a number above 0 expected"):format(name), level + 1)
+      fail(("limit %s: a number above 0 expected"):format(name), name)
     end
   end
   if settings.layer and settings.layer ~= "memory:" then
-    fail(("layer %q: this version has memory: only"):format(settings.layer), level + 1)
+    fail(("layer %q: this version has memory: only"):format(settings.layer), "layer")
   end
 end
 
 ---@param settings table
 function App:init(settings)
-  check_settings(settings, 3)
+  check_settings(settings)
   self.settings = settings
   self.router = routing.Router(settings.routes or {})
   self.middleware = settings.middleware or {}
   self.models = settings.models or {}
   for i, fn in ipairs(self.middleware) do
     if type(fn) ~= "function" then
-      fail(("middleware %d is not a function"):format(i), 3)
+      fail(("middleware %d is not a function"):format(i))
     end
   end
   if settings.allowed_origins then

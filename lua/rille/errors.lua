@@ -57,6 +57,26 @@ define("NotFetched") -- a related object that no query has brought along
 define("ObjectDoesNotExist")
 define("MultipleObjectsReturned")
 
+--- A mistake in a script: raise it with the script's own file and line, whatever called us. A call
+--- in tail position has left no line on the stack; then the script's text is searched for `word`.
+---@param message string
+---@param word string?
+function errors.misconfigured(message, word)
+  local place
+  for level = 2, 100 do
+    local info = debug.getinfo(level, "Sl")
+    if not info then
+      break
+    end
+    if info.currentline > 0 and not info.source:find("^@rille/") then
+      place = ("%s:%d"):format(info.short_src, info.currentline)
+      break
+    end
+  end
+  place = place or require("rille.loader").locate(word)
+  error(errors.ConfigurationError(place and (place .. ": " .. message) or message), 0)
+end
+
 --- Is `err` one of rille's errors, of this class or below it?
 ---@param err any
 ---@param cls rille.Class?  default: any of rille's errors

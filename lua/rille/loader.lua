@@ -19,8 +19,10 @@ local M = {}
 
 ---@type rille.Generation?  the one being loaded
 local loading
----@type string?            the module being loaded
+---@type string?            the module being loaded,
 local module_name
+---@type { path: string, text: string }?  and where it is from
+local module_source
 
 --- Remember a class under its module and name, and tell it both. Called by Consumer.extend.
 function M.register_class(cls)
@@ -28,6 +30,29 @@ function M.register_class(cls)
   if loading then
     loading.classes[cls.module .. ":" .. cls.__name] = cls
   end
+end
+
+--- Where the module that is being loaded says `word =`, or else `rille.app`: "app.lua:12".
+---@param word string?
+---@return string?
+function M.locate(word)
+  if not module_source then
+    return nil
+  end
+  local patterns = { "rille%.app" }
+  if word then
+    table.insert(patterns, 1, "%f[%w_]" .. word:gsub("%p", "%%%0") .. "%s*=")
+  end
+  for _, pattern in ipairs(patterns) do
+    local line = 0
+    for text in (module_source.text .. "\n"):gmatch("([^\n]*)\n") do
+      line = line + 1
+      if text:find(pattern) then
+        return ("%s:%d"):format(module_source.path, line)
+      end
+    end
+  end
+  return module_source.path
 end
 
 --- A path of the script's own, made absolute by its folder.
@@ -97,15 +122,15 @@ function run_module(generation, name, path, text)
   end
   setfenv(chunk, generation.environment)
   generation.modules[name] = true -- a cycle gets what there is
-  local outer_generation, outer_module = loading, module_name
-  loading, module_name = generation, name
+  local outer_generation, outer_module, outer_source = loading, module_name, module_source
+  loading, module_name, module_source = generation, name, { path = path, text = text }
   local ok, value = xpcall(chunk, function(err)
     if type(err) == "string" then
       return debug.traceback(err, 2)
     end
     return err
   end, name)
-  loading, module_name = outer_generation, outer_module
+  loading, module_name, module_source = outer_generation, outer_module, outer_source
   if not ok then
     generation.modules[name] = nil
     error(value, 0)

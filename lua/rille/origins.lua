@@ -36,7 +36,7 @@ function Origins.new(list)
     else
       local rule = type(item) == "string" and parse(item)
       if not rule then
-        error(errors.ConfigurationError(("allowed_origins: %q is not an origin"):format(tostring(item))), 4)
+        errors.misconfigured(("allowed_origins: %q is not an origin"):format(tostring(item)))
       end
       self.rules[#self.rules + 1] = rule
     end

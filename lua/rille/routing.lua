@@ -21,19 +21,17 @@ local CONVERTERS = {
   path = { pattern = "(.+)" },
 }
 
-local function fail(message, level)
-  error(errors.ConfigurationError(message), level + 1)
-end
+local fail = errors.misconfigured
 
 --- The Lua pattern of a route's pattern, and its captures in order.
-local function compile(pattern, level)
+local function compile(pattern)
   local names, converters, seen = {}, {}, {}
   local lua, at = "^", 1
   while true do
     local from, to, inside = pattern:find("<([^<>]*)>", at)
     local literal = pattern:sub(at, (from or 0) - 1)
     if literal:find("[<>]") then
-      fail(("bad route %q: a < or > without its counterpart"):format(pattern), level + 1)
+      fail(("bad route %q: a < or > without its counterpart"):format(pattern))
     end
     lua = lua .. literal:gsub("%p", "%%%0")
     if not from then
@@ -44,17 +42,14 @@ local function compile(pattern, level)
       kind, name = "str", inside:match("^[%a_][%w_]*$")
     end
     if not name then
-      fail(("bad route %q: <%s> is neither <name> nor <type:name>"):format(pattern, inside), level + 1)
+      fail(("bad route %q: <%s> is neither <name> nor <type:name>"):format(pattern, inside))
     end
     local converter = CONVERTERS[kind]
     if not converter then
-      fail(
-        ("bad route %q: no type %q; there are str, int, slug, uuid and path"):format(pattern, kind),
-        level + 1
-      )
+      fail(("bad route %q: no type %q; there are str, int, slug, uuid and path"):format(pattern, kind))
     end
     if seen[name] then
-      fail(("bad route %q: <%s> twice"):format(pattern, name), level + 1)
+      fail(("bad route %q: <%s> twice"):format(pattern, name))
     end
     seen[name] = true
     names[#names + 1], converters[#converters + 1] = name, converter
@@ -69,14 +64,14 @@ end
 ---@field pattern string
 ---@field target function|rille.Class
 
-local function check_pattern(pattern, level)
+local function check_pattern(pattern)
   if type(pattern) ~= "string" then
-    fail("a route's pattern is a string, got " .. type(pattern), level + 1)
+    fail("a route's pattern is a string, got " .. type(pattern))
   end
   if pattern:sub(1, 1) ~= "/" then
-    fail(("bad route %q: a pattern begins with a slash"):format(pattern), level + 1)
+    fail(("bad route %q: a pattern begins with a slash"):format(pattern))
   end
-  compile(pattern, level + 1)
+  compile(pattern)
 end
 
 local function consumer_bases()
@@ -93,11 +88,11 @@ local function extends(target, base)
   return false
 end
 
-local function new_http(method, pattern, target, level)
-  check_pattern(pattern, level + 1)
+local function new_http(method, pattern, target)
+  check_pattern(pattern)
   local _, HttpConsumer = consumer_bases()
   if type(target) ~= "function" and not extends(target, HttpConsumer) then
-    fail(("route %q: a function or a class that extends HttpConsumer expected"):format(pattern), level + 1)
+    fail(("route %q: a function or a class that extends HttpConsumer expected"):format(pattern))
   end
   return { kind = "http", method = method, pattern = pattern, target = target }
 end
@@ -107,10 +102,10 @@ end
 ---@param consumer rille.Class  extends WebsocketConsumer
 ---@return rille.Route
 function M.websocket(pattern, consumer)
-  check_pattern(pattern, 2)
+  check_pattern(pattern)
   local WebsocketConsumer = consumer_bases()
   if not extends(consumer, WebsocketConsumer) then
-    fail(("route %q: a class that extends WebsocketConsumer expected"):format(pattern), 2)
+    fail(("route %q: a class that extends WebsocketConsumer expected"):format(pattern))
   end
   return { kind = "websocket", pattern = pattern, target = consumer }
 end
@@ -121,12 +116,12 @@ end
 ---  or a function that returns status, body and headers
 ---@return rille.Route
 function M.http(pattern, target)
-  return new_http(nil, pattern, target, 2)
+  return new_http(nil, pattern, target)
 end
 
 for _, method in ipairs { "get", "post", "put", "patch", "delete" } do
   M[method] = function(pattern, target)
-    return new_http(method:upper(), pattern, target, 2)
+    return new_http(method:upper(), pattern, target)
   end
 end
 
@@ -135,9 +130,9 @@ end
 ---@param folder string  relative to the script's folder
 ---@return rille.Route
 function M.static(prefix, folder)
-  check_pattern(prefix, 2)
+  check_pattern(prefix)
   if type(folder) ~= "string" or folder == "" then
-    fail(("route %q: the name of a folder expected"):format(prefix), 2)
+    fail(("route %q: the name of a folder expected"):format(prefix))
   end
   local root = require("rille.loader").resolve(folder)
   local serve = require("rille.static").new(root)
@@ -153,9 +148,9 @@ end
 ---@param routes rille.Route[]
 ---@return rille.Route[]
 function M.include(prefix, routes)
-  check_pattern(prefix .. "/", 2)
+  check_pattern(prefix .. "/")
   local out = {}
-  for _, route in ipairs(M.flatten(routes, 2)) do
+  for _, route in ipairs(M.flatten(routes)) do
     local copy = {}
     for key, value in pairs(route) do
       copy[key] = value
@@ -167,11 +162,11 @@ function M.include(prefix, routes)
 end
 
 --- Routes may be given as lists of lists.
-function M.flatten(routes, level)
+function M.flatten(routes)
   local flat = {}
   local function add(item)
     if type(item) ~= "table" then
-      fail("routes are made by rille.websocket, rille.http, …; got a " .. type(item), (level or 1) + 2)
+      fail("routes are made by rille.websocket, rille.http, …; got a " .. type(item))
     elseif item.kind then
       flat[#flat + 1] = item
     else
@@ -194,7 +189,7 @@ function Router:init(routes)
   for _, route in ipairs(self.routes) do
     local entry = { route = route, method = route.method }
     if route.pattern:find("<", 1, true) then
-      entry.lua, entry.names, entry.converters = compile(route.pattern, 2)
+      entry.lua, entry.names, entry.converters = compile(route.pattern)
     else
       entry.path = route.pattern
     end

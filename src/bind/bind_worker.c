@@ -35,13 +35,18 @@ static int l_generation(lua_State *L)
     return 1;
 }
 
-/* census() -> { consumers =, tasks =, connections =, memory = }: what is alive, for tests and the
- * curious. */
+/* census() -> { consumers =, tasks =, connections =, leases =, memory = }: what is alive, for tests
+ * and the curious. */
 static int l_census(lua_State *L)
 {
     rl_worker *w = rl_worker_of(L);
+    unsigned leases = 0;
 
-    lua_createtable(L, 0, 4);
+    for (unsigned i = 0; i < w->ndbs; i++)
+        leases += rl_db_stats_of(w->dbs[i]).leased;
+    lua_createtable(L, 0, 5);
+    lua_pushinteger(L, (lua_Integer)leases);
+    lua_setfield(L, -2, "leases");
     lua_pushinteger(L, (lua_Integer)w->nconsumers);
     lua_setfield(L, -2, "consumers");
     lua_pushinteger(L, (lua_Integer)w->vm.ntasks);

@@ -4,6 +4,7 @@
 
 #include <luajit.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     SLICE_NS = 300 * 1000,           /* smaller slices lengthen the mark phase, and with it the
@@ -112,10 +113,34 @@ void rl_vm_fini(rl_vm *vm)
     RL_CHECK(vm->used == 0);
 }
 
+/* A mistake in a script that rille found itself says where it is; a traceback through rille's
+ * own files would only bury that. */
+static bool says_where(lua_State *L)
+{
+    if (lua_type(L, 1) == LUA_TSTRING)
+        return strstr(lua_tostring(L, 1), "\nstack traceback:") != NULL;
+    if (!lua_istable(L, 1) || !lua_getmetatable(L, 1))
+        return false;
+    lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+    lua_getfield(L, -1, "rille.errors");
+    if (lua_istable(L, -1))
+        lua_getfield(L, -1, "ConfigurationError");
+    bool configuration = lua_rawequal(L, -1, 2);
+    lua_settop(L, 1);
+    if (configuration) {
+        lua_getfield(L, 1, "message");
+        lua_replace(L, 1);
+    }
+    return configuration;
+}
+
 static int add_traceback(lua_State *L)
 {
     rl_buf text = {0};
 
+    lua_settop(L, 1);
+    if (says_where(L))
+        return 1;
     rl_vm_describe(L, 1, &text);
     luaL_traceback(L, L, rl_buf_cstr(&text), 1);
     rl_buf_fini(&text);

@@ -7,27 +7,42 @@ local M = {}
 --- busted ends with `os.exit`; unwind to here instead, with the status.
 local Exit = {}
 
---- How the world looked before a test, and must look after it.
-local function settle()
-  -- what a test just ended may take a turn or two to unwind
+--- What is left of a test once it has ended; it may take a turn or two to unwind. nil: nothing.
+local function asettle()
+  local census
   for _ = 1, 200 do
-    local census = core.worker.census()
+    census = core.worker.census()
     if census.consumers == 0 and census.tasks <= 1 and census.leases == 0 then
       return nil
     end
     core.task.sleep(0.01)
   end
-  local census = core.worker.census()
-  return ("left behind: %d consumers, %d tasks, %d borrowed connections"):format(
+  return ("the test left behind %d consumers, %d tasks and %d borrowed connections"):format(
     census.consumers,
     census.tasks - 1,
     census.leases
   )
 end
 
+--- Have every busted core that is made fail tests that leave something behind.
+local function watch_for_leaks()
+  local new_core = require("busted.core")
+  package.loaded["busted.core"] = function()
+    local busted = new_core()
+    busted.subscribe({ "test", "end" }, function(element, parent, status)
+      local left = status == "success" and asettle()
+      if left then
+        busted.publish({ "failure", element.descriptor }, element, parent, left, { message = left, traceback = "" })
+      end
+      return nil, true
+    end, { priority = 1 })
+    return busted
+  end
+end
+
 --- Run specs.
 ---@async
----@param arguments string[]  busted's own; default: spec
+---@param arguments string[]  busted's own; without a path: spec
 ---@return integer  exit status
 function M.run(arguments)
   local real_exit = os.exit
@@ -36,28 +51,21 @@ function M.run(arguments)
     _G.arg[i] = value
   end
   os.exit = function(code)
-    error(setmetatable({ code = code == true and 0 or code == false and 1 or code or 0 }, Exit), 0)
+    error(setmetatable({ code = (code == true or code == nil) and 0 or code or 1 }, Exit), 0)
   end
-  package.loaded["busted.runner"] = nil
+  watch_for_leaks()
   local ok, err = pcall(function()
-    local busted = require("busted")
-    busted.subscribe({ "test", "end" }, function(_, _, status)
-      local leak = status == "success" and settle()
-      if leak then
-        busted.publish({ "failure" }, busted.context.get(), nil, leak, leak)
-      end
-      return nil, true
-    end, { priority = 1 })
     require("busted.runner")({ standalone = false })
   end)
   os.exit = real_exit
-  if not ok and getmetatable(err) == Exit then
+  if ok then
+    return 0
+  elseif getmetatable(err) == Exit then
     return err.code
+  elseif err == nil then -- busted's own way of saying that tests failed
+    return 1
   end
-  if not ok then
-    error(err, 0)
-  end
-  return 0
+  error(err, 0)
 end
 
 return M
