@@ -619,6 +619,8 @@ static const rl_driver *driver_for(const char *url, const char **rest)
         const rl_driver *driver;
         bool whole; /* the driver reads the scheme too */
     } known[] = {
+        {"postgresql://", &rl_driver_pg, true},
+        {"postgres://", &rl_driver_pg, true},
         {"sqlite:", &rl_driver_sqlite, false},
     };
 

@@ -1,0 +1,706 @@
+/* PostgreSQL: libpq, never blocking.
+ *
+ * While it connects, libpq may close its socket and open another inside PQconnectPoll(), even
+ * under the same number; so the watch on the socket is closed before each such call and a new
+ * one opened behind it. Afterwards one watch stays on for good: an idle connection that the
+ * server closes becomes readable, and is reported lost at once.
+ *
+ * A statement is one or more steps, each a message to the server and its answer:
+ *
+ *   [DEALLOCATE] -> EXECUTE                            seen for the first time
+ *   [DEALLOCATE] -> PREPARE -> EXECUTE_PREPARED        the second time
+ *                              EXECUTE_PREPARED        from then on
+ *
+ * Only the last of them runs the statement, so a connection lost before it has lost nothing.
+ * A plan that the server no longer has, or that a change of schema made unfit, is dropped
+ * and the statement executed without one, unless that failure has cost a transaction. */
+#include "db/pg.h"
+
+#include "base/log.h"
+#include "base/map.h"
+#include "db/sql.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+enum { CANCEL_AGAIN = 100 }; /* ms: a cancel that came before its statement did nothing */
+
+/* A statement that this connection has seen, and the second time prepares. */
+typedef struct plan {
+    rl_list link; /* in pg_conn.recent, the latest first */
+    char *sql;
+    size_t sql_n;
+    unsigned id; /* its name is r<id> */
+    bool prepared;
+} plan;
+
+typedef enum step { IDLE, DEALLOCATE, PREPARE, EXECUTE, EXECUTE_PREPARED, RESET } step;
+
+typedef struct pg_conn {
+    rl_conn base;
+    const rl_pg_conf *conf;
+    rl_loop *loop;
+    PGconn *pg;           /* NULL while names are looked up */
+    rl_pg_lookup *lookup; /* NULL when there is none under way */
+    struct watch *watch;  /* NULL between sockets */
+    uv_timer_t again;     /* to repeat a cancel */
+    unsigned handles;     /* not closed yet: watches and the timer */
+    bool opened, closing;
+
+    step step;
+    const rl_statement *st; /* while step is not IDLE; NULL for RESET */
+    plan *plan;             /* what PREPARE and EXECUTE_PREPARED are about */
+    bool unsent;            /* part of the message waits in libpq */
+    bool cancelled;
+    rl_pg_cancel *cancel; /* a request on its way */
+    bool answered;        /* the answer waits for the cancel to come back */
+    bool copying_out;
+    PGresult *res; /* the answer so far; NULL with err.code set when it is an error */
+    rl_err err;
+    bool fatal, stale_plan;
+
+    rl_map plans;
+    rl_list recent;
+    unsigned next_id;
+    unsigned drop; /* the id of a plan to DEALLOCATE; 0: none */
+} pg_conn;
+
+/* Watching */
+
+struct watch {
+    uv_poll_t poll;
+    pg_conn *conn;
+    int events;
+};
+
+static void on_ready(uv_poll_t *poll, int status, int events);
+
+static void let_go(pg_conn *c)
+{
+    const rl_conn_events *events = c->base.events;
+    void *owner = c->base.owner;
+
+    if (--c->handles || !c->closing)
+        return;
+    PQfinish(c->pg);
+    rl_free(c);
+    events->closed(owner);
+}
+
+static void on_watch_closed(uv_handle_t *h)
+{
+    struct watch *w = h->data;
+    pg_conn *c = w->conn;
+
+    rl_free(w);
+    let_go(c);
+}
+
+static void on_timer_closed(uv_handle_t *h)
+{
+    let_go(h->data);
+}
+
+static void watch_close(pg_conn *c)
+{
+    if (!c->watch)
+        return;
+    uv_close((uv_handle_t *)&c->watch->poll, on_watch_closed);
+    c->watch = NULL;
+}
+
+static void watch_for(pg_conn *c, int events)
+{
+    if (c->watch->events == events)
+        return;
+    c->watch->events = events;
+    uv_poll_start(&c->watch->poll, events, on_ready);
+}
+
+static bool watch_open(pg_conn *c, int events)
+{
+    struct watch *w = rl_calloc(1, sizeof(*w));
+
+    if (PQsocket(c->pg) < 0 || uv_poll_init(&c->loop->uv, &w->poll, PQsocket(c->pg)) < 0) {
+        rl_free(w);
+        return false;
+    }
+    w->poll.data = w;
+    w->conn = c;
+    c->watch = w;
+    c->handles++;
+    watch_for(c, events);
+    return true;
+}
+
+/* The end of it */
+
+static void lost(pg_conn *c)
+{
+    bool executing = c->step == EXECUTE || c->step == EXECUTE_PREPARED || c->step == RESET;
+
+    if (!c->err.code)
+        rl_pg_conn_error(&c->err, c->pg);
+    c->err.code = RL_EOPERATIONAL;
+    watch_close(c);
+    c->base.events->lost(c->base.owner, &c->err, executing && !c->unsent);
+}
+
+/* Plans */
+
+static void plan_free(pg_conn *c, plan *p)
+{
+    rl_map_remove(&c->plans, (rl_str){p->sql, p->sql_n});
+    rl_list_remove(&p->link);
+    rl_free(p->sql);
+    rl_free(p);
+}
+
+static void plans_forget(pg_conn *c)
+{
+    rl_list *it;
+
+    while ((it = rl_list_first(&c->recent)))
+        plan_free(c, RL_LIST_ENTRY(it, plan, link));
+    c->plan = NULL;
+    c->drop = 0;
+}
+
+/* The plan for sql if it was seen before, else NULL; then it has been seen now. */
+static plan *plan_seen(pg_conn *c, rl_str sql)
+{
+    plan *p = rl_map_get(&c->plans, sql);
+
+    if (p) {
+        rl_list_remove(&p->link);
+        rl_list_push_front(&c->recent, &p->link);
+        return p;
+    }
+    if (c->plans.len >= c->conf->cache_size) {
+        plan *oldest = RL_LIST_ENTRY(rl_list_last(&c->recent), plan, link);
+        if (oldest->prepared && c->drop) /* one at a time; it will be its turn */
+            return NULL;
+        if (oldest->prepared)
+            c->drop = oldest->id;
+        plan_free(c, oldest);
+    }
+    p = rl_calloc(1, sizeof(*p));
+    p->sql = rl_strndup(sql.p, sql.n);
+    p->sql_n = sql.n;
+    p->id = ++c->next_id;
+    rl_list_init(&p->link);
+    rl_list_push_front(&c->recent, &p->link);
+    rl_map_put(&c->plans, sql, p);
+    return NULL;
+}
+
+/* Steps */
+
+static bool send_step(pg_conn *c, step what)
+{
+    rl_pg_params p = {0};
+    char name[16], sql[40];
+    int ok = 0;
+
+    c->step = what;
+    c->unsent = true;
+    if (c->plan)
+        snprintf(name, sizeof(name), "r%u", c->plan->id);
+    if (what == EXECUTE || what == EXECUTE_PREPARED)
+        p = rl_pg_params_of(c->st);
+    switch (what) {
+    case DEALLOCATE:
+        snprintf(sql, sizeof(sql), "DEALLOCATE r%u", c->drop);
+        ok = PQsendQuery(c->pg, sql);
+        break;
+    case PREPARE:
+        ok = PQsendPrepare(c->pg, name, c->st->sql.p, 0, NULL);
+        break;
+    case EXECUTE:
+        ok =
+            PQsendQueryParams(c->pg, c->st->sql.p, p.n, p.types, p.values, p.lengths, p.formats, 0);
+        break;
+    case EXECUTE_PREPARED:
+        ok = PQsendQueryPrepared(c->pg, name, p.n, p.values, p.lengths, p.formats, 0);
+        break;
+    case RESET:
+        ok = PQsendQuery(c->pg, "DISCARD ALL");
+        break;
+    case IDLE:
+        break;
+    }
+    rl_pg_params_free(&p);
+    int rest = ok ? PQflush(c->pg) : -1;
+    c->unsent = rest != 0;
+    if (rest >= 0)
+        watch_for(c, rest ? UV_READABLE | UV_WRITABLE : UV_READABLE);
+    return rest >= 0;
+}
+
+static bool has_bytes(const rl_statement *st)
+{
+    for (unsigned i = 0; i < st->nparams; i++)
+        if (st->params[i].kind == RL_BYTES)
+            return true;
+    return false;
+}
+
+static bool send_statement(pg_conn *c)
+{
+    c->plan = NULL;
+    if (c->drop && c->base.txn != RL_TXN_FAILED)
+        return send_step(c, DEALLOCATE);
+    /* Bytes are the only parameters with a type of their own, which a plan would fix. */
+    if (rl_sql_is_plain(c->st->sql) && c->base.txn != RL_TXN_FAILED && !has_bytes(c->st))
+        c->plan = plan_seen(c, c->st->sql);
+    if (!c->plan)
+        return send_step(c, EXECUTE);
+    return send_step(c, c->plan->prepared ? EXECUTE_PREPARED : PREPARE);
+}
+
+static rl_txn txn_of(const PGconn *pg)
+{
+    switch (PQtransactionStatus(pg)) {
+    case PQTRANS_IDLE:
+        return RL_TXN_NONE;
+    case PQTRANS_INERROR:
+        return RL_TXN_FAILED;
+    case PQTRANS_ACTIVE:
+    case PQTRANS_INTRANS:
+    case PQTRANS_UNKNOWN:
+        break;
+    }
+    return RL_TXN_OPEN;
+}
+
+/* The statement is over, and no cancel is on its way any more. */
+static void report(pg_conn *c)
+{
+    rl_err err = c->err;
+    rl_result *result = NULL;
+
+    if (!err.code && c->res)
+        result = rl_pg_result_new(c->res);
+    else
+        PQclear(c->res);
+    if (!err.code && !result)
+        rl_err_set(&err, RL_EOPERATIONAL, "the server gave no answer");
+    c->res = NULL;
+    c->err = (rl_err){0};
+    c->step = IDLE;
+    c->st = NULL;
+    c->plan = NULL;
+    c->answered = c->cancelled = c->stale_plan = false;
+    uv_timer_stop(&c->again);
+    c->base.events->done(c->base.owner, result, result ? NULL : &err);
+}
+
+static void finish(pg_conn *c)
+{
+    c->answered = true;
+    if (!c->cancel)
+        report(c);
+}
+
+static void forget_answer(pg_conn *c)
+{
+    PQclear(c->res);
+    c->res = NULL;
+    c->err = (rl_err){0};
+}
+
+/* The plan did not serve. Once more without, if nothing was lost by trying. */
+static void drop_plan(pg_conn *c)
+{
+    bool gone = strcmp(c->err.sqlstate, "26000") == 0;
+
+    if (!gone && !c->drop)
+        c->drop = c->plan->id;
+    plan_free(c, c->plan);
+    c->plan = NULL;
+    c->stale_plan = false;
+    if (c->base.txn != RL_TXN_NONE || c->cancelled) {
+        finish(c);
+        return;
+    }
+    forget_answer(c);
+    if (!send_step(c, EXECUTE))
+        lost(c);
+}
+
+/* The server is ready for the next message. */
+static void step_over(pg_conn *c)
+{
+    bool sent = true;
+
+    if (c->fatal || PQstatus(c->pg) == CONNECTION_BAD) {
+        lost(c);
+        return;
+    }
+    c->base.txn = txn_of(c->pg);
+    if (c->cancelled && (c->step == DEALLOCATE || c->step == PREPARE) && !c->err.code)
+        rl_err_set(&c->err, RL_ECANCELLED, "the statement was cancelled");
+    switch (c->step) {
+    case DEALLOCATE: /* if it failed, there was nothing to drop */
+        c->drop = 0;
+        if (c->cancelled) {
+            finish(c);
+            return;
+        }
+        forget_answer(c);
+        sent = send_statement(c);
+        break;
+    case PREPARE:
+        if (c->err.code) {
+            plan_free(c, c->plan);
+            c->plan = NULL;
+            finish(c);
+            return;
+        }
+        c->plan->prepared = true;
+        forget_answer(c);
+        sent = send_step(c, EXECUTE_PREPARED);
+        break;
+    case EXECUTE_PREPARED:
+        if (c->stale_plan) {
+            drop_plan(c);
+            return;
+        }
+        finish(c);
+        return;
+    case RESET:
+        plans_forget(c);
+        finish(c);
+        return;
+    case EXECUTE:
+        finish(c);
+        return;
+    case IDLE:
+        break;
+    }
+    if (!sent)
+        lost(c);
+}
+
+static bool is_stale_plan(const PGresult *res)
+{
+    const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+    const char *where = PQresultErrorField(res, PG_DIAG_SOURCE_FUNCTION);
+
+    if (!state)
+        return false;
+    return strcmp(state, "26000") == 0 ||
+           (strcmp(state, "0A000") == 0 && where && strcmp(where, "RevalidateCachedQuery") == 0);
+}
+
+static void take(pg_conn *c, PGresult *res)
+{
+    switch (PQresultStatus(res)) {
+    case PGRES_COPY_IN:
+        PQclear(res);
+        PQputCopyEnd(c->pg, "COPY FROM STDIN is not supported");
+        rl_err_set(&c->err, RL_ENOTSUPPORTED, "COPY FROM STDIN is not supported");
+        return;
+    case PGRES_COPY_OUT:
+    case PGRES_COPY_BOTH:
+        PQclear(res);
+        c->copying_out = true;
+        rl_err_set(&c->err, RL_ENOTSUPPORTED, "COPY TO STDOUT is not supported");
+        return;
+    case PGRES_TUPLES_OK:
+    case PGRES_COMMAND_OK:
+    case PGRES_EMPTY_QUERY:
+        PQclear(c->res);
+        c->res = res;
+        return;
+    default:
+        c->fatal |= rl_pg_is_fatal(res);
+        c->stale_plan |= c->step == EXECUTE_PREPARED && is_stale_plan(res);
+        if (!c->err.code)
+            rl_pg_error(&c->err, res);
+        PQclear(res);
+    }
+}
+
+/* False: no more for now. */
+static bool skip_copy(pg_conn *c)
+{
+    char *row;
+    int n;
+
+    while ((n = PQgetCopyData(c->pg, &row, 1)) > 0)
+        PQfreemem(row);
+    c->copying_out = n == 0;
+    return n != 0;
+}
+
+/* Everything libpq has, up to the end of the step at most: behind that c may be gone. */
+static void take_all(pg_conn *c)
+{
+    while (c->step != IDLE && !c->answered && !PQisBusy(c->pg)) {
+        if (c->copying_out && !skip_copy(c))
+            return;
+        PGresult *res = PQgetResult(c->pg);
+        if (!res) {
+            step_over(c);
+            return;
+        }
+        take(c, res);
+        if (c->fatal) {
+            lost(c);
+            return;
+        }
+    }
+}
+
+/* The connection broke under the statement: what it said last is the reason. */
+static void take_last_words(pg_conn *c)
+{
+    PGresult *res;
+
+    while (!c->copying_out && !PQisBusy(c->pg) && (res = PQgetResult(c->pg)))
+        take(c, res);
+}
+
+/* Notifications are nobody's here, but would pile up. */
+static void skip_notifies(pg_conn *c)
+{
+    PGnotify *n;
+
+    while ((n = PQnotifies(c->pg)))
+        PQfreemem(n);
+}
+
+/* What an idle connection is told: nothing, or that it is over. */
+static bool still_fine(pg_conn *c)
+{
+    if (!PQconsumeInput(c->pg))
+        return false;
+    skip_notifies(c);
+    return !c->fatal && PQstatus(c->pg) == CONNECTION_OK;
+}
+
+static void on_ready_open(pg_conn *c, int status, int events)
+{
+    /* Read before writing: a server that cannot send does not read either. */
+    bool readable = status < 0 || (events & UV_READABLE);
+
+    if (readable && !still_fine(c)) {
+        if (c->step != IDLE && !c->answered)
+            take_last_words(c);
+        lost(c);
+        return;
+    }
+    if (status < 0) { /* libuv has stopped the watch, and libpq has not met the error yet */
+        int wanted = c->watch->events;
+        c->watch->events = 0;
+        watch_for(c, wanted);
+    }
+    if (c->step == IDLE || c->answered)
+        return;
+    if (c->unsent) {
+        int rest = PQflush(c->pg);
+        c->unsent = rest != 0;
+        if (rest == 0)
+            watch_for(c, UV_READABLE);
+    }
+    take_all(c);
+}
+
+/* Connecting */
+
+static void on_notice(void *arg, const PGresult *res)
+{
+    pg_conn *c = arg;
+    rl_err notice = {0};
+
+    rl_pg_error(&notice, res);
+    if (rl_pg_is_fatal(res)) { /* said to an idle connection, before the server hangs up */
+        c->fatal = true;
+        c->err = notice;
+    }
+    rl_debug("database: the server says: %s", notice.msg);
+}
+
+static void on_ready_connecting(pg_conn *c)
+{
+    watch_close(c);
+    switch (PQconnectPoll(c->pg)) {
+    case PGRES_POLLING_READING:
+        if (watch_open(c, UV_READABLE))
+            return;
+        break;
+    case PGRES_POLLING_OK:
+        PQsetnonblocking(c->pg, 1);
+        PQsetNoticeReceiver(c->pg, on_notice, c);
+        if (!watch_open(c, UV_READABLE))
+            break;
+        c->opened = true;
+        c->base.events->opened(c->base.owner);
+        return;
+    case PGRES_POLLING_FAILED:
+        break;
+    default:
+        if (watch_open(c, UV_WRITABLE))
+            return;
+    }
+    lost(c);
+}
+
+static void on_ready(uv_poll_t *poll, int status, int events)
+{
+    pg_conn *c = ((struct watch *)poll->data)->conn;
+
+    if (c->opened)
+        on_ready_open(c, status, events);
+    else
+        on_ready_connecting(c);
+}
+
+static bool start(pg_conn *c, rl_pg_lookup *found, rl_err *err)
+{
+    c->pg = rl_pg_start(c->conf, found, err);
+    if (!c->pg)
+        return false;
+    if (watch_open(c, UV_WRITABLE))
+        return true;
+    rl_err_set(err, RL_EOPERATIONAL, "cannot watch the socket");
+    return false;
+}
+
+static void on_found(void *arg, rl_pg_lookup *found, const rl_err *why)
+{
+    pg_conn *c = arg;
+    rl_err err;
+
+    c->lookup = NULL;
+    if (why)
+        err = *why;
+    bool started = !why && start(c, found, &err);
+    rl_pg_lookup_free(found);
+    if (!started)
+        c->base.events->lost(c->base.owner, &err, false);
+}
+
+static rl_conn *pg_dial(void *conf, rl_loop *loop, const rl_conn_events *events, void *owner,
+                        rl_err *err)
+{
+    pg_conn *c = rl_calloc(1, sizeof(*c));
+
+    c->base = (rl_conn){.events = events, .owner = owner};
+    c->conf = conf;
+    c->loop = loop;
+    rl_list_init(&c->recent);
+    if (rl_pg_needs_lookup(conf)) {
+        c->lookup = rl_pg_lookup_new(loop, conf, on_found, c);
+        if (!c->lookup) {
+            rl_err_set(err, RL_EOPERATIONAL, "cannot look up the host");
+            goto fail;
+        }
+    } else if (!start(c, NULL, err)) {
+        goto fail;
+    }
+    uv_timer_init(&loop->uv, &c->again);
+    c->again.data = c;
+    c->handles++;
+    return &c->base;
+
+fail: /* a watch that could not be opened is none */
+    PQfinish(c->pg);
+    rl_free(c);
+    return NULL;
+}
+
+/* The driver */
+
+static bool pg_run(rl_conn *base, const rl_statement *st)
+{
+    pg_conn *c = (pg_conn *)base;
+
+    c->st = st;
+    return send_statement(c);
+}
+
+static bool pg_reset(rl_conn *base)
+{
+    return send_step((pg_conn *)base, RESET);
+}
+
+static void ask_to_cancel(pg_conn *c);
+
+static void on_again(uv_timer_t *timer)
+{
+    ask_to_cancel(timer->data);
+}
+
+static void on_cancelled(void *arg)
+{
+    pg_conn *c = arg;
+
+    c->cancel = NULL;
+    if (c->answered)
+        report(c);
+    else
+        uv_timer_start(&c->again, on_again, CANCEL_AGAIN, 0);
+}
+
+static void ask_to_cancel(pg_conn *c)
+{
+    c->cancel = rl_pg_cancel_new(c->pg, c->loop, on_cancelled, c);
+    if (!c->cancel) /* no thread to be had: the pool's patience decides */
+        uv_timer_start(&c->again, on_again, CANCEL_AGAIN, 0);
+}
+
+static void pg_cancel(rl_conn *base)
+{
+    pg_conn *c = (pg_conn *)base;
+
+    if (c->step == IDLE || c->cancelled)
+        return;
+    c->cancelled = true;
+    ask_to_cancel(c);
+}
+
+/* A byte or an end of file that the loop has not seen yet. */
+static bool pg_alive(rl_conn *base)
+{
+    pg_conn *c = (pg_conn *)base;
+    char byte;
+    ssize_t n = recv(PQsocket(c->pg), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        return true;
+    return still_fine(c);
+}
+
+static void pg_close(rl_conn *base)
+{
+    pg_conn *c = (pg_conn *)base;
+
+    c->closing = true;
+    c->step = IDLE;
+    if (c->cancel)
+        rl_pg_cancel_forget(c->cancel);
+    if (c->lookup) { /* it ends by itself */
+        c->lookup->fn = NULL;
+        uv_cancel((uv_req_t *)&c->lookup->req);
+    }
+    PQclear(c->res);
+    plans_forget(c);
+    rl_map_fini(&c->plans);
+    watch_close(c);
+    uv_close((uv_handle_t *)&c->again, on_timer_closed);
+}
+
+const rl_driver rl_driver_pg = {
+    .backend = "postgresql",
+    .config = rl_pg_config,
+    .config_free = rl_pg_config_free,
+    .dial = pg_dial,
+    .run = pg_run,
+    .cancel = pg_cancel,
+    .reset = pg_reset,
+    .alive = pg_alive,
+    .close = pg_close,
+};
