@@ -379,6 +379,9 @@ static void cleans_a_lease_on_return(void)
     CHECK(r && is_str(rl_result_cell(r, 0, 0), RL_TEXT, "UTC"));
     rl_result_free(r);
 
+    must(db, NULL, "BEGIN"); /* nobody's transaction */
+    CHECK_INT(fails(db, NULL, "SAVEPOINT x").code, RL_ETRANSACTION);
+
     lease = borrow(db, "failed transaction, running statement");
     must(db, lease, "BEGIN");
     must(db, lease, "SET work_mem = '1234kB'");
@@ -394,27 +397,42 @@ static void cleans_a_lease_on_return(void)
     close_db(db);
 }
 
-static void checks_health_once_after_a_boundary(void)
+static void pings_once_after_a_boundary(void)
 {
-    rl_db *db = open_db((rl_db_opts){.url = url, .conn_health_checks = true, .max_connections = 1});
-    int64_t pid = pid_of(db, NULL);
+    rl_db *db = open_db((rl_db_opts){.url = with("conn_health_checks=on"), .max_connections = 1});
+    rl_db *other = open_db((rl_db_opts){.url = url});
+    rl_value v = integer(pid_of(db, NULL));
+    static const char last[] = "SELECT count(*) FROM pg_stat_activity"
+                               " WHERE pid = $1::int AND query = 'SELECT 1'";
+    rl_err err;
 
-    for (int i = 0; i < 5; i++) {
-        rl_db_close_old(db);
-        CHECK_INT(pid_of(db, NULL), pid);
-        rl_lease *lease = borrow(db, "checked");
-        CHECK_INT(pid_of(db, lease), pid);
+    /* The server remembers the last statement of each connection: a ping shows behind it. */
+    for (int boundary = 0; boundary < 2; boundary++) {
+        if (boundary)
+            rl_db_close_old(db);
+        rl_lease *lease = borrow(db, "to be pinged");
+        rl_result *r = get(other, NULL, last, &v, 1, &err);
+        CHECK(r && rl_result_cell(r, 0, 0).i == boundary);
+        rl_result_free(r);
+        CHECK_INT(pid_of(db, lease), v.i);
         rl_lease_return(lease);
     }
-    rl_db_close_old(db);
-    rl_lease *lease = borrow(db, "last statement");
-    rl_err err;
-    rl_result *r =
-        get(db, lease, "SELECT query FROM pg_stat_activity WHERE pid <> 0 LIMIT 1", NULL, 0, &err);
-    CHECK(r != NULL);
-    rl_result_free(r);
-    rl_lease_return(lease);
     CHECK_INT(rl_db_stats_of(db).opened, 1);
+    close_db(other);
+    close_db(db);
+}
+
+static void replaces_what_does_not_answer_a_ping(void)
+{
+    rl_db *db = open_db((rl_db_opts){.url = with("conn_health_checks=on"), .acquire_timeout = 1});
+    pid_t pid = (pid_t)pid_of(db, NULL);
+
+    if (kill(pid, SIGSTOP) == 0) { /* as dead as a cut cable; needs root or the server's user */
+        rl_db_close_old(db);
+        CHECK(pid_of(db, NULL) != pid);
+        CHECK_INT(rl_db_stats_of(db).closed_dead, 1);
+        kill(pid, SIGCONT);
+    }
     close_db(db);
 }
 
@@ -532,7 +550,8 @@ int main(void)
     never_runs_a_lost_statement_again();
     cancels_without_hitting_the_next();
     cleans_a_lease_on_return();
-    checks_health_once_after_a_boundary();
+    pings_once_after_a_boundary();
+    replaces_what_does_not_answer_a_ping();
     carries_large_statements_and_results();
     finds_hosts_by_name();
     closes_with_work_in_flight();

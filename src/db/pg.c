@@ -477,6 +477,9 @@ static bool still_fine(pg_conn *c)
 {
     if (!PQconsumeInput(c->pg))
         return false;
+    /* One read may leave the rest of a TLS record where no poll can see it. */
+    if (PQsslInUse(c->pg) && !PQconsumeInput(c->pg))
+        return false;
     skip_notifies(c);
     return !c->fatal && PQstatus(c->pg) == CONNECTION_OK;
 }

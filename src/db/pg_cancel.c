@@ -3,7 +3,7 @@
  * that hangs in a dead network can be left behind. */
 #include "db/pg.h"
 
-#include <pthread.h>
+#include "db/thread.h"
 
 struct rl_pg_cancel {
     rl_post post;
@@ -54,18 +54,11 @@ static void *thread_main(void *arg)
 rl_pg_cancel *rl_pg_cancel_new(PGconn *pg, rl_loop *loop, rl_pg_cancelled_fn *fn, void *arg)
 {
     rl_pg_cancel *c = rl_calloc(1, sizeof(*c));
-    pthread_attr_t attr;
-    pthread_t thread;
 
     *c = (rl_pg_cancel){.request = PQgetCancel(pg), .loop = loop, .fn = fn, .arg = arg};
     c->post.fn = on_posted;
     pthread_mutex_init(&c->lock, NULL);
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, STACK_SIZE);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    int rc = c->request ? pthread_create(&thread, &attr, thread_main, c) : -1;
-    pthread_attr_destroy(&attr);
-    if (rc == 0)
+    if (c->request && rl_db_thread_start(NULL, STACK_SIZE, thread_main, c) == 0)
         return c;
     cancel_free(c);
     return NULL;

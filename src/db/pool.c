@@ -20,7 +20,8 @@
 enum {
     DIALS_AT_ONCE = 2,
     DIAL_TIMEOUT = 5000,  /* ms */
-    CHORE_TIMEOUT = 5000, /* ms, for a ping, a cancel, a rollback, a reset */
+    PING_TIMEOUT = 2000,  /* ms, but at most half of acquire_timeout */
+    CHORE_TIMEOUT = 5000, /* ms, for a cancel, a rollback, a reset */
     BACKOFF_FIRST = 100,  /* ms */
     BACKOFF_MOST = 5000,  /* ms */
     STALE = 1,            /* ms since the loop last looked at its sockets */
@@ -40,6 +41,11 @@ static const unsigned next_states[NSTATES] = {
 uint64_t rl_pool_now(void)
 {
     return uv_hrtime() / 1000000;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
 }
 
 static void slot_move(slot *s, slot_state to)
@@ -327,7 +333,8 @@ static void slot_chore(slot *s, chore what)
     if (s->state != CLEANING)
         slot_move(s, CLEANING);
     s->chore = what;
-    slot_limit(s, CHORE_TIMEOUT);
+    slot_limit(s, what == PING ? earlier(PING_TIMEOUT, s->db->set.acquire_timeout / 2)
+                               : CHORE_TIMEOUT);
     switch (what) {
     case PING:
         under_way = driver->run(s->conn, &ping);
@@ -524,11 +531,6 @@ static void sweep(rl_db *db, uint64_t now, bool boundary)
     RL_LIST_ENTRY(it, slot, link)->doomed = true;
 }
 
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 static uint64_t next_tick(rl_db *db)
 {
     uint64_t at = db->closing ? db->close_by : RL_DB_NEVER;
@@ -557,12 +559,7 @@ static void overdue(slot *s)
 {
     rl_err why = {0};
 
-    if (s->state == DIALING)
-        rl_err_set(&why, RL_EOPERATIONAL, "no answer from the server within %d s",
-                   DIAL_TIMEOUT / 1000);
-    else
-        rl_err_set(&why, RL_EOPERATIONAL, "a cancelled statement did not end within %d s",
-                   CHORE_TIMEOUT / 1000);
+    rl_err_set(&why, RL_EOPERATIONAL, "the server did not answer in time");
     rl_slot_lost(s, &why, true);
 }
 

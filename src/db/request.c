@@ -157,8 +157,9 @@ void rl_request_time_out(request *r)
     else
         err = rl_pool_err(RL_EOPERATIONAL,
                           "database %s: no connection came free within %g s: %u of %u in use, "
-                          "%u waiting%s",
-                          db->name, s, used, db->set.max_connections, db->nwaiting, holders);
+                          "%u connecting, %u waiting%s",
+                          db->name, s, used, db->set.max_connections, db->count[DIALING],
+                          db->nwaiting, holders);
     db->stats.timeouts++;
     leave_line(r);
     rl_request_answer(r, err);

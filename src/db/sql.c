@@ -72,14 +72,14 @@ static bool calls_for_session(rl_str s)
 
 static const char *const temporary[] = {"TEMP", "TEMPORARY", "GLOBAL", "LOCAL", NULL};
 
-/* SELECT … INTO TEMP name. */
-static bool selects_into_temporary(rl_str s)
+/* Is there this four-letter word somewhere, and one of those behind it, if any are given? */
+static bool mentions(rl_str s, const char *word, const char *const *behind)
 {
-    for (size_t i = 0; i + 5 < s.n; i++) {
-        if ((s.p[i] | 32) != 'i' || strncasecmp(s.p + i, "into", 4) != 0)
+    for (size_t i = 0; i + 4 <= s.n; i++) {
+        if ((s.p[i] ^ word[0]) & ~32 || strncasecmp(s.p + i, word, 4) != 0)
             continue;
         rl_str rest = {s.p + i + 4, s.n - i - 4};
-        if (is_any(next_word(&rest), temporary))
+        if (!behind || is_any(next_word(&rest), behind))
             return true;
     }
     return false;
@@ -87,9 +87,9 @@ static bool selects_into_temporary(rl_str s)
 
 bool rl_sql_is_dirty(rl_str sql)
 {
-    static const char *const always[] = {"RESET",      "LISTEN",  "UNLISTEN", "LOAD",   "PREPARE",
-                                         "DEALLOCATE", "DISCARD", "PRAGMA",   "ATTACH", "DETACH",
-                                         "DECLARE",    "DO",      "CALL",     NULL};
+    static const char *const always[] = {"RESET",   "LISTEN",     "UNLISTEN", "LOAD",
+                                         "PREPARE", "DEALLOCATE", "DISCARD",  "PRAGMA",
+                                         "ATTACH",  "DETACH",     "DO",       NULL};
     static const char *const until_commit[] = {"LOCAL", "TRANSACTION", "CONSTRAINTS", NULL};
     rl_str rest = sql, word = next_word(&rest);
 
@@ -103,7 +103,9 @@ bool rl_sql_is_dirty(rl_str sql)
             next_word(&rest), word = next_word(&rest);
         return is_any(word, temporary);
     }
-    if (is(word, "SELECT") && selects_into_temporary(rest))
+    if (is(word, "DECLARE")) /* a cursor ends with its transaction, unless WITH HOLD */
+        return mentions(rest, "HOLD", NULL);
+    if (is(word, "SELECT") && mentions(rest, "INTO", temporary))
         return true;
     return calls_for_session(sql);
 }

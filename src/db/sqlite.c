@@ -8,12 +8,12 @@
 #include "db/driver.h"
 #include "db/settings.h"
 #include "db/sqlite_row.h"
+#include "db/thread.h"
 
 #include "base/buf.h"
 #include "base/map.h"
 #include "io/loop.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
@@ -427,7 +427,6 @@ static rl_conn *sqlite_dial(void *arg, rl_loop *loop, const rl_conn_events *even
                             rl_err *err)
 {
     sqlite_conn *c = rl_calloc(1, sizeof(*c));
-    pthread_attr_t attr;
 
     c->base = (rl_conn){.events = events, .owner = owner};
     c->conf = arg;
@@ -438,10 +437,7 @@ static rl_conn *sqlite_dial(void *arg, rl_loop *loop, const rl_conn_events *even
     atomic_init(&c->cancelled, false);
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->wake, NULL);
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, STACK_SIZE);
-    int rc = pthread_create(&c->thread, &attr, thread_main, c);
-    pthread_attr_destroy(&attr);
+    int rc = rl_db_thread_start(&c->thread, STACK_SIZE, thread_main, c);
     if (rc == 0)
         return &c->base;
 
