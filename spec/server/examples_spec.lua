@@ -76,7 +76,7 @@ describe("an example", function()
           assert.equal(1, #messages)
           assert.is_true(messages[1].same)
           assert.equal(step[1] == "bytes" and "bytes" or "text", messages[1].kind)
-          assert.equal(1000, client:first("close").code)
+          assert.equal(1000, client:get("close").code)
         end)
       end
 
@@ -96,13 +96,13 @@ describe("an example", function()
         steps[4] = { "receive", 2 }
         steps[5] = { "close", 1000, "" }
         local client = clients.run(script, url, steps)
-        assert.equal("are you there", client:first("pong").data)
+        assert.equal("are you there", client:get("pong").data)
         assert.same({ "a", "b" }, data_of(client))
       end)
 
       it("gives a close code back", function()
         local client = clients.run(script, url, { { "close", 4123, "that is all" } })
-        assert.equal(4123, client:first("close").code)
+        assert.equal(4123, client:get("close").code)
       end)
     end)
   end
@@ -112,7 +112,7 @@ describe("an example", function()
       local url = server.start({ "run", "examples/tree.lua" }).ws .. "/tree"
       local client = clients.run("ws.js", url, { { "text", "4" } })
       assert.same({ "Rima Hadley", "Mare Imbrium", "near side", "moon" }, data_of(client))
-      assert.equal(1000, client:first("close").code)
+      assert.equal(1000, client:get("close").code)
       assert.same({ "far side", "moon" }, data_of(clients.run("ws.py", url, { { "text", "5" } })))
     end)
 
@@ -122,7 +122,7 @@ describe("an example", function()
       assert.same({}, data_of(client))
       assert.same(
         { 4004, "no such folder" },
-        { client:first("close").code, client:first("close").reason }
+        { client:get("close").code, client:get("close").reason }
       )
     end)
 
@@ -131,7 +131,7 @@ describe("an example", function()
       for _ = 1, 2 do
         local it_runs = server.start({ "run", "examples/tree.lua" }, { database = database })
         local client = clients.run("ws.js", it_runs.ws .. "/tree", { { "text", "6" } })
-        assert.equal(4004, client:first("close").code)
+        assert.equal(4004, client:get("close").code)
         assert.equal(0, it_runs:stop())
       end
     end)
@@ -173,7 +173,7 @@ describe("an example", function()
 
     it("refuses a visitor without a name", function()
       local url = server.start({ "run", "examples/chat" }).ws .. "/ws/chat/lobby"
-      assert.equal(403, clients.run("ws.js", url, {}):first("refused").status)
+      assert.equal(403, clients.run("ws.js", url, {}):get("refused").status)
     end)
 
     it("carries a talk between two browser windows, through a reload and a restart", function()

@@ -58,14 +58,14 @@ describe("the life of a connection", function()
 
     it("when the consumer closes, with its code and reason for the client", function()
       local client = clients.run("ws.js", url("closing"), { { "text", "a" } })
-      local close = client:first("close")
+      local close = client:get("close")
       assert.same({ 4001, "enough" }, { close.code, close.reason })
       assert.equal(1, #disconnects("closing"))
     end)
 
     it("when receive fails: 1011, logged once with a traceback", function()
       local client = clients.run("ws.js", url("fails-in-receive"), { { "text", "a" } })
-      assert.equal(1011, client:first("close").code)
+      assert.equal(1011, client:get("close").code)
       assert.equal(1, #disconnects("fails-in-receive"))
       assert.equal(1, tracebacks())
       local log = it_runs:stderr()
@@ -77,7 +77,7 @@ describe("the life of a connection", function()
 
     it("when connect fails: status 500, logged once with a traceback", function()
       local client = clients.run("ws.js", url("fails-in-connect"), {})
-      assert.equal(500, client:first("refused").status)
+      assert.equal(500, client:get("refused").status)
       assert.equal(1, #disconnects("fails-in-connect"))
       assert.equal(1, tracebacks())
       assert.truthy(it_runs:stderr():find("connect broke", 1, true))
@@ -91,7 +91,7 @@ describe("the life of a connection", function()
 
     it("when connect refuses: 403", function()
       for _, script in pairs(clients.websockets) do
-        assert.equal(403, clients.run(script, url("refusing"), {}):first("refused").status)
+        assert.equal(403, clients.run(script, url("refusing"), {}):get("refused").status)
       end
       it_runs:says("noted: disconnect /ws/refusing")
       assert.equal(2, #disconnects("refusing"))
@@ -99,7 +99,7 @@ describe("the life of a connection", function()
     end)
 
     it("when connect denies with an answer of its own", function()
-      local refused = clients.run("ws.js", url("denying"), {}):first("refused")
+      local refused = clients.run("ws.js", url("denying"), {}):get("refused")
       assert.equal(401, refused.status)
       assert.equal("no ticket", refused.headers["x-why"])
       assert.equal("show your ticket", refused.body)
@@ -117,7 +117,7 @@ describe("the life of a connection", function()
 
   it("is accepted when connect returns without a word", function()
     local client = clients.run("ws.js", url("accepting"), { { "close", 1000, "" } })
-    assert.truthy(client:first("open"))
+    client:get("open")
     assert.same({ "1000" }, disconnects("accepting"))
   end)
 
@@ -144,7 +144,7 @@ describe("the life of a connection", function()
     end
     assert.equal(2, server.count(it_runs:stderr(), "noted: disconnect /ws/noting "))
     assert.equal(0, tracebacks())
-    assert.truthy(clients.run("ws.js", url("noting"), {}):first("error"))
+    clients.run("ws.js", url("noting"), {}):get("error")
   end)
 
   it("is one of many, and a failing one harms no other", function()
@@ -157,7 +157,7 @@ describe("the life of a connection", function()
     assert.equal(500, clients.fetch(it_runs.url .. "/boom").status)
     good:finish()
     assert.equal(2, #good:all("message"))
-    assert.equal(1000, good:first("close").code)
+    assert.equal(1000, good:get("close").code)
   end)
 
   describe("over HTTP", function()
@@ -172,7 +172,7 @@ describe("the life of a connection", function()
 
     it("an unknown path is a 404 and a line, not a traceback", function()
       assert.equal(404, clients.fetch(it_runs.url .. "/nothing").status)
-      assert.equal(404, clients.run("ws.js", it_runs.ws .. "/nothing", {}):first("refused").status)
+      assert.equal(404, clients.run("ws.js", it_runs.ws .. "/nothing", {}):get("refused").status)
       assert.is_true(it_runs:says("/nothing"))
       assert.equal(0, tracebacks())
     end)
@@ -182,7 +182,8 @@ describe("the life of a connection", function()
     local function try(origin)
       local client =
         clients.run("ws.js", url("noting"), { { "close", 1000, "" } }, { origin = origin })
-      return client:first("refused") and client:first("refused").status or "open"
+      local refused = client:first("refused")
+      return refused and refused.status or "open"
     end
 
     it("its own host may come", function()

@@ -8,10 +8,11 @@ local clients = {}
 
 local FOLDER = "spec/support/clients/"
 local NODE_PATH = ".build/npm/node_modules"
-local LIMIT = 60 -- seconds that a client may take
+local LIMIT = 20 -- seconds that a client may take,
+local BROWSER_LIMIT = 90 -- and one that starts browsers
 
 local function command(script, arguments)
-  local words = { "timeout -k 2", LIMIT }
+  local words = { "timeout -k 2", script:find("windows") and BROWSER_LIMIT or LIMIT }
   if script:find("%.js$") then
     words[#words + 1] = ("env NODE_PATH=%s node"):format(server.quote(NODE_PATH))
   else
@@ -82,6 +83,14 @@ end
 ---@return table?  the first event of that name
 function Client:first(name)
   return self:all(name)[1]
+end
+
+--- The first event of that name, which must be there.
+---@param name string
+---@return table
+function Client:get(name)
+  return self:first(name)
+    or error(("no '%s' among %s"):format(name, json.encode(self.events)), 2)
 end
 
 --- Start a client and go on.

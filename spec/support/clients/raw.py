@@ -19,11 +19,10 @@ received, ended = b"", "closed"
 started = time.monotonic()
 try:
     for step in json.loads(sys.argv[2]):
-        if step[0] == "send":
-            peer.sendall(step[1].encode("latin-1"))
-        elif step[0] == "repeat":
+        if step[0] in ("send", "repeat"):
+            times = int(step[2]) if step[0] == "repeat" else 1
             try:
-                peer.sendall(step[1].encode("latin-1") * int(step[2]))
+                peer.sendall(step[1].encode("latin-1") * times)
             except (BrokenPipeError, ConnectionResetError):
                 pass  # refused half-way; what was said about it is read below
         elif step[0] == "until":
