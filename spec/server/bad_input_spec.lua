@@ -178,7 +178,7 @@ describe("bad input", function()
     local POST = "POST /length HTTP/1.1\r\nHost: x\r\n"
 
     for what, text in pairs {
-      ["that is none"] = "what is this\r\n\r\n",
+      ["of a protocol that is none"] = "GET / HTP/1.1\r\nHost: x\r\n\r\n",
       ["with a space before a colon"] = "GET / HTTP/1.1\r\nHost : x\r\n\r\n",
       ["with a control character in a header"] = "GET / HTTP/1.1\r\nHost: x\r\nA: \1\0\r\n\r\n",
       ["with a bare LF in its head"] = "GET / HTTP/1.1\nHost: x\nA: b\n\n",
@@ -197,6 +197,11 @@ describe("bad input", function()
         assert.equal(1, server.count(received, "HTTP/1.1 "), "a second answer: " .. received)
       end)
     end
+
+    it("that is none gets 400 or, for its method, 501 and a close", function()
+      local status = status_of { "send", "what is this\r\n\r\n" }
+      assert.is_true(status == 400 or status == 501, tostring(status))
+    end)
 
     it("with an unknown transfer coding gets 501 or 400 and a close", function()
       local status = status_of { "send", POST .. "Transfer-Encoding: cabbage\r\n\r\n" }

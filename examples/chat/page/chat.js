@@ -6,8 +6,12 @@
 
 const $ = (id) => document.getElementById(id);
 const store = {
-  get: (key) => { try { return localStorage.getItem("chat." + key); } catch { return null; } },
-  set: (key, value) => { try { localStorage.setItem("chat." + key, value); } catch { /* private */ } },
+  get: (key) => {
+    try { return localStorage.getItem("chat." + key); } catch { return null; }
+  },
+  set: (key, value) => {
+    try { localStorage.setItem("chat." + key, value); } catch { /* forbidden: forget it */ }
+  },
 };
 
 // Ids may be handed out in another order than they are committed; asking for a few known ones
@@ -17,7 +21,8 @@ const FIRST_RETRY = 500; // ms; doubles, with jitter, up to
 const LAST_RETRY = 20_000;
 const GROUP_FOR = 5 * 60; // seconds in which one person's messages share a byline
 
-const random = () => Array.from(crypto.getRandomValues(new Uint32Array(3)), (n) => n.toString(36)).join("");
+const random = () =>
+  Array.from(crypto.getRandomValues(new Uint32Array(3)), (n) => n.toString(36)).join("");
 const me = store.get("me") || random();
 store.set("me", me);
 
@@ -73,9 +78,9 @@ function receive(message) {
     setState("open", "Connected");
     const messages = Array.isArray(message.messages) ? message.messages : []; // {} is empty, too
     if (message.gap && lastId) addGap();
-    const atEnd = isAtEnd();
+    const wasAtEnd = isAtEnd();
     for (const each of messages) show(each, false);
-    if (atEnd || !lastId) scrollToEnd();
+    if (wasAtEnd || !lastId) scrollToEnd();
     lastId = Math.max(lastId, ...messages.map((each) => each.id));
     $("empty").hidden = shown.size > 0;
     for (const [ref, text] of unsent) say(ref, text);
@@ -102,9 +107,13 @@ function say(ref, text) {
 // Messages --------------------------------------------------------------------------------
 
 const isOwn = (message) => message.ref.startsWith(me + ".");
-const isEmoji = (text) => /^(?:[\p{Extended_Pictographic}\p{Emoji_Modifier}\p{Regional_Indicator}\u200d\ufe0f]\s?){1,12}$/u.test(text.trim());
+const EMOJI =
+  /^[\p{Extended_Pictographic}\p{Emoji_Modifier}\p{Regional_Indicator}\u200d\ufe0f\s]+$/u;
+const isEmoji = (text) => text.length <= 24 && EMOJI.test(text);
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const calendar = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
+const calendar = new Intl.DateTimeFormat(undefined, {
+  weekday: "long", day: "numeric", month: "long",
+});
 
 function element(tag, className, text) {
   const node = document.createElement(tag);
@@ -171,8 +180,8 @@ function group(item) {
     const today = new Date().toDateString() === dayOf(message);
     item.before(element("li", "day", today ? "Today" : calendar.format(message.sent_at * 1000)));
   }
-  item.classList.toggle("first", newDay || last.name !== message.name || isOwn(last) !== isOwn(message)
-    || message.sent_at - last.sent_at > GROUP_FOR);
+  const sameHand = !newDay && last.name === message.name && isOwn(last) === isOwn(message);
+  item.classList.toggle("first", !sameHand || message.sent_at - last.sent_at > GROUP_FOR);
 }
 
 function addGap() {
@@ -189,14 +198,17 @@ function markRefused(ref) {
 function showPeople(names) {
   const list = Array.isArray(names) ? names : [];
   const first = list.slice(0, 6).join(", ") + (list.length > 6 ? "…" : "");
-  $("people").textContent = list.length === 1 ? "Only you are here" : `${list.length} here: ${first}`;
+  const here = list.length === 1 ? "Only you are here" : `${list.length} here: ${first}`;
+  $("people").textContent = here;
   $("people").title = list.join(", ");
 }
 
-const isAtEnd = () => $("scroller").scrollHeight - $("scroller").scrollTop - $("scroller").clientHeight < 60;
+const scroller = $("scroller");
+let atEnd = true; // as of the last scrolling
+const isAtEnd = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 60;
 
 function scrollToEnd() {
-  $("scroller").scrollTop = $("scroller").scrollHeight;
+  scroller.scrollTop = scroller.scrollHeight;
   $("newest").hidden = true;
 }
 
@@ -230,8 +242,11 @@ $("text").addEventListener("keydown", (event) => {
 
 $("text").addEventListener("input", fit);
 $("newest").addEventListener("click", () => { scrollToEnd(); $("text").focus(); });
-$("scroller").addEventListener("scroll", () => { if (isAtEnd()) $("newest").hidden = true; }, { passive: true });
-new ResizeObserver(() => { if ($("newest").hidden) scrollToEnd(); }).observe($("scroller"));
+scroller.addEventListener("scroll", () => {
+  if (isAtEnd()) $("newest").hidden = true;
+  atEnd = isAtEnd();
+}, { passive: true });
+new ResizeObserver(() => { if (atEnd) scrollToEnd(); }).observe(scroller); // a keyboard came up
 
 $("rename").addEventListener("click", ask);
 addEventListener("online", retryNow);
@@ -260,7 +275,8 @@ $("entrance").querySelector("form").addEventListener("submit", () => {
 
 // The room is in the address, so that it can be sent to somebody.
 function enter() {
-  const wanted = /^[A-Za-z0-9_-]{1,60}$/.test(location.hash.slice(1)) ? location.hash.slice(1) : "lobby";
+  const asked = location.hash.slice(1);
+  const wanted = /^[A-Za-z0-9_-]{1,60}$/.test(asked) ? asked : "lobby";
   $("rename").textContent = name || "Come in";
   $("rename").setAttribute("aria-label", name ? `You are ${name}. Change name or room` : "Come in");
   $("room").textContent = wanted;

@@ -9,8 +9,8 @@ const { chromium } = require("playwright-core");
 
 const print = (event, rest) => console.log(JSON.stringify({ event, ...rest }));
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "windows-"));
-const flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-  "--disable-background-networking", "--disable-component-update"];
+const flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+  "--disable-sync", "--disable-background-networking", "--disable-component-update"];
 
 async function enter(which, name) {
   const context = await chromium.launchPersistentContext(path.join(folder, name), {
@@ -29,9 +29,14 @@ async function enter(which, name) {
 }
 
 const state = (page, wanted) => page.waitForSelector(`#state[data-state="${wanted}"]`);
-const texts = (page) => page.$$eval(".message:not(.pending) .text", (all) => all.map((each) => each.textContent));
-const shows = (page, text) => page.waitForFunction((wanted) => [...document.querySelectorAll(
-  ".message:not(.pending) .text")].some((each) => each.textContent === wanted), text);
+const said = ".message:not(.pending) .text";
+const all = (page, css) => page.$$eval(css, (nodes) => nodes.map((node) => node.textContent));
+const texts = (page) => all(page, said);
+const shows = (page, text) => page.waitForFunction(
+  ([css, wanted]) =>
+    [...document.querySelectorAll(css)].some((node) => node.textContent === wanted),
+  [said, text],
+);
 const say = async (page, text) => {
   await page.fill("#text", text);
   await page.press("#text", "Enter");
@@ -49,8 +54,8 @@ const say = async (page, text) => {
   print("talked", {
     ann: await texts(ann),
     bob: await texts(bob),
-    own: await bob.$$eval(".own .text", (all) => all.map((each) => each.textContent)),
-    markup: await ann.$$eval(".text *", (all) => all.length),
+    own: await all(bob, ".own .text"),
+    markup: (await all(ann, ".text *")).length,
   });
 
   await bob.reload();
@@ -62,7 +67,7 @@ const say = async (page, text) => {
   await state(ann, "lost");
   await state(bob, "lost");
   await say(ann, "written while away");
-  print("lost", { pending: await ann.$$eval(".pending", (all) => all.length) });
+  print("lost", { pending: (await all(ann, ".pending")).length });
   await state(ann, "open");
   await state(bob, "open");
   await shows(ann, "written while away");

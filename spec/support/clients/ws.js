@@ -48,7 +48,11 @@ ws.on("message", (data, isBinary) => {
 });
 ws.on("ping", (data) => print("ping", { data: data.toString() }));
 ws.on("pong", (data) => { pongs += 1; print("pong", { data: data.toString() }); changed(); });
-ws.on("close", (code, reason) => { closed = true; print("close", { code, reason: reason.toString() }); changed(); });
+ws.on("close", (code, reason) => {
+  closed = true;
+  print("close", { code, reason: reason.toString() });
+  changed();
+});
 ws.on("error", (error) => print("error", { message: error.message }));
 ws.on("unexpected-response", (request, response) => {
   let body = "";
