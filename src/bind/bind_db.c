@@ -153,7 +153,7 @@ static rl_value check_param(lua_State *L, int arg, int n)
         break;
     case LUA_TNUMBER: {
         double d = lua_tonumber(L, arg);
-        if (d >= -9007199254740992.0 && d <= 9007199254740992.0 && d == (double)(int64_t)d) {
+        if (d > -9223372036854775808.0 && d < 9223372036854775808.0 && d == (double)(int64_t)d) {
             v.kind = RL_INT;
             v.i = (int64_t)d;
         } else {
@@ -228,8 +228,23 @@ static void push_cell(lua_State *co, rl_value v)
     }
 }
 
-/* [rows, affected, json columns or nil]: NULLs are absent. JSON stays text here and is decoded by
- * the wrapper, which may raise where this must not. */
+/* The names of the columns that hold JSON, or nil: decoding may raise, and so is left to
+ * lua/rille/db. */
+static void push_json_columns(lua_State *co, const rl_result *r)
+{
+    int n = 0;
+
+    lua_newtable(co);
+    for (unsigned j = 0; j < rl_result_cols(r); j++)
+        for (unsigned i = 0; i < rl_result_rows(r); i++)
+            if (rl_result_cell(r, i, j).kind == RL_JSON) {
+                lua_pushstring(co, rl_result_col_name(r, j));
+                lua_rawseti(co, -2, ++n);
+                break;
+            }
+}
+
+/* [rows, affected, names of JSON columns or nil]: NULLs are absent. */
 static int push_result(lua_State *co, const rl_result *r)
 {
     unsigned rows = rl_result_rows(r), cols = rl_result_cols(r);
@@ -257,15 +272,7 @@ static int push_result(lua_State *co, const rl_result *r)
     lua_pushnumber(co, (double)rl_result_affected(r));
     if (!json)
         return 2;
-
-    lua_newtable(co);
-    for (unsigned j = 0, n = 0; j < cols; j++)
-        for (unsigned i = 0; i < rows; i++)
-            if (rl_result_cell(r, i, j).kind == RL_JSON) {
-                lua_pushstring(co, rl_result_col_name(r, j));
-                lua_rawseti(co, -2, (int)++n);
-                break;
-            }
+    push_json_columns(co, r);
     return 3;
 }
 
@@ -289,7 +296,7 @@ static void cancel_query(void *op)
     rl_free(q);
 }
 
-/* query(handle, sql, n, …) -> rows, affected, json columns or nil | nil, error */
+/* query(handle, sql, n, …) -> rows, affected, names of JSON columns or nil | nil, error */
 static int l_query(lua_State *L)
 {
     rl_db *db = check_db(L, 1);

@@ -71,13 +71,27 @@ function Database:_arun(sql, params)
   return self:_asend(sql, params.n, unpack(params, 1, params.n))
 end
 
+local function decode_columns(rows, names)
+  local decode = require("rille.json").decode
+  for _, row in ipairs(rows) do
+    for _, name in ipairs(names) do
+      if row[name] ~= nil then
+        row[name] = decode(row[name])
+      end
+    end
+  end
+end
+
 ---@async
 function Database:_asend(sql, n, ...)
   local driver, handle = self.driver, self.handle
   local state = driver.pin_state(handle)
   transaction.check(state)
-  local rows, affected = driver.query(handle, sql, n, ...)
+  local rows, affected, json_columns = driver.query(handle, sql, n, ...)
   if rows then
+    if json_columns then
+      decode_columns(rows, json_columns)
+    end
     return rows, affected
   end
   transaction.mark(state, affected)
