@@ -179,9 +179,9 @@ describe("the life of a connection", function()
   end)
 
   describe("begins with a look at its origin:", function()
-    local function try(origin)
-      local client =
-        clients.run("ws.js", url("noting"), { { "close", 1000, "" } }, { origin = origin })
+    local function try(origin, where)
+      local steps = { { "close", 1000, "" } }
+      local client = clients.run("ws.js", where or url("noting"), steps, { origin = origin })
       local refused = client:first("refused")
       return refused and refused.status or "open"
     end
@@ -197,5 +197,20 @@ describe("the life of a connection", function()
         assert.equal(0, server.count(it_runs:stderr(), "noted: connect"))
       end)
     end
+
+    it("those the app names may come, and no other", function()
+      local named = server.start { "run", "spec/support/apps/origins.lua" }
+      for origin, expected in pairs {
+        ["https://app.example:8443"] = "open",
+        ["https://app.example"] = 403, -- another port
+        ["http://app.example:8443"] = 403, -- another scheme
+        ["https://plain.example"] = "open",
+        ["https://sub.plain.example"] = 403,
+        ["https://far.side.moon.example"] = "open",
+        ["https://bluemoon.example"] = 403,
+      } do
+        assert.same({ origin, expected }, { origin, try(origin, named.ws .. "/ws") })
+      end
+    end)
   end)
 end)
