@@ -536,7 +536,6 @@ static void on_ready_connecting(pg_conn *c)
         break;
     case PGRES_POLLING_OK:
         PQsetnonblocking(c->pg, 1);
-        PQsetNoticeReceiver(c->pg, on_notice, c);
         if (!watch_open(c, UV_READABLE))
             break;
         c->opened = true;
@@ -566,6 +565,7 @@ static bool start(pg_conn *c, rl_pg_lookup *found, rl_err *err)
     c->pg = rl_pg_start(c->conf, found, err);
     if (!c->pg)
         return false;
+    PQsetNoticeReceiver(c->pg, on_notice, c);
     if (watch_open(c, UV_WRITABLE))
         return true;
     rl_err_set(err, RL_EOPERATIONAL, "cannot watch the socket");
