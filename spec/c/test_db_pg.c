@@ -373,6 +373,16 @@ static void cleans_a_lease_on_return(void)
         must(db, NULL, traces[i][0]); /* without a lease, too */
         CHECK_INT(number(db, NULL, traces[i][1]), 0);
     }
+    must(db, NULL,
+         "CREATE FUNCTION hide() RETURNS text LANGUAGE plpgsql AS"
+         " $$ BEGIN RETURN set_config('work_mem', '1234kB', false); END $$");
+    lease = borrow(db, "state changed where nobody sees it");
+    must(db, lease, "SELECT hide()");
+    rl_lease_mark_dirty(lease);
+    rl_lease_return(lease);
+    CHECK_INT(number(db, NULL, traces[0][1]), 0);
+    must(db, NULL, "DROP FUNCTION hide");
+
     rl_result *r;
     rl_err err;
     r = get(db, NULL, "SHOW timezone", NULL, 0, &err); /* ours survives the reset */
@@ -433,6 +443,35 @@ static void replaces_what_does_not_answer_a_ping(void)
         CHECK_INT(rl_db_stats_of(db).closed_dead, 1);
         kill(pid, SIGCONT);
     }
+    close_db(db);
+}
+
+static void dials_two_at_a_time_and_one_when_it_fails(void)
+{
+    rl_db *db = open_db((rl_db_opts){.url = url});
+    struct answer a[10];
+
+    for (int i = 0; i < 10; i++)
+        ask(&a[i], db, NULL, "SELECT pg_sleep(0.05)", NULL, 0);
+    CHECK_INT(rl_db_stats_of(db).connecting, 2);
+    for (int i = 0; i < 10; i++) {
+        wait_for(&a[i].done);
+        rl_result_free(a[i].result);
+        CHECK(rl_db_stats_of(db).connecting <= 2);
+    }
+    CHECK_INT(rl_db_stats_of(db).opened, 10);
+    close_db(db);
+
+    db = open_db((rl_db_opts){.url = "postgresql://127.0.0.1:1/x", .acquire_timeout = 0.3});
+    for (int i = 0; i < 10; i++)
+        ask(&a[i], db, NULL, "SELECT 1", NULL, 0);
+    while (!a[9].done) {
+        pass(1);
+        CHECK(rl_db_stats_of(db).connecting <= 2);
+    }
+    for (int i = 0; i < 10; i++) /* all waited for their time, all learnt why */
+        CHECK(a[i].err.code == RL_EOPERATIONAL && strstr(a[i].err.msg, "refused"));
+    CHECK_INT(rl_db_stats_of(db).timeouts, 10);
     close_db(db);
 }
 
@@ -552,6 +591,7 @@ int main(void)
     cleans_a_lease_on_return();
     pings_once_after_a_boundary();
     replaces_what_does_not_answer_a_ping();
+    dials_two_at_a_time_and_one_when_it_fails();
     carries_large_statements_and_results();
     finds_hosts_by_name();
     closes_with_work_in_flight();

@@ -115,8 +115,7 @@ void rl_pool_close_if_over(rl_db *db)
     if (!db->closing || db->closed || db->slots || !rl_list_empty(&db->answers))
         return;
     db->closed = true;
-    RL_LIST_EACH(it, &db->leases)
-    {
+    RL_LIST_EACH (it, &db->leases) {
         rl_lease *lease = RL_LIST_ENTRY(it, rl_lease, link);
         rl_list_remove(it);
         lease->db = NULL;
@@ -400,8 +399,8 @@ static unsigned count_pings(rl_db *db)
 {
     unsigned n = 0;
 
-    RL_LIST_EACH(it, &db->in[CLEANING])
-    n += RL_LIST_ENTRY(it, slot, link)->chore == PING;
+    RL_LIST_EACH (it, &db->in[CLEANING])
+        n += RL_LIST_ENTRY(it, slot, link)->chore == PING;
     return n;
 }
 
@@ -507,8 +506,7 @@ static void sweep(rl_db *db, uint64_t now, bool boundary)
     unsigned kept = db->slots - db->count[CLOSING];
 
     db->due = RL_DB_NEVER;
-    RL_LIST_EACH(it, &db->in[IDLE])
-    {
+    RL_LIST_EACH (it, &db->in[IDLE]) {
         slot *s = RL_LIST_ENTRY(it, slot, link);
         bool aged = now >= s->expires || (boundary && db->set.conn_max_age == 0);
         bool idle = db->set.idle_timeout != RL_DB_NEVER && now >= s->since + db->set.idle_timeout &&
@@ -527,8 +525,8 @@ static void sweep(rl_db *db, uint64_t now, bool boundary)
     if (!boundary && db->count[IDLE] + db->count[BUSY])
         db->due = 0;
     if (boundary)
-        RL_LIST_EACH(it, &db->in[BUSY])
-    RL_LIST_ENTRY(it, slot, link)->doomed = true;
+        RL_LIST_EACH (it, &db->in[BUSY])
+            RL_LIST_ENTRY(it, slot, link)->doomed = true;
 }
 
 static uint64_t next_tick(rl_db *db)
@@ -536,8 +534,7 @@ static uint64_t next_tick(rl_db *db)
     uint64_t at = db->closing ? db->close_by : RL_DB_NEVER;
 
     for (int state = 0; state < CLOSING; state++)
-        RL_LIST_EACH(it, &db->in[state])
-        {
+        RL_LIST_EACH (it, &db->in[state]) {
             slot *s = RL_LIST_ENTRY(it, slot, link);
             at = earlier(at, s->deadline);
             if (state != IDLE)
@@ -570,8 +567,8 @@ static void close_by_force(rl_db *db)
 
     rl_err_set(&why, RL_EOPERATIONAL, "database %s was closed", db->name);
     for (int state = 0; state < CLOSING; state++)
-        RL_LIST_EACH(it, &db->in[state])
-    rl_slot_lost(RL_LIST_ENTRY(it, slot, link), &why, true);
+        RL_LIST_EACH (it, &db->in[state])
+            rl_slot_lost(RL_LIST_ENTRY(it, slot, link), &why, true);
 }
 
 static void tick(uv_timer_t *timer)
@@ -585,9 +582,9 @@ static void tick(uv_timer_t *timer)
     while ((it = rl_list_first(&db->waiting)) && RL_LIST_ENTRY(it, request, link)->deadline <= now)
         rl_request_time_out(RL_LIST_ENTRY(it, request, link));
     for (int state = 0; state < CLOSING; state++)
-        RL_LIST_EACH(at, &db->in[state])
-    if (RL_LIST_ENTRY(at, slot, link)->deadline <= now)
-        overdue(RL_LIST_ENTRY(at, slot, link));
+        RL_LIST_EACH (at, &db->in[state])
+            if (RL_LIST_ENTRY(at, slot, link)->deadline <= now)
+                overdue(RL_LIST_ENTRY(at, slot, link));
     sweep(db, now, false);
     if (db->closing && db->close_by <= now) {
         db->close_by = RL_DB_NEVER;
@@ -693,8 +690,8 @@ void rl_db_close(rl_db *db, double grace, rl_db_closed_fn *done, void *arg)
     }
     static const slot_state unused[] = {DIALING, IDLE};
     for (size_t i = 0; i < RL_COUNT(unused); i++)
-        RL_LIST_EACH(at, &db->in[unused[i]])
-    slot_close(RL_LIST_ENTRY(at, slot, link));
+        RL_LIST_EACH (at, &db->in[unused[i]])
+            slot_close(RL_LIST_ENTRY(at, slot, link));
     rl_pool_wake_at(db, db->close_by);
     rl_loop_kick(db->loop); /* the hook closes a pool that is empty already */
 }

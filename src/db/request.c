@@ -126,8 +126,7 @@ static void name_holders(rl_db *db, char *out, size_t size)
     for (int i = 0; i < 3 && n < size; i++) {
         slot *oldest = NULL;
         for (size_t k = 0; k < RL_COUNT(held); k++)
-            RL_LIST_EACH(it, &db->in[held[k]])
-            {
+            RL_LIST_EACH (it, &db->in[held[k]]) {
                 slot *s = RL_LIST_ENTRY(it, slot, link);
                 if (s->order > before && (!oldest || s->order < oldest->order))
                     oldest = s;
