@@ -48,7 +48,6 @@ typedef struct rl_pg_params {
     int *lengths, *formats;
     Oid *types;
     int n;
-    bool has_bytes;
 } rl_pg_params;
 
 rl_pg_params rl_pg_params_of(const rl_statement *st);

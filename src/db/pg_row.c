@@ -58,7 +58,6 @@ rl_pg_params rl_pg_params_of(const rl_statement *st)
         case RL_BYTES:
             p.types[i] = OID_BYTEA;
             p.formats[i] = 1;
-            p.has_bytes = true;
             p.values[i] = v->s.p;
             p.lengths[i] = (int)v->s.n;
             break;
