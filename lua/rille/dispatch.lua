@@ -69,7 +69,8 @@ end
 
 --- Innermost: what the path leads to.
 local function run_route(scope)
-  local route, kwargs = current.app.router:match(scope.type, scope.path, scope.method)
+  local path = rawget(scope, "path") or core.http.split(scope._target) -- kept only if somebody asks
+  local route, kwargs = current.app.router:match(scope.type, path, scope.method)
   if not route then
     if kwargs then
       return 405, "Method Not Allowed\n", { allow = table.concat(kwargs, ", ") }
@@ -126,8 +127,7 @@ end
 ---@async
 function M.open(id, kind, method, target, fields)
   local scope = Scope.new(id, kind, method, target, fields)
-  scope.generation = current.number
-  if scope.path == nil then
+  if not core.http.split(target) then
     consumer.respond(id, 400, TEXT, "Bad Request\n")
     return
   end
@@ -157,7 +157,7 @@ end
 
 --- The first event after a reload: the new class takes over `self`, then the event goes on.
 ---@async
-function M.adopt(entry, self, ...)
+function M.adopt(old_generation, entry, self, ...)
   local old = getmetatable(self)
   local cls = loader.successor(current, old)
   if not cls then
@@ -168,10 +168,8 @@ function M.adopt(entry, self, ...)
   elseif cls ~= old then
     setmetatable(self, cls)
     consumer.own_send(self._id, cls:defines("websocket_send"))
-    local generation = self.scope.generation
-    self.scope.generation = current.number
     if cls.on_reload then
-      self:on_reload(generation)
+      self:on_reload(old_generation)
     end
   end
   return entry(self, ...)

@@ -84,6 +84,11 @@ local lazy = {
   end,
 }
 
+--- Asked anew each time: a reload changes it.
+local function generation_of(self)
+  return consumer.generation(self._id)
+end
+
 local function new_meta(constants, methods)
   return {
     __name = "Scope",
@@ -97,7 +102,7 @@ local function new_meta(constants, methods)
       end
       local make = lazy[name]
       if not make then
-        return nil
+        return name == "generation" and generation_of(self) or nil
       end
       value = make(self)
       if value == nil then

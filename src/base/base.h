@@ -12,6 +12,7 @@
 #define RL_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #define RL_MUST_USE          __attribute__((warn_unused_result))
 #define RL_NORETURN          __attribute__((noreturn))
+#define RL_FALLTHROUGH       __attribute__((fallthrough))
 #define RL_LIKELY(x)         __builtin_expect(!!(x), 1)
 #define RL_UNLIKELY(x)       __builtin_expect(!!(x), 0)
 

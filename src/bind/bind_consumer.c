@@ -253,6 +253,26 @@ static int l_wait(lua_State *L)
     return rl_consumer_wait(c, L, t);
 }
 
+static int push_address(lua_State *L, rl_address address)
+{
+    char host[RL_HOST_MAX];
+
+    lua_pushstring(L, rl_address_text(&address, host));
+    lua_pushinteger(L, address.port);
+    return 2;
+}
+
+/* generation(id) -> of the code that this connection runs | nil */
+static int l_generation(lua_State *L)
+{
+    rl_consumer *c = find(L, 1);
+
+    if (!c)
+        return 0;
+    lua_pushinteger(L, (lua_Integer)c->generation);
+    return 1;
+}
+
 /* peer(id) -> host, port | nil */
 static int l_peer(lua_State *L)
 {
@@ -260,24 +280,15 @@ static int l_peer(lua_State *L)
 
     if (!c)
         return 0;
-    lua_pushstring(L, c->peer_host);
-    lua_pushinteger(L, c->peer_port);
-    return 2;
+    return push_address(L, c->peer);
 }
 
 /* here(id) -> host, port | nil: the server's own address */
 static int l_here(lua_State *L)
 {
     rl_consumer *c = find(L, 1);
-    char host[46];
-    unsigned port;
 
-    if (!c || !c->http)
-        return 0;
-    rl_conn_local(rl_http_conn_stream(c->http), host, &port);
-    lua_pushstring(L, host);
-    lua_pushinteger(L, (lua_Integer)port);
-    return 2;
+    return c && c->http ? push_address(L, rl_conn_local(rl_http_conn_stream(c->http))) : 0;
 }
 
 static const luaL_Reg functions[] = {
@@ -287,6 +298,7 @@ static const luaL_Reg functions[] = {
     {"start", l_start},     {"write", l_write}, /* yields */
     {"body", l_body},       {"wait", l_wait},   /* yields */
     {"peer", l_peer},       {"here", l_here},
+    {"generation", l_generation},
     {NULL, NULL},
 };
 

@@ -421,10 +421,13 @@ static int l_mark_dirty(lua_State *L)
     return 0;
 }
 
-/* close_old(): the boundary, by hand; every database of the worker. */
+/* close_old(handle or nil): the boundary, by hand; of every database of the worker without one. */
 static int l_close_old(lua_State *L)
 {
-    rl_worker_boundary(rl_worker_of(L));
+    if (lua_isnoneornil(L, 1))
+        rl_worker_boundary(rl_worker_of(L));
+    else
+        rl_db_close_old(check_db(L, 1));
     return 0;
 }
 

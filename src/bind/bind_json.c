@@ -188,7 +188,7 @@ static void add_value(struct encoder *e, int index, int depth)
             rl_buf_add(e->out, "null", 4);
             break;
         }
-        /* fall through */
+        RL_FALLTHROUGH;
     default:
         rl_buf_fini(e->out);
         luaL_error(L, "cannot encode as JSON: a %s", luaL_typename(L, index));

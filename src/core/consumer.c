@@ -206,11 +206,13 @@ static void describe(const rl_consumer *c, rl_buf *out)
 static void log_failure(const rl_consumer *c, const char *event, lua_State *co)
 {
     rl_buf who = {0}, text = {0};
+    char host[RL_HOST_MAX];
 
     describe(c, &who);
     rl_vm_describe_failure(co, &text);
-    rl_error("%s failed in %s for %s: %s", rl_buf_cstr(&who), event,
-             *c->peer_host ? c->peer_host : "a local peer", rl_buf_cstr(&text));
+    rl_address_text(&c->peer, host);
+    rl_error("%s failed in %s for %s: %s", rl_buf_cstr(&who), event, *host ? host : "a local peer",
+             rl_buf_cstr(&text));
     rl_buf_fini(&who);
     rl_buf_fini(&text);
 }
@@ -236,9 +238,10 @@ static int push_event(rl_consumer *c, lua_State *co, enum rl_entry entry)
     int nargs = 1;
 
     if (c->generation != c->worker->generation) {
-        c->generation = c->worker->generation;
         push_entry(c, co, RL_ENTRY_ADOPT);
-        nargs = 2;
+        lua_pushinteger(co, (lua_Integer)c->generation);
+        c->generation = c->worker->generation;
+        nargs = 3;
     }
     push_entry(c, co, entry);
     lua_rawgeti(co, LUA_REGISTRYINDEX, c->self);
@@ -557,7 +560,6 @@ static void push_fields(lua_State *co, const rl_http_head *head)
 void rl_consumer_open(rl_worker *w, rl_http_conn *hc)
 {
     rl_consumer *c = rl_calloc(1, sizeof(*c));
-    unsigned port;
 
     c->worker = w;
     c->http = hc;
@@ -569,8 +571,7 @@ void rl_consumer_open(rl_worker *w, rl_http_conn *hc)
     rl_list_init(&c->waiters);
     rl_list_init(&c->stirred);
     rl_timeout_init(&c->grace);
-    rl_conn_peer(rl_http_conn_stream(hc), c->peer_host, &port);
-    c->peer_port = (uint16_t)port;
+    c->peer = rl_conn_peer(rl_http_conn_stream(hc));
     take_slot(c);
     rl_http_conn_own(hc, &http_events, c);
 

@@ -47,8 +47,7 @@ struct rl_consumer {
     char *close_reason;
     rl_timeout grace;
     rl_list stirred;      /* on the worker's list of those to pump this turn */
-    char peer_host[46];
-    uint16_t peer_port;
+    rl_address peer;
 };
 
 /* A request came: the beginning of every consumer. */

@@ -25,7 +25,7 @@ enum rl_entry {
     RL_ENTRY_RECEIVE,    /* (self, text, bytes) */
     RL_ENTRY_MESSAGE,    /* (self, encoded message) */
     RL_ENTRY_DISCONNECT, /* (self, code, reason) */
-    RL_ENTRY_ADOPT,      /* (self, entry function, its arguments…) after a reload */
+    RL_ENTRY_ADOPT,      /* (old generation, entry, its arguments…) after a reload */
     RL_ENTRY_COUNT,
 };
 

@@ -409,35 +409,46 @@ void rl_conn_own(rl_conn *c, const rl_conn_events *events, void *owner)
     c->owner = owner;
 }
 
-static void name_of(const struct sockaddr_storage *addr, char host[46], unsigned *port)
+static rl_address address_of(const struct sockaddr_storage *addr)
 {
-    host[0] = '\0';
-    *port = 0;
+    rl_address out = {.family = 0};
+
     if (addr->ss_family == AF_INET) {
         const struct sockaddr_in *in = (const struct sockaddr_in *)addr;
-        inet_ntop(AF_INET, &in->sin_addr, host, 46);
-        *port = ntohs(in->sin_port);
+        out.family = 4;
+        out.port = ntohs(in->sin_port);
+        memcpy(out.bytes, &in->sin_addr, 4);
     } else if (addr->ss_family == AF_INET6) {
         const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)addr;
-        inet_ntop(AF_INET6, &in6->sin6_addr, host, 46);
-        *port = ntohs(in6->sin6_port);
+        out.family = 6;
+        out.port = ntohs(in6->sin6_port);
+        memcpy(out.bytes, &in6->sin6_addr, 16);
     }
+    return out;
 }
 
-void rl_conn_peer(const rl_conn *c, char host[46], unsigned *port)
+rl_address rl_conn_peer(const rl_conn *c)
 {
     struct sockaddr_storage addr = {0};
     socklen_t n = sizeof(addr);
 
     getpeername(c->fd, (struct sockaddr *)&addr, &n);
-    name_of(&addr, host, port);
+    return address_of(&addr);
 }
 
-void rl_conn_local(const rl_conn *c, char host[46], unsigned *port)
+rl_address rl_conn_local(const rl_conn *c)
 {
     struct sockaddr_storage addr = {0};
     socklen_t n = sizeof(addr);
 
     getsockname(c->fd, (struct sockaddr *)&addr, &n);
-    name_of(&addr, host, port);
+    return address_of(&addr);
+}
+
+const char *rl_address_text(const rl_address *a, char out[RL_HOST_MAX])
+{
+    out[0] = '\0';
+    if (a->family)
+        inet_ntop(a->family == 4 ? AF_INET : AF_INET6, a->bytes, out, RL_HOST_MAX);
+    return out;
 }

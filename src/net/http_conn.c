@@ -331,12 +331,12 @@ static void log_access(const rl_http_conn *hc, int status)
     const rl_http_head *head = rl_http_head_of(hc->parser);
     rl_str method = rl_http_method(head), target = rl_http_target(head);
     uint64_t sent = hc->conn->delivered + rl_conn_pending(hc->conn) - hc->before;
-    char host[46];
-    unsigned port;
+    char host[RL_HOST_MAX];
 
     if (!hc->server->access_log || rl_log_threshold() > RL_LOG_INFO)
         return;
-    rl_conn_peer(hc->conn, host, &port);
+    rl_address peer = rl_conn_peer(hc->conn);
+    rl_address_text(&peer, host);
     rl_info("%.*s %.*s %d %lluB %llums %s", (int)method.n, method.p, (int)target.n, target.p,
             status, (unsigned long long)sent,
             (unsigned long long)(rl_loop_now(hc->server->loop) - hc->began), *host ? host : "unix");
