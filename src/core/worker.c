@@ -35,16 +35,25 @@ int rl_worker_init(rl_worker *w, const rl_vm_opts *vm, const rl_server_limits *s
     /* In the order of a turn: what waits in mailboxes, then tasks, then sockets. */
     rl_loop_add_hook(&w->loop, &w->hook, run_turn);
     rc = rl_vm_init(&w->vm, &w->loop, vm, err);
+    if (rc < 0)
+        goto fail_loop;
+    rc = rl_conns_init(&w->conns, &w->loop);
     if (rc < 0) {
-        rl_loop_fini(&w->loop);
-        return rc;
+        rl_err_set(err, rc, "no poller: %s", uv_strerror(rc));
+        goto fail_vm;
     }
-    rl_conns_init(&w->conns, &w->loop);
     rl_server_init(&w->server, &w->conns, server, &server_events);
     rl_layer_init(&w->layer);
     rl_timeouts_open(&w->graces, &w->loop, (uint64_t)(w->limits.abandon_grace * 1000),
                      rl_consumer_on_grace);
     return 0;
+
+fail_vm:
+    rl_vm_fini(&w->vm);
+fail_loop:
+    rl_loop_remove_hook(&w->hook);
+    rl_loop_fini(&w->loop);
+    return rc;
 }
 
 /* Downwards: first what could still call Lua, then Lua, then the loop. */

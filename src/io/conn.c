@@ -1,7 +1,7 @@
-/* conn.c - sockets on uv_poll, with our own recv and send.
+/* conn.c - sockets on a poller, with our own recv and send.
  *
- * uv_poll rather than uv_tcp: the socket stays ours, so that a send goes straight from the
- * cork buffer to the kernel, and the poll waits for room only after a short one.
+ * A send goes straight from the cork buffer to the kernel; the poller is asked for room only
+ * after a short one.
  *
  *   open --> finishing --> half closed --> closed --> (on_closed, freed)
  *     '-----------------------------------^
@@ -24,21 +24,16 @@ enum {
     STALL_MS = 30000,
 };
 
-static void on_poll(uv_poll_t *poll, int status, int events);
-
 static void update_mask(rl_conn *c)
 {
-    int mask = c->eof ? 0 : !c->paused || c->finishing ? UV_READABLE : UV_DISCONNECT;
+    unsigned mask = c->eof ? 0 : !c->paused || c->finishing ? RL_POLL_READ : RL_POLL_HUP;
 
     if (c->blocked)
-        mask |= UV_WRITABLE;
+        mask |= RL_POLL_WRITE;
     if (mask == c->mask || c->closed)
         return;
     c->mask = (uint8_t)mask;
-    if (mask)
-        uv_poll_start(&c->poll, mask, on_poll);
-    else
-        uv_poll_stop(&c->poll);
+    rl_poller_change(&c->all->poller, c->fd, mask, c);
 }
 
 static void doom(rl_conn *c, int error)
@@ -48,7 +43,7 @@ static void doom(rl_conn *c, int error)
     c->closed = true;
     c->error = error;
     rl_timeout_stop(&c->timer);
-    uv_poll_stop(&c->poll);
+    rl_poller_remove(&c->all->poller, c->fd);
     rl_list_remove(&c->link);
     rl_list_push(&c->all->doomed, &c->link);
     rl_loop_kick(c->all->loop);
@@ -249,23 +244,21 @@ static void on_readable(rl_conn *c)
     }
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events)
+static void on_ready(void *owner, unsigned events)
 {
-    rl_conn *c = RL_CONTAINER_OF(poll, rl_conn, poll);
+    rl_conn *c = owner;
 
-    if (status < 0) {
-        doom(c, ECONNRESET);
-        return;
-    }
-    if (events & UV_WRITABLE)
+    if (c->closed)
+        return; /* earlier in this batch */
+    if (events & RL_POLL_WRITE)
         flush(c);
     /* A peer that hung up while we were not reading: what it sent before is bounded by the
      * socket's buffer, so read it and come to the end. */
-    if (events & UV_DISCONNECT && !c->closed) {
+    if (events & RL_POLL_HUP && !c->closed && !c->eof) {
         c->hung_up = true;
         rl_conn_resume(c);
     }
-    if (events & UV_READABLE && !c->closed)
+    if (events & RL_POLL_READ && !c->closed)
         on_readable(c);
 }
 
@@ -315,15 +308,6 @@ void rl_conn_close(rl_conn *c)
     doom(c, 0);
 }
 
-static void on_handle_closed(uv_handle_t *h)
-{
-    rl_conn *c = h->data;
-
-    close(c->fd);
-    c->all->count--;
-    rl_free(c);
-}
-
 static void bury(rl_conn *c)
 {
     rl_err why = {0};
@@ -333,8 +317,9 @@ static void bury(rl_conn *c)
     return_cork(c);
     rl_buf_fini(&c->in);
     c->events->on_closed(c->owner, c->by_us ? NULL : &why);
-    c->poll.data = c;
-    uv_close((uv_handle_t *)&c->poll, on_handle_closed);
+    close(c->fd);
+    c->all->count--;
+    rl_free(c);
 }
 
 static bool run_turn(rl_hook *hook)
@@ -367,20 +352,25 @@ static void on_stalled(rl_timeout *t)
     doom(RL_CONTAINER_OF(t, rl_conn, timer), ETIMEDOUT);
 }
 
-void rl_conns_init(rl_conns *all, rl_loop *loop)
+int rl_conns_init(rl_conns *all, rl_loop *loop)
 {
     *all = (rl_conns){.loop = loop};
+    int rc = rl_poller_open(&all->poller, loop, on_ready);
+    if (rc < 0)
+        return rc;
     rl_list_init(&all->dirty);
     rl_list_init(&all->doomed);
     rl_timeouts_open(&all->lingering, loop, LINGER_MS, on_lingered);
     rl_timeouts_open(&all->stalled, loop, STALL_MS, on_stalled);
     rl_loop_add_hook(loop, &all->flush, run_turn);
+    return 0;
 }
 
 void rl_conns_fini(rl_conns *all)
 {
     RL_CHECK(all->count == 0);
     rl_loop_remove_hook(&all->flush);
+    rl_poller_close(&all->poller);
     rl_timeouts_close(&all->lingering);
     rl_timeouts_close(&all->stalled);
     while (all->nspare)
@@ -391,6 +381,12 @@ rl_conn *rl_conn_open(rl_conns *all, int fd, const rl_conn_events *events, void 
 {
     rl_conn *c = rl_calloc(1, sizeof(*c));
 
+    c->mask = RL_POLL_READ;
+    if (rl_poller_add(&all->poller, fd, c->mask, c) < 0) {
+        close(fd);
+        rl_free(c);
+        return NULL;
+    }
     c->all = all;
     c->events = events;
     c->owner = owner;
@@ -398,8 +394,6 @@ rl_conn *rl_conn_open(rl_conns *all, int fd, const rl_conn_events *events, void 
     rl_list_init(&c->link);
     rl_timeout_init(&c->timer);
     all->count++;
-    RL_CHECK(uv_poll_init(&all->loop->uv, &c->poll, fd) == 0);
-    update_mask(c);
     return c;
 }
 

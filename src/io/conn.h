@@ -12,7 +12,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "io/loop.h"
+#include "io/poller.h"
 #include "io/timeout.h"
 
 #define RL_CONN_HIGH_WATER (64 * 1024) /* unsent bytes above which writers ought to wait */
@@ -38,6 +38,7 @@ typedef struct rl_conn_events {
 /* What all connections of a worker share. */
 struct rl_conns {
     rl_loop *loop;
+    rl_poller poller;
     rl_hook flush;
     rl_list dirty;        /* connections with something to send this turn */
     rl_list doomed;       /* connections whose on_closed is due */
@@ -49,7 +50,6 @@ struct rl_conns {
 };
 
 struct rl_conn {
-    uv_poll_t poll;
     rl_conns *all;
     const rl_conn_events *events;
     void *owner;
@@ -61,9 +61,9 @@ struct rl_conn {
     rl_list link;      /* on conns.dirty or conns.doomed */
     rl_timeout timer;  /* on lingering or stalled */
     uint64_t received, delivered; /* bytes, for the access log */
-    uint8_t mask;      /* what the poll waits for */
+    uint8_t mask;      /* what the poller watches for */
     bool paused : 1;
-    bool blocked : 1;  /* the socket is full: the poll tells when it is not */
+    bool blocked : 1;  /* the socket is full: the poller tells when it is not */
     bool over : 1;     /* on_drain is owed */
     bool resumed : 1;  /* what was kept is to be offered this turn */
     bool hung_up : 1;  /* the peer is leaving: pausing is over */
@@ -75,10 +75,11 @@ struct rl_conn {
     bool in_data : 1; /* on_data is on the stack */
 };
 
-void rl_conns_init(rl_conns *all, rl_loop *loop);
+int rl_conns_init(rl_conns *all, rl_loop *loop) RL_MUST_USE; /* 0 or -errno */
 void rl_conns_fini(rl_conns *all); /* every connection must be gone */
 
-/* Takes fd, a connected, non-blocking stream socket. Reading starts at once, from the loop. */
+/* Takes fd, a connected, non-blocking stream socket. Reading starts at once, from the loop. NULL,
+ * and fd closed, when the kernel cannot watch another one. */
 rl_conn *rl_conn_open(rl_conns *all, int fd, const rl_conn_events *events, void *owner);
 void rl_conn_own(rl_conn *c, const rl_conn_events *events, void *owner); /* hand over */
 

@@ -243,13 +243,17 @@ void rl_http_conn_open(rl_server *s, int fd)
 {
     rl_http_conn *hc = rl_calloc(1, sizeof(*hc));
 
+    hc->conn = rl_conn_open(s->conns, fd, &conn_events, hc);
+    if (!hc->conn) {
+        rl_free(hc);
+        return;
+    }
     hc->server = s;
     hc->keep = true;
     rl_list_init(&hc->link);
     rl_list_push(&s->https, &hc->link);
     rl_timeout_init(&hc->timer);
     rl_timeout_start(&s->requests, &hc->timer);
-    hc->conn = rl_conn_open(s->conns, fd, &conn_events, hc);
 }
 
 void rl_http_conn_own(rl_http_conn *hc, const rl_http_conn_events *events, void *owner)

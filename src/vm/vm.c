@@ -7,9 +7,11 @@
 #include <string.h>
 
 enum {
-    SLICE_NS = 300 * 1000,           /* smaller slices lengthen the mark phase, and with it the
-                                        atomic pause at its end */
-    FIRST_CYCLE = 4 * 1024 * 1024,
+    SLICE_NS = 300 * 1000, /* smaller slices lengthen the mark phase, and with it the atomic
+                              pause at its end */
+    SLACK = 4 << 20,       /* bytes of garbage that are not worth a cycle while there is work */
+    QUIET_SLACK = 1 << 18, /* or while there is none */
+    QUIET_MS = 500,
 };
 
 /* The allocator's user data doubles as the way from any coroutine to its vm. */
@@ -55,18 +57,31 @@ static bool collect_slice(rl_vm *vm)
 
     if (done) {
         vm->collecting = false;
-        vm->collect_at = vm->used + vm->used / 2;
-        if (vm->collect_at < FIRST_CYCLE)
-            vm->collect_at = FIRST_CYCLE;
+        vm->live = vm->used;
+        vm->collect_at = vm->used + (vm->used / 2 > SLACK ? vm->used / 2 : SLACK);
     }
     lua_gc(vm->L, LUA_GCRESTART, -1); /* automatic again only when the heap doubles */
     return !done;
+}
+
+/* Half a second after the first garbage of a busy time; in one that goes on, twice a second. */
+static void on_quiet(uv_timer_t *timer)
+{
+    rl_vm *vm = RL_CONTAINER_OF(timer, rl_vm, quiet);
+
+    if (vm->used > vm->live + vm->live / 4 + QUIET_SLACK)
+        vm->collecting = true;
+    if (vm->collecting)
+        rl_loop_kick(vm->loop);
 }
 
 static bool run_turn(rl_hook *hook)
 {
     rl_vm *vm = RL_CONTAINER_OF(hook, rl_vm, hook);
     bool ran = rl_task_run_ready(vm);
+
+    if (vm->used > vm->live + QUIET_SLACK && !uv_is_active((uv_handle_t *)&vm->quiet))
+        uv_timer_start(&vm->quiet, on_quiet, QUIET_MS, 0);
 
     /* Collecting alone is no reason for the hooks to go round again, but it is one not to
      * sleep: what is left goes on next turn. */
@@ -90,7 +105,7 @@ int rl_vm_init(rl_vm *vm, rl_loop *loop, const rl_vm_opts *opts, rl_err *err)
     *vm = (rl_vm){.loop = loop};
     vm->limit = opts->memory_limit ? opts->memory_limit : (size_t)512 << 20;
     vm->gc_stress = opts->gc_stress;
-    vm->collect_at = FIRST_CYCLE;
+    vm->collect_at = SLACK;
     rl_list_init(&vm->ready);
     vm->L = lua_newstate(allocate, vm);
     if (!vm->L)
@@ -100,6 +115,7 @@ int rl_vm_init(rl_vm *vm, rl_loop *loop, const rl_vm_opts *opts, rl_err *err)
         lua_close(vm->L);
         return err->code;
     }
+    uv_timer_init(&loop->uv, &vm->quiet);
     rl_loop_add_hook(loop, &vm->hook, run_turn);
     return 0;
 }
@@ -108,6 +124,7 @@ void rl_vm_fini(rl_vm *vm)
 {
     RL_CHECK(vm->ntasks == 0 && vm->running == NULL);
     rl_loop_remove_hook(&vm->hook);
+    uv_close((uv_handle_t *)&vm->quiet, NULL);
     rl_task_free_spares(vm);
     lua_close(vm->L);
     RL_CHECK(vm->used == 0);

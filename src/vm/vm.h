@@ -7,7 +7,8 @@
  * asked, and the state lives on; what the core pushes between handlers is never refused.
  *
  * The collector runs in slices at the end of a turn, when the heap has grown by half since
- * its last cycle; a handler that allocates without pause still meets the automatic one. */
+ * its last cycle, or when it has a quiet moment; a handler that allocates without pause still
+ * meets the automatic one. */
 #ifndef RL_VM_VM_H
 #define RL_VM_VM_H
 
@@ -34,8 +35,10 @@ struct rl_vm {
     rl_list ready;    /* tasks to be resumed, in order */
     rl_hook hook;
     size_t used, limit; /* bytes of Lua's heap */
-    size_t collect_at;
+    size_t live;       /* of them, after the last cycle */
+    size_t collect_at; /* a cycle begins here */
     bool collecting;
+    uv_timer_t quiet;  /* since the last turn that allocated */
     bool gc_stress;
     rl_task *spare[256]; /* finished tasks, coroutine and all, to be used again */
     unsigned nspare;
