@@ -276,14 +276,14 @@ static void close_databases(rl_runner *r)
 {
     rl_worker *w = &r->worker;
 
-    r->closing = w->ndbs;
-    if (!r->closing)
-        end_thread(r);
-    for (unsigned i = w->ndbs; i > 0; i--) {
-        rl_db *db = w->dbs[i - 1];
-        w->ndbs = i - 1;
-        rl_db_close(db, 1, on_db_closed, r);
-    }
+    r->closing = 1; /* ours, so that the last one is not met too early */
+    for (unsigned i = 0; i < w->ndbs; i++)
+        if (w->dbs[i]) {
+            r->closing++;
+            rl_db_close(w->dbs[i], 1, on_db_closed, r);
+        }
+    w->ndbs = 0;
+    on_db_closed(r);
 }
 
 static void on_stop_ended(rl_task *t, void *arg, lua_State *co, bool failed)

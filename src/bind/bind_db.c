@@ -87,7 +87,10 @@ static int l_open(lua_State *L)
     opts.acquire_timeout = number_field(L, 1, "acquire_timeout");
     opts.statement_timeout = number_field(L, 1, "statement_timeout");
     opts.statement_cache_size = (unsigned)number_field(L, 1, "statement_cache_size");
-    if (w->ndbs == RL_MAX_DATABASES)
+    unsigned at = 0;
+    while (at < w->ndbs && w->dbs[at])
+        at++;
+    if (at == RL_MAX_DATABASES)
         return luaL_error(L, "more than %d databases", RL_MAX_DATABASES);
 
     unsigned *slot = lua_newuserdata(L, sizeof(*slot));
@@ -96,9 +99,48 @@ static int l_open(lua_State *L)
     rl_db *db;
     if (rl_db_open(&db, &w->loop, &opts, &err) < 0)
         rl_vm_raise(L, &err);
-    *slot = w->ndbs;
-    w->dbs[w->ndbs++] = db;
+    *slot = at;
+    w->dbs[at] = db;
+    if (at == w->ndbs)
+        w->ndbs++;
     return 1;
+}
+
+struct closing {
+    rl_task *task; /* NULL: cancelled; the closing goes on */
+};
+
+static void on_closed(void *arg)
+{
+    struct closing *op = arg;
+
+    if (op->task) {
+        lua_pushboolean(rl_task_stack(op->task), true);
+        rl_task_wake(op->task, 1);
+    }
+    rl_free(op);
+}
+
+static void cancel_closing(void *arg)
+{
+    ((struct closing *)arg)->task = NULL;
+}
+
+/* close(handle) -> true | nil, error: refuses new work, waits a second for what runs. A slot that is
+ * free again may be another database's: the handle is of no use any more. */
+static int l_close(lua_State *L)
+{
+    rl_worker *w = rl_worker_of(L);
+    rl_db *db = check_db(L, 1);
+    unsigned *slot = luaL_checkudata(L, 1, HANDLE);
+    rl_task *t = rl_task_current(L);
+
+    struct closing *op = rl_malloc(sizeof(*op));
+    op->task = t;
+    w->dbs[*slot] = NULL;
+    *slot = RL_MAX_DATABASES;
+    rl_db_close(db, 1, on_closed, op);
+    return rl_task_park(L, t, cancel_closing, op);
 }
 
 /* bytes(s), json(s): a parameter that is not plain text. */
@@ -481,6 +523,7 @@ static int l_stats(lua_State *L)
 
 static const luaL_Reg functions[] = {
     {"open", l_open},
+    {"close", l_close}, /* yields */
     {"query", l_query}, /* yields */
     {"pin", l_pin},     /* yields */
     {"unpin", l_unpin},

@@ -43,7 +43,7 @@ struct rl_worker {
     rl_layer layer;
     rl_worker_limits limits;
 
-    rl_db *dbs[RL_MAX_DATABASES];
+    rl_db *dbs[RL_MAX_DATABASES]; /* NULL: closed again */
     unsigned ndbs;
     rl_listener *listeners[RL_MAX_LISTENERS];
     unsigned nlisteners;
@@ -91,7 +91,8 @@ void rl_worker_abort(rl_worker *w);
 static inline void rl_worker_boundary(rl_worker *w)
 {
     for (unsigned i = 0; i < w->ndbs; i++)
-        rl_db_close_old(w->dbs[i]);
+        if (w->dbs[i])
+            rl_db_close_old(w->dbs[i]);
 }
 
 #endif

@@ -217,6 +217,16 @@ function Database:close_old_connections()
   self.driver.close_old(self.handle)
 end
 
+--- Close every connection; the object is of no use afterwards. An application's own databases are
+--- closed by the core when it stops.
+---@async
+function Database:aclose()
+  local ok, err = self.driver.close(self.handle)
+  if not ok then
+    error(err, 2)
+  end
+end
+
 --- Figures of the pool: `open idle busy leased connecting waiting` now, and `opened closed_age
 --- closed_idle closed_dead timeouts statements` since the start.
 ---@return table<string, number>
@@ -333,9 +343,7 @@ end
 
 --- `Database:close_old_connections` on every database.
 function db.close_old_connections()
-  for _, database in pairs(db.databases) do
-    database.driver.close_old(database.handle)
-  end
+  core.close_old()
 end
 
 return db
