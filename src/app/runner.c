@@ -245,6 +245,7 @@ static void serve(rl_runner *r)
     /* The script's limits are known only now, and nobody is connected yet. */
     rl_server_configure(&r->worker.server, &r->limits);
     r->worker.server.access_log = r->settings->access_log;
+    r->worker.show_errors = r->settings->command == RL_CMD_DEV;
     rl_task_queue(begin_task(r, "start", on_start_ended), 0);
 }
 

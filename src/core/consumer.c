@@ -202,18 +202,23 @@ static void describe(const rl_consumer *c, rl_buf *out)
     lua_settop(L, top);
 }
 
-/* Once per failure: who, on which route, in which event, for whom, and the traceback. */
-static void log_failure(const rl_consumer *c, const char *event, lua_State *co)
+/* Who, on which route, in which event, for whom, and the traceback. */
+static void tell_failure(const rl_consumer *c, const char *event, lua_State *co, rl_buf *out)
 {
-    rl_buf who = {0}, text = {0};
     char host[RL_HOST_MAX];
 
-    describe(c, &who);
-    rl_vm_describe_failure(co, &text);
+    describe(c, out);
     rl_address_text(&c->peer, host);
-    rl_error("%s failed in %s for %s: %s", rl_buf_cstr(&who), event, *host ? host : "a local peer",
-             rl_buf_cstr(&text));
-    rl_buf_fini(&who);
+    rl_buf_printf(out, " failed in %s for %s: ", event, *host ? host : "a local peer");
+    rl_vm_describe_failure(co, out);
+}
+
+static void log_failure(const rl_consumer *c, const char *event, lua_State *co)
+{
+    rl_buf text = {0};
+
+    tell_failure(c, event, co, &text);
+    rl_error("%s", rl_buf_cstr(&text));
     rl_buf_fini(&text);
 }
 
@@ -500,6 +505,19 @@ static void refuse(rl_consumer *c, int status, rl_str why)
     rl_consumer_answered(c, 1006, RL_STR("refused"));
 }
 
+/* 500; under `rille dev` with everything the log has. */
+static void refuse_failure(rl_consumer *c, lua_State *co)
+{
+    rl_buf text = {0};
+
+    if (co && c->worker->show_errors)
+        tell_failure(c, "its first event", co, &text);
+    else
+        rl_buf_add_str(&text, RL_STR("Internal Server Error"));
+    refuse(c, 500, rl_buf_str(&text));
+    rl_buf_fini(&text);
+}
+
 /* The first event */
 
 static void on_open_ended(rl_task *t, void *arg, lua_State *co, bool failed)
@@ -530,7 +548,7 @@ static void on_open_ended(rl_task *t, void *arg, lua_State *co, bool failed)
     } else if (c->http) {
         if (!failed)
             log_silence(c);
-        refuse(c, 500, RL_STR("Internal Server Error"));
+        refuse_failure(c, failed ? co : NULL);
     } else if (c->ws && failed) {
         rl_consumer_leave(c, 1011, RL_STR("error in a handler"));
     }

@@ -60,6 +60,7 @@ struct rl_worker {
     int entries[RL_ENTRY_COUNT]; /* registry references */
     unsigned generation;         /* of the code; counts reloads */
     bool draining;
+    bool show_errors;            /* to the peer, in full: development only */
 
     void *program; /* the app's */
 };
