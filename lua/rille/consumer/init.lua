@@ -53,27 +53,6 @@ function Consumer.open(cls, scope)
   return self
 end
 
---- The method that answers messages of a type: one of the script's own classes, public. Raises for
---- a type nobody handles.
-local function find_handler(self, kind)
-  local name = kind:gsub("%.", "_")
-  local at = getmetatable(self)
-  while at and not rawget(at, "library") do
-    local method = rawget(at, name)
-    if type(method) == "function" and name:sub(1, 1) ~= "_" then
-      return method
-    end
-    at = rawget(at, "super")
-  end
-  error(errors.Error(("no handler for message type %q in %s"):format(kind, tostring(getmetatable(self)))), 0)
-end
-
---- Answer a message of the layer; for dispatch.
----@async
-function Consumer:dispatch(message)
-  return find_handler(self, message.type)(self, message)
-end
-
 --- Does the script's own class define this method?
 function Consumer.defines(cls, name)
   while cls and not rawget(cls, "library") do
@@ -83,6 +62,27 @@ function Consumer.defines(cls, name)
     cls = rawget(cls, "super")
   end
   return false
+end
+
+--- The method that answers messages of a type: public, of one of the script's own classes, and not
+--- one that the library calls (`connect`, `receive`, …). Raises for a type nobody handles.
+local function find_handler(self, kind)
+  local cls = getmetatable(self)
+  local name = kind:gsub("%.", "_")
+  local at = cls
+  while at and not rawget(at, "library") do
+    at = rawget(at, "super")
+  end
+  if name:sub(1, 1) ~= "_" and not (at and at[name]) and Consumer.defines(cls, name) then
+    return cls[name]
+  end
+  error(errors.Error(("no handler for message type %q in %s"):format(kind, cls.__name)), 0)
+end
+
+--- Answer a message of the layer; for dispatch.
+---@async
+function Consumer:dispatch(message)
+  return find_handler(self, message.type)(self, message)
 end
 
 --- Join a group; messages to it reach this consumer from now on.
