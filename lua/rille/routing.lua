@@ -10,14 +10,20 @@ local errors = require("rille.errors")
 
 local M = {}
 
-local HEX = "[0-9a-fA-F]"
-local UUID = ("%s-%s-%s-%s-%s"):format(HEX:rep(8), HEX:rep(4), HEX:rep(4), HEX:rep(4), HEX:rep(12))
+local UUID = ("hhhhhhhh-hhhh-hhhh-hhhh-hhhhhhhhhhhh"):gsub("%-", "%%-"):gsub("h", "%%x")
 
+--- An integer that a number holds exactly: rounded, it would name another row.
+local function to_int(digits)
+  local number = tonumber(digits)
+  return (number < 2 ^ 53 or digits:match("^0*(.*)$") == "9007199254740992") and number or nil
+end
+
+--- A converter that gives nil does not match.
 local CONVERTERS = {
   str = { pattern = "([^/]+)" },
-  int = { pattern = "(%d+)", convert = tonumber },
+  int = { pattern = "(%d+)", convert = to_int },
   slug = { pattern = "([%w_-]+)" },
-  uuid = { pattern = "(" .. UUID:gsub("%-", "%%-") .. ")", convert = string.lower },
+  uuid = { pattern = "(" .. UUID .. ")", convert = string.lower },
   path = { pattern = "(.+)" },
 }
 
@@ -148,7 +154,7 @@ end
 ---@param routes rille.Route[]
 ---@return rille.Route[]
 function M.include(prefix, routes)
-  check_pattern(prefix .. "/")
+  check_pattern(type(prefix) == "string" and prefix .. "/" or prefix)
   local out = {}
   for _, route in ipairs(M.flatten(routes)) do
     local copy = {}
@@ -170,8 +176,16 @@ function M.flatten(routes)
     elseif item.kind then
       flat[#flat + 1] = item
     else
-      for _, inner in ipairs(item) do
-        add(inner)
+      for key in pairs(item) do
+        if type(key) ~= "number" then
+          fail(("routes are a list; got one under the name %q"):format(tostring(key)))
+        end
+      end
+      for i = 1, table.maxn(item) do
+        if item[i] == nil then
+          fail(("route %d is nil"):format(i))
+        end
+        add(item[i])
       end
     end
   end
@@ -197,12 +211,22 @@ function Router:init(routes)
   end
 end
 
-local function captures_of(entry, ...)
-  local kwargs = {}
+--- The captures by name, or nil when one of them is none.
+local function captures_of(entry, first, ...)
+  if not first then
+    return nil
+  end
+  local values, kwargs = { first, ... }, {}
   for i, name in ipairs(entry.names) do
-    local value = select(i, ...)
     local convert = entry.converters[i].convert
-    kwargs[name] = convert and convert(value) or value
+    local value = values[i]
+    if convert then
+      value = convert(value)
+    end
+    if value == nil then
+      return nil
+    end
+    kwargs[name] = value
   end
   return kwargs
 end
@@ -212,15 +236,16 @@ end
 ---@param path string
 ---@param method string?
 ---@return rille.Route? route
----@return table<string, any>|string[]|nil kwargs  of the route; without one, the methods that there are
+---@return table<string, any>|string[]|nil kwargs  of the route; without a route, the methods that
+---  there are
 function Router:match(kind, path, method)
   local allowed
   for _, entry in ipairs(self.by_kind[kind]) do
-    local found = entry.path == path or (entry.lua and path:find(entry.lua) ~= nil)
-    if found then
+    local kwargs = entry.lua and captures_of(entry, path:match(entry.lua))
+    if kwargs or entry.path == path then
       local wanted = entry.method
       if not wanted or wanted == method or (wanted == "GET" and method == "HEAD") then
-        return entry.route, entry.lua and captures_of(entry, path:match(entry.lua)) or nil
+        return entry.route, kwargs
       end
       allowed = allowed or {}
       allowed[#allowed + 1] = wanted
