@@ -2,8 +2,8 @@
 ---
 --- A browser says in `Origin` where the page came from, and any page may try to connect. Without a
 --- list only the request's own host may. A list holds hosts (`example.com`), domains with all
---- below them (`.example.com`), either with a scheme and a port (`https://example.com:8443`), or
---- `*`. Clients that are no browsers send no Origin and are let in.
+--- below them (`.example.com`), either with a scheme or a port or both (`https://example.com:8443`;
+--- a scheme alone means its default port), or `*`. Clients that are no browsers send no Origin and are let in.
 
 local errors = require("rille.errors")
 
@@ -45,7 +45,10 @@ function Origins.new(list)
 end
 
 local function matches(rule, origin)
-  if rule.scheme and (rule.scheme ~= origin.scheme or rule.port ~= origin.port) then
+  if rule.scheme and rule.scheme ~= origin.scheme then
+    return false
+  end
+  if (rule.scheme or rule.port) and rule.port ~= origin.port then
     return false
   end
   if rule.host:sub(1, 1) == "." then
