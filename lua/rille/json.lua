@@ -18,11 +18,16 @@ local json = { null = core.null }
 ---@return string
 json.encode = core.json.encode
 
---- The value of a JSON text. Raises `rille.BadRequest` on anything else.
+--- The value of a JSON text. Raises `rille.BadRequest` on anything else. (Three liberties of the
+--- decoder stay: `1.` is read as 1, control characters may stand in strings, and a number beyond
+--- the largest double is infinite.)
 ---@param text string
 ---@return any
 function json.decode(text)
   local ok, value = pcall(cjson.decode, text)
+  if ok and not core.json.is_utf8(text) then
+    ok, value = false, "the text is not UTF-8"
+  end
   if ok then
     return value
   end

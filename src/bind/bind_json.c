@@ -210,9 +210,18 @@ static int l_encode(lua_State *L)
     return 1;
 }
 
+/* is_utf8(text) -> boolean. lua-cjson's decoder does not ask. */
+static int l_is_utf8(lua_State *L)
+{
+    lua_pushboolean(L, rl_utf8_valid(rl_check_str(L, 1)));
+    return 1;
+}
+
 int rl_open_json(lua_State *L)
 {
     lua_newtable(L);
+    lua_pushcfunction(L, l_is_utf8);
+    lua_setfield(L, -2, "is_utf8");
     lua_newtable(L); /* [module, mark] */
     lua_pushvalue(L, -1);
     lua_setfield(L, -3, "array_mark");
