@@ -71,8 +71,8 @@ end
 ---@param cls rille.Class
 ---@return boolean
 local function is_instance(value, cls)
-  local at = type(value) == "table" and getmetatable(value) or nil
-  while at do
+  local at = type(value) == "table" and getmetatable(value)
+  while type(at) == "table" do -- a foreign metatable may hold anything
     if at == cls then
       return true
     end
