@@ -65,7 +65,7 @@ function errors.misconfigured(message, word)
   local place
   for level = 2, 100 do
     local info = debug.getinfo(level, "Sl")
-    if not info then
+    if not info or info.source == "@rille/loader.lua" then -- beyond it is who required the module
       break
     end
     if info.currentline > 0 and not info.source:find("^@rille/") then

@@ -40,7 +40,7 @@ function M.locate(word)
     return nil
   end
   local patterns = { "rille%.app" }
-  if word then
+  if type(word) == "string" then
     table.insert(patterns, 1, "%f[%w_]" .. word:gsub("%p", "%%%0") .. "%s*=")
   end
   for _, pattern in ipairs(patterns) do
