@@ -7,12 +7,12 @@ local task = core.task
 
 local M = {}
 
---- The error of a core call, raised at the caller of our caller; its results otherwise.
+--- The error of a core call, raised as it is; its results otherwise.
 local function check(ok, ...)
   if ok then
     return ...
   end
-  error((...), 3)
+  error((...), 0)
 end
 
 ---@class rille.Task
@@ -74,24 +74,52 @@ function M.atimeout(seconds, fn)
   return finish(pcall(fn))
 end
 
---- Run functions side by side and wait for all. The first error cancels the others and is raised.
+--- Run functions side by side and wait for all. The first error, in time, cancels the others and is
+--- raised when they have ended, too.
 ---@async
 ---@param functions (async fun(): any)[]
 ---@return any[]  the first result of each, in their order (nil where there was none)
 function M.agather(functions)
-  local handles, results = {}, {}
-  for i, fn in ipairs(functions) do
-    handles[i] = task.spawn(fn)
+  if type(functions) ~= "table" then
+    error("agather needs a list of functions, got a " .. type(functions), 2)
   end
-  for i, handle in ipairs(handles) do
-    local ok, value = task.join(handle)
-    if not ok then
-      for _, other in ipairs(handles) do
-        task.cancel(other)
-      end
-      error(value, 2)
+  for i, fn in ipairs(functions) do
+    if type(fn) ~= "function" then
+      error(("agather needs functions, got a %s at %d"):format(type(fn), i), 2)
     end
-    results[i] = value
+  end
+  task.may_wait() -- or nobody would wait for what we start
+
+  local handles, results = {}, {}
+  local failure
+  local function fail(err)
+    if failure then
+      return
+    end
+    failure = { err }
+    for _, handle in ipairs(handles) do
+      task.cancel(handle)
+    end
+  end
+  for i, fn in ipairs(functions) do
+    handles[i] = task.spawn(function()
+      local ok, value = pcall(fn)
+      if ok then
+        results[i] = value
+      else
+        fail(value)
+      end
+    end)
+  end
+  for _, handle in ipairs(handles) do
+    local ok, err = task.join(handle)
+    if not ok then -- it was us who had to stop
+      fail(err)
+      break
+    end
+  end
+  if failure then
+    error(failure[1], 0)
   end
   return results
 end

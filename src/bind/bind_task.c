@@ -147,6 +147,13 @@ static int l_done(lua_State *L)
     return 1;
 }
 
+/* may_wait(): raises what a wait would raise here, and does nothing else. */
+static int l_may_wait(lua_State *L)
+{
+    rl_task_current(L);
+    return 0;
+}
+
 /* Sleeping */
 
 struct sleep {
@@ -270,6 +277,7 @@ static const luaL_Reg functions[] = {
     {"join", l_join}, /* yields */
     {"cancel", l_cancel},
     {"done", l_done},
+    {"may_wait", l_may_wait},
     {"sleep", l_sleep}, /* yields */
     {"deadline", l_deadline},
     {"undeadline", l_undeadline},
