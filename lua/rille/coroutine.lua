@@ -10,11 +10,29 @@ local core = require("rille.core")
 local sentinel = core.sentinel
 local raw_create, raw_resume, raw_yield = coroutine.create, coroutine.resume, coroutine.yield
 
-local function pass(co, ok, ...)
+--- Coroutines that wait: until what they wait for is here, nobody else may resume them.
+local waiting = setmetatable({}, { __mode = "k" })
+
+local pass
+
+local function go_on(co, ...)
+  waiting[co] = nil
+  return pass(co, raw_resume(co, ...))
+end
+
+function pass(co, ok, ...)
   if ok and (...) == sentinel then
-    return pass(co, raw_resume(co, raw_yield(sentinel)))
+    waiting[co] = true
+    return go_on(co, raw_yield(sentinel))
   end
   return ok, ...
+end
+
+local function resume(co, ...)
+  if waiting[co] then
+    return false, "cannot resume a coroutine that waits: another task has resumed it"
+  end
+  return pass(co, raw_resume(co, ...))
 end
 
 local function raise(co, ok, ...)
@@ -32,14 +50,12 @@ local M = {}
 
 --- Replace `coroutine.resume` and `coroutine.wrap`, once per state.
 function M.install()
-  function coroutine.resume(co, ...)
-    return pass(co, raw_resume(co, ...))
-  end
+  coroutine.resume = resume
 
   function coroutine.wrap(fn)
     local co = raw_create(fn)
     return function(...)
-      return raise(co, pass(co, raw_resume(co, ...)))
+      return raise(co, resume(co, ...))
     end
   end
 end
