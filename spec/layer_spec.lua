@@ -1,0 +1,116 @@
+local core = require("rille.core")
+local errors = require("rille.errors")
+local layer = require("rille.layer")
+
+local PLAIN = { type = "chat.message", text = "hi" }
+
+local function raised_by(fn, ...)
+  local ok, err = pcall(fn, ...)
+  assert.is_false(ok, "nothing was raised")
+  return tostring(err)
+end
+
+local function refuses(text, method, ...)
+  local err = raised_by(layer[method], layer, ...)
+  assert.truthy(err:find(text, 1, true), err)
+end
+
+describe("the channel layer", function()
+  it("delivers to nobody where nobody is, and says so", function()
+    assert.same({ 0, 0 }, { layer:agroup_send("nobody", PLAIN) })
+    assert.same({ 0, 0 }, { layer:agroup_send("nobody", { type = "websocket.send", text = "x" }) })
+    assert.equal(0, layer:agroup_count("nobody"))
+  end)
+
+  it("drops what is for a channel that is gone", function()
+    local delivered = layer:asend(core.layer.prefix .. "999999", PLAIN)
+    assert.equal(0, delivered)
+  end)
+
+  it("lets only a channel that is there into a group", function()
+    local ok, err = pcall(layer.agroup_add, layer, "room", core.layer.prefix .. "999999")
+    assert.is_false(ok)
+    assert.is_true(errors.is_error(err, errors.Closed))
+    assert.equal(0, layer:agroup_count("room"))
+    layer:agroup_discard("room", core.layer.prefix .. "999999")
+  end)
+
+  describe("names of groups", function()
+    local LONGEST = ("g"):rep(99)
+
+    for _, name in ipairs { "a", "room-1_B.x", LONGEST } do
+      it(("may be %s"):format(name:sub(1, 12)), function()
+        assert.equal(0, layer:agroup_count(name))
+        assert.equal(0, (layer:agroup_send(name, PLAIN)))
+      end)
+    end
+
+    for _, name in ipairs { "", LONGEST .. "g", "a room", "é", "a!b", "a/b", "a\0b" } do
+      it(("may not be %q"):format(name:sub(1, 12)), function()
+        for _, method in ipairs { "agroup_send", "agroup_add", "agroup_discard", "agroup_count" } do
+          refuses("a group's name has 1 to 99", method, name, method == "agroup_send" and PLAIN or "c")
+        end
+      end)
+    end
+
+    it("are text", function()
+      refuses("string expected", "agroup_send", nil, PLAIN)
+      refuses("string expected", "agroup_add", {}, "c")
+    end)
+  end)
+
+  it("refuses a name that no channel has", function()
+    for _, name in ipairs { "", "a b", "a!b!c", ("c"):rep(100) } do
+      refuses("a channel's name has 1 to 99", "asend", name, PLAIN)
+      refuses("a channel's name has 1 to 99", "agroup_add", "room", name)
+    end
+  end)
+
+  describe("a message", function()
+    it("comes out as it went in", function()
+      local message = {
+        type = "a",
+        n = 0.1,
+        flag = false,
+        null = core.null,
+        list = { 1, { "x\0y" } },
+        [5] = "number",
+      }
+      assert.same(message, layer.decode(require("string.buffer").encode(message)))
+    end)
+
+    for what, message in pairs {
+      ["without a type"] = { text = "x" },
+      ["whose type is no string"] = { type = 5 },
+      ["that is no table"] = "chat.message",
+    } do
+      it(("is refused %s"):format(what), function()
+        refuses("a message is a table with a type", "agroup_send", "room", message)
+        refuses("a message is a table with a type", "asend", "c", message)
+      end)
+    end
+
+    it("is refused when it holds more than data", function()
+      local cycle = { type = "a" }
+      cycle.again = cycle
+      for _, message in ipairs { { type = "a", fn = print }, { type = "a", { io.stdout } }, cycle } do
+        refuses("a message holds only data", "agroup_send", "room", message)
+      end
+    end)
+
+    it("for sockets needs text or bytes, and text that is text", function()
+      refuses("needs text or bytes", "agroup_send", "room", { type = "websocket.send" })
+      refuses("text is not UTF-8", "agroup_send", "room", { type = "websocket.send", text = "\255" })
+      refuses("string", "agroup_send", "room", { type = "websocket.send", text = {} })
+      assert.equal(0, (layer:agroup_send("room", { type = "websocket.send", bytes = "\255" })))
+    end)
+
+    it("is refused at the line that sent it", function()
+      local err = raised_by(function()
+        local delivered = layer:agroup_send("room", {})
+        return delivered
+      end)
+      assert.truthy(err:find("layer_spec.lua:%d+: a message"), err)
+    end)
+  end)
+end)
