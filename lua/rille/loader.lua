@@ -114,6 +114,24 @@ local function new_environment(generation)
   })
 end
 
+--- The traceback of the innermost module says it all.
+local function with_traceback(err)
+  if type(err) == "string" and not err:find("\nstack traceback:", 1, true) then
+    return debug.traceback(err, 2)
+  end
+  return err
+end
+
+--- Run a module inside a function of C, so that it cannot wait: others would run meanwhile, and
+--- take it for loaded.
+local function run_chunk(chunk, name)
+  local ok, value
+  (" "):gsub(" ", function()
+    ok, value = xpcall(chunk, with_traceback, name)
+  end)
+  return ok, value
+end
+
 function run_module(generation, name, path, text)
   generation.files[#generation.files + 1] = path
   local chunk, why = loadstring(text, "@" .. path)
@@ -124,12 +142,7 @@ function run_module(generation, name, path, text)
   generation.modules[name] = true -- a cycle gets what there is
   local outer_generation, outer_module, outer_source = loading, module_name, module_source
   loading, module_name, module_source = generation, name, { path = path, text = text }
-  local ok, value = xpcall(chunk, function(err)
-    if type(err) == "string" then
-      return debug.traceback(err, 2)
-    end
-    return err
-  end, name)
+  local ok, value = run_chunk(chunk, name)
   loading, module_name, module_source = outer_generation, outer_module, outer_source
   if not ok then
     generation.modules[name] = nil
