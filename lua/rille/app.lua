@@ -24,19 +24,20 @@ local SETTINGS = {
   routes = "table",
 }
 
---- What may be limited; the numbers are the core's.
+--- What may be limited; the numbers are the core's. Bytes and other counts are whole.
+local BYTES, COUNT, SECONDS = 2 ^ 53, 2 ^ 31, 1e9
 local LIMITS = {
-  abandon_grace = true,
-  close_timeout = true,
-  keepalive_timeout = true,
-  mailbox = true,
-  max_body = true,
-  max_connections = true,
-  max_head = true,
-  max_message = true,
-  max_unsent = true,
-  ping_interval = true,
-  request_timeout = true,
+  abandon_grace = SECONDS,
+  close_timeout = SECONDS,
+  keepalive_timeout = SECONDS,
+  mailbox = COUNT,
+  max_body = BYTES,
+  max_connections = COUNT,
+  max_head = BYTES,
+  max_message = BYTES,
+  max_unsent = BYTES,
+  ping_interval = SECONDS,
+  request_timeout = SECONDS,
 }
 
 local function names_of(set)
@@ -49,6 +50,17 @@ local function names_of(set)
 end
 
 local fail = errors.misconfigured
+
+local function check_limit(name, value)
+  local most = LIMITS[name]
+  if not most then
+    fail(("unknown limit %q; there are %s"):format(tostring(name), names_of(LIMITS)), name)
+  elseif type(value) ~= "number" or not (value > 0 and value <= most) then
+    fail(("limit %s: a number above 0 expected, at most %.0f"):format(name, most), name)
+  elseif most ~= SECONDS and value % 1 ~= 0 then
+    fail(("limit %s: a whole number expected"):format(name), name)
+  end
+end
 
 local function check_settings(settings)
   if type(settings) ~= "table" then
@@ -63,11 +75,7 @@ local function check_settings(settings)
     end
   end
   for name, value in pairs(settings.limits or {}) do
-    if not LIMITS[name] then
-      fail(("unknown limit %q; there are %s"):format(tostring(name), names_of(LIMITS)), name)
-    elseif type(value) ~= "number" or value <= 0 then
-      fail(("limit %s: a number above 0 expected"):format(name), name)
-    end
+    check_limit(name, value)
   end
   if settings.layer and settings.layer ~= "memory:" then
     fail(("layer %q: this version has memory: only"):format(settings.layer), "layer")
@@ -81,9 +89,14 @@ function App:init(settings)
   self.router = routing.Router(settings.routes or {})
   self.middleware = settings.middleware or {}
   self.models = settings.models or {}
-  for i, fn in ipairs(self.middleware) do
-    if type(fn) ~= "function" then
-      fail(("middleware %d is not a function"):format(i))
+  for name in pairs(self.middleware) do
+    if type(name) ~= "number" then
+      fail(("middleware %s is not in the list, but beside it"):format(tostring(name)), name)
+    end
+  end
+  for i = 1, table.maxn(self.middleware) do
+    if type(self.middleware[i]) ~= "function" then
+      fail(("middleware %d is not a function"):format(i), "middleware")
     end
   end
   if settings.allowed_origins then

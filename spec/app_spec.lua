@@ -1,0 +1,109 @@
+local App = require("rille.app")
+local errors = require("rille.errors")
+local rille = require("rille")
+
+local function refuses(text, settings)
+  local ok, err = pcall(App, settings)
+  assert.is_false(ok, "it was accepted")
+  assert.is_true(errors.is_error(err, errors.ConfigurationError), tostring(err))
+  assert.truthy(err.message:find(text, 1, true), err.message)
+end
+
+local function nothing() end
+
+describe("an application", function()
+  it("needs no setting", function()
+    local app = rille.app {}
+    assert.same({}, app.router.routes)
+    assert.same({}, app.middleware)
+    assert.same({}, app.models)
+    assert.is_nil(app.allowed_origins)
+  end)
+
+  it("takes every setting there is", function()
+    local app = App {
+      allowed_origins = { "example.test" },
+      databases = "sqlite:x.db",
+      layer = "memory:",
+      limits = { max_body = 10, ping_interval = 0.5 },
+      listen = { "127.0.0.1:0" },
+      middleware = { nothing },
+      models = {},
+      on_start = nothing,
+      on_stop = nothing,
+      routes = { rille.get("/", nothing) },
+    }
+    assert.equal(1, #app.router.routes)
+    assert.same({ "example.test" }, app.allowed_origins.list)
+    assert.same({ nothing }, app.middleware)
+    App { databases = { default = "sqlite:x.db" }, listen = "127.0.0.1:0" }
+  end)
+
+  it("names a setting that does not exist, and those that do", function()
+    refuses('unknown setting "route"; there are allowed_origins, databases,', { route = {} })
+    refuses('unknown setting "1"', { "oops" })
+    refuses("unknown setting", { [print] = 1 })
+  end)
+
+  it("names a limit that does not exist, and those that do", function()
+    refuses('unknown limit "max_bodies"; there are abandon_grace,', { limits = { max_bodies = 1 } })
+    refuses('unknown limit "1"', { limits = { 5 } })
+  end)
+
+  it("needs settings", function()
+    refuses("needs a table of settings, got nil", nil)
+    refuses("needs a table of settings, got string", "routes")
+  end)
+
+  for name, case in pairs {
+    allowed_origins = { "example.test", "a table expected, got a string" },
+    databases = { 5, "a table or string expected, got a number" },
+    layer = { {}, "a string expected, got a table" },
+    limits = { 5, "a table expected, got a number" },
+    listen = { 8000, "a table or string expected, got a number" },
+    middleware = { nothing, "a table expected, got a function" },
+    models = { "Folder", "a table expected, got a string" },
+    on_start = { {}, "a function expected, got a table" },
+    on_stop = { true, "a function expected, got a boolean" },
+    routes = { nothing, "a table expected, got a function" },
+  } do
+    it(("checks what kind of thing %s is"):format(name), function()
+      refuses(("setting %s: %s"):format(name, case[2]), { [name] = case[1] })
+    end)
+  end
+
+  it("takes no limit that is no limit", function()
+    for _, value in ipairs { 0, -1, 0 / 0, math.huge, "10", true } do
+      refuses("limit max_message: a number above 0", { limits = { max_message = value } })
+    end
+  end)
+
+  it("takes no part of a thing where things are counted", function()
+    for _, name in ipairs { "mailbox", "max_connections", "max_body", "max_head", "max_unsent" } do
+      refuses(("limit %s: a whole number"):format(name), { limits = { [name] = 0.5 } })
+      App { limits = { [name] = 1 } }
+    end
+    App { limits = { request_timeout = 0.5, keepalive_timeout = 0.5, close_timeout = 0.5 } }
+  end)
+
+  it("takes no count that the core cannot hold", function()
+    refuses("limit mailbox: ", { limits = { mailbox = 2 ^ 32 } })
+    refuses("limit max_connections: ", { limits = { max_connections = 2 ^ 32 } })
+    App { limits = { max_body = 2 ^ 40 } }
+  end)
+
+  it("takes only middleware that can be called, all of it, in a list", function()
+    refuses("middleware 2 is not a function", { middleware = { nothing, {} } })
+    refuses("middleware 1 is not a function", { middleware = { nil, nothing } })
+    refuses("middleware log is not in the list", { middleware = { log = nothing } })
+  end)
+
+  it("says which layers there are", function()
+    refuses('layer "redis://x": this version has memory: only', { layer = "redis://x" })
+  end)
+
+  it("checks its origins and routes at once", function()
+    refuses("is not an origin", { allowed_origins = { "a b" } })
+    refuses("got a string", { routes = { "/x" } })
+  end)
+end)
