@@ -31,9 +31,20 @@ local consumer = core.consumer
 ---@field user any
 local Scope = {}
 
+--- Fields that come about together; what somebody has put in their place stays.
+local function store(self, fields)
+  for name, value in pairs(fields) do
+    if rawget(self, name) == nil then
+      rawset(self, name, value)
+    end
+  end
+end
+
 local function split(self)
   local path, raw, query = http.split(self._target)
-  self.path, self.raw_path, self.query_string = path, raw, query
+  if path then
+    store(self, { path = path, raw_path = raw, query_string = query })
+  end
 end
 
 local function parse_query(self)
@@ -41,7 +52,7 @@ local function parse_query(self)
   if not first then
     error(errors.BadRequest("the query cannot be decoded"), 3)
   end
-  self.query, self.query_lists = first, all
+  store(self, { query = first, query_lists = all })
 end
 
 --- Field name to how it comes about: it stores the field, or returns it.
