@@ -1,0 +1,107 @@
+---@meta rille.core.consumer
+
+--- What a handler may do to its connection (src/bind/bind_consumer.c). `id` is the `_id` of a scope
+--- or a consumer. Once the connection is gone, everything answers nil and `rille.Closed`.
+
+--- `{ name = value }`, `{ name = { value, … } }` or `{ { name, value }, … }`; values are strings or
+--- numbers. Raises on what is no header.
+---@alias rille.core.Headers table<string|integer, string|number|(string|number)[]>
+
+---@class rille.core.consumer
+local consumer = {}
+
+--- From now on `self` answers for this connection.
+---@param id number
+---@param self table
+---@param own_send boolean  it defines `websocket_send`: messages of that type go through Lua
+---@return true?
+---@return rille.Closed? err
+function consumer.bind(id, self, own_send) end
+
+--- After a reload the class may have become another.
+---@param id number
+---@param own_send boolean
+function consumer.own_send(id, own_send) end
+
+--- Accept a WebSocket's handshake.
+---@param id number
+---@param subprotocol string?
+---@param headers rille.core.Headers?
+---@return true?
+---@return rille.Error? err  Closed, or Error when it was answered before
+function consumer.accept(id, subprotocol, headers) end
+
+--- Was the handshake or the request answered, in whatever way? Also true when it is gone.
+---@param id number
+---@return boolean
+function consumer.answered(id) end
+
+--- Send a WebSocket message: text (which must be UTF-8), or bytes when text is nil. Waits while the
+--- client has too much unread.
+---@async
+---@param self { _id: number }  the consumer itself
+---@param text string?
+---@param bytes string?
+---@return true?
+---@return rille.Closed? err
+function consumer.send(self, text, bytes) end
+
+--- Close a WebSocket; before accept, refuse it with 403. Closing twice is harmless.
+---@param id number
+---@param code integer?   default 1000; 1000 to 1014 without the reserved ones, 3000 to 4999
+---@param reason string?  UTF-8, at most 123 bytes
+function consumer.close(id, code, reason) end
+
+--- The whole answer to a request, or instead of a handshake.
+---@param id number
+---@param status integer  200 to 599
+---@param headers rille.core.Headers?
+---@param body string?
+---@return true?
+---@return rille.Error? err
+function consumer.respond(id, status, headers, body) end
+
+--- Begin an answer; `write` sends its body.
+---@param id number
+---@param status integer  200 to 599
+---@param headers rille.core.Headers?
+---@param length number?  bytes of the body; without it the body goes out in chunks
+---@return true?
+---@return rille.Error? err
+function consumer.start(id, status, headers, length) end
+
+--- A piece of the answer's body. Waits, when more is to come, while the client has too much unread.
+---@async
+---@param id number
+---@param body string?
+---@param more boolean  false: this was the last
+---@return true?
+---@return rille.Error? err
+function consumer.write(id, body, more) end
+
+--- What has come of the request's body since the last call; never waits.
+---@param id number
+---@return string? bytes
+---@return boolean|rille.Closed done
+function consumer.body(id) end
+
+--- Wait until more of the body is here, or the client has read.
+---@async
+---@param id number
+---@return true?
+---@return rille.Error? err
+function consumer.wait(id) end
+
+--- The client's address; nothing when it is gone.
+---@param id number
+---@return string? host
+---@return integer? port
+function consumer.peer(id) end
+
+--- The server's own address; nothing when the client is gone.
+---@param id number
+---@return string? host
+---@return integer? port
+function consumer.here(id) end
+
+return consumer

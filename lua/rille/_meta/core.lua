@@ -1,0 +1,40 @@
+---@meta rille.core
+
+--- What the runtime's C side gives: `require "rille.core"`, for rille's own Lua files. Scripts use
+--- `require "rille"` instead. This file is read by editors only, and never loaded.
+---
+--- Functions marked `async` may suspend the calling task; where they cannot (while a module loads,
+--- inside `table.sort`, `string.gsub` and the like) they raise before anything is started, and so
+--- they do in a task that was cancelled (`rille.Cancelled`) or whose deadline has passed
+--- (`rille.Timeout`). Misuse of arguments raises; every other failure is nil and an error.
+
+---@class rille.core
+---@field null lightuserdata      NULL: of JSON, and as a parameter of statements
+---@field sentinel lightuserdata  what a waiting coroutine yields; for `rille.coroutine` only
+---@field version string          "0.1.0"
+---@field consumer rille.core.consumer
+---@field db rille.core.db
+---@field fs rille.core.fs
+---@field http rille.core.http
+---@field json rille.core.json
+---@field layer rille.core.layer
+---@field task rille.core.task
+---@field worker rille.core.worker
+local core = {}
+
+--- Write a line to the log.
+---@param level "debug"|"info"|"warn"|"error"
+---@param message string
+function core.log(level, message) end
+
+--- Seconds since an arbitrary point, as of this turn of the loop.
+---@return number
+function core.now() end
+
+--- The text of an error of any kind, without running Lua: strings as they are, rille's errors as
+--- "Class: message".
+---@param err any
+---@return string
+function core.describe(err) end
+
+return core

@@ -1,0 +1,108 @@
+---@meta rille.core.db
+
+--- Databases (src/bind/bind_db.c): handles, statements, pins.
+
+---@class rille.core.Database : userdata  a handle
+---@class rille.core.DatabaseValue : userdata  a parameter that is not plain text
+
+--- What may be a parameter; nil and null are NULL, whole numbers up to 2^53 integers.
+---@alias rille.core.Parameter string|number|boolean|rille.core.DatabaseValue|lightuserdata|nil
+
+---@class rille.core.DatabaseOptions
+---@field name string?               default "default"
+---@field url string                 "postgresql://…" or "sqlite:path", settings may ride on it
+---@field conn_max_age number|false|nil  seconds; 0: until the next boundary; false: for ever
+---@field conn_health_checks boolean?
+---@field max_connections integer?   per worker
+---@field min_connections integer?
+---@field idle_timeout number?       seconds
+---@field acquire_timeout number?    seconds
+---@field statement_timeout number?  seconds
+---@field statement_cache_size integer?
+
+---@class rille.core.DatabaseStats
+---@field open integer         connections there are,
+---@field idle integer         of these at rest,
+---@field busy integer         with a statement,
+---@field leased integer       pinned,
+---@field connecting integer   on their way
+---@field waiting integer      requests in the queue
+---@field opened integer       connections ever opened
+---@field closed_age integer   closed past conn_max_age
+---@field closed_idle integer  closed past idle_timeout
+---@field closed_dead integer  found dead
+---@field timeouts integer     requests that waited past acquire_timeout
+---@field statements integer   statements ever run
+
+---@class rille.core.db
+local db = {}
+
+--- Open a database; connections come when they are needed. Raises what is wrong with the URL or the
+--- settings.
+---@param options rille.core.DatabaseOptions
+---@return rille.core.Database
+function db.open(options) end
+
+--- Run a statement on the task's pinned connection, or else on any. NULLs are absent from rows.
+--- Integers beyond 2^53 and JSON come as text.
+---@async
+---@param handle rille.core.Database
+---@param sql string  with $1, $2, …
+---@param n integer   how many parameters follow, 0 to 65535
+---@param ... rille.core.Parameter
+---@return table<string, any>[]? rows
+---@return integer|rille.DatabaseError affected
+---@return string[]? json  names of the columns that hold JSON
+function db.query(handle, sql, n, ...) end
+
+--- Pin a connection to this task, until `unpin` or its end. One pin per task and database: a second
+--- raises.
+---@async
+---@param handle rille.core.Database
+---@param where string?  where it began, for messages
+---@return true?
+---@return rille.DatabaseError? err
+function db.pin(handle, where) end
+
+--- Give the connection back; what is open on it is rolled back. Nothing without a pin.
+---@param handle rille.core.Database
+function db.unpin(handle) end
+
+--- A table that lives as long as the pin; nothing without one.
+---@param handle rille.core.Database
+---@return table?
+function db.pin_state(handle) end
+
+--- Session state was changed: have it reset when the pin ends.
+---@param handle rille.core.Database
+function db.mark_dirty(handle) end
+
+--- The boundary between events, by hand, for every database of the worker.
+function db.close_old() end
+
+---@param text string
+---@return rille.core.DatabaseValue  bytes (bytea, BLOB)
+function db.bytes(text) end
+
+---@param text string
+---@return rille.core.DatabaseValue  JSON
+function db.json(text) end
+
+---@param handle rille.core.Database
+---@return "postgresql"|"sqlite"
+function db.backend(handle) end
+
+---@param handle rille.core.Database
+---@return string
+function db.name(handle) end
+
+--- The URL, without the password.
+---@param handle rille.core.Database
+---@return string
+function db.url(handle) end
+
+---@param handle rille.core.Database
+---@return rille.core.DatabaseStats
+function db.stats(handle) end
+
+return db

@@ -1,0 +1,31 @@
+---@meta rille.core.http
+
+--- Pieces of HTTP (src/bind/bind_http.c).
+
+---@class rille.core.http
+local http = {}
+
+--- Header fields of a block "name\0value\0…"; repeated ones joined by ", ", cookies by "; ".
+---@param block string
+---@return table<string, string>
+function http.fields(block) end
+
+--- A request's target, taken apart.
+---@param target string
+---@return string? path  decoded
+---@return string|rille.Error raw
+---@return string? query  without the "?"; "" when there is none
+function http.split(target) end
+
+--- A query or a form, decoded.
+---@param text string
+---@return table<string, string>? first  value of each name
+---@return table<string, string[]>|rille.Error all
+function http.form(text) end
+
+--- A date as HTTP writes it.
+---@param time number  seconds since 1970, up to the year 9999
+---@return string  "Sun, 06 Nov 1994 08:49:37 GMT"
+function http.date(time) end
+
+return http

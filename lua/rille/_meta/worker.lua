@@ -1,0 +1,35 @@
+---@meta rille.core.worker
+
+--- The worker itself (src/bind/bind_worker.c).
+
+---@class rille.core.Entries
+---@field open async fun(id: number, kind: "http"|"websocket", method: string, target: string, fields: string)
+---@field receive async fun(self: table, text: string?, bytes: string?)
+---@field message async fun(self: table, encoded: string)
+---@field disconnect async fun(self: table, code: integer, reason: string)
+---@field adopt async fun(entry: function, self: table, ...)
+
+---@class rille.core.Census
+---@field consumers integer
+---@field tasks integer        begun and not ended, the asking one included
+---@field connections integer
+---@field leases integer       pinned database connections
+---@field memory number        bytes of Lua's heap
+
+---@class rille.core.worker
+local worker = {}
+
+--- Where events begin.
+---@param entries rille.core.Entries
+function worker.entries(entries) end
+
+--- Set the present generation of the code: consumers of an older one are adopted at their next event.
+---@param number integer?  nil: only ask
+---@return integer
+function worker.generation(number) end
+
+--- What is alive, for tests and the curious.
+---@return rille.core.Census
+function worker.census() end
+
+return worker
