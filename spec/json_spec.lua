@@ -39,7 +39,7 @@ describe("encoding JSON", function()
   end)
 
   it("refuses text that is not UTF-8", function()
-    for _, text in ipairs { "\255", "a\192\175", "\237\160\128", "\244\144\128\128", "é" .. ("é"):sub(1, 1) } do
+    for _, text in ipairs { "\255", "a\192\175", "\237\160\128", "\244\144\128\128", "é\195" } do
       fails("not UTF-8", encode, text)
       fails("not UTF-8", encode, { [text] = 1 })
     end

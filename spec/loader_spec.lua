@@ -46,13 +46,16 @@ describe("loading a script", function()
       ["unused.lua"] = "",
     }
     local generation = loader.load(folder, 1)
-    assert.same({ folder .. "/app.lua", folder .. "/a.lua", folder .. "/b/c.lua" }, generation.files)
+    local files = { folder .. "/app.lua", folder .. "/a.lua", folder .. "/b/c.lua" }
+    assert.same(files, generation.files)
   end)
 
   it("finds modules in its folder, in folders below, and as init.lua", function()
     local out = outlet()
     load {
-      ["app.lua"] = 'local out = require "spec.out" out.list = { require "a", require "b.c", require "d" } ' .. APP,
+      ["app.lua"] = 'local out = require "spec.out" '
+        .. 'out.list = { require "a", require "b.c", require "d" } '
+        .. APP,
       ["a.lua"] = 'return "a"',
       ["b/c.lua"] = 'return "b.c"',
       ["d/init.lua"] = 'return "d"',
@@ -63,7 +66,9 @@ describe("loading a script", function()
   it("prefers a module of the script to one of Lua's path, and finds those as well", function()
     local out = outlet()
     load {
-      ["app.lua"] = 'local out = require "spec.out" out.a, out.b = require "cjson", require "ffi" ' .. APP,
+      ["app.lua"] = 'local out = require "spec.out" '
+        .. 'out.a, out.b = require "cjson", require "ffi" '
+        .. APP,
       ["cjson.lua"] = 'return "mine"',
     }
     assert.equal("mine", out.a)
@@ -109,7 +114,9 @@ describe("loading a script", function()
   it("lets code of an old generation find its own modules later", function()
     local out = outlet()
     local folder = script.folder {
-      ["app.lua"] = 'local out = require "spec.out" out[#out + 1] = function() return require "late" end ' .. APP,
+      ["app.lua"] = 'local out = require "spec.out" '
+        .. 'out[#out + 1] = function() return require "late" end '
+        .. APP,
       ["late.lua"] = "return { version = 1 }",
     }
     loader.load(folder, 1)
@@ -124,8 +131,8 @@ describe("loading a script", function()
     local out = outlet()
     local folder = script.folder {
       ["app.lua"] = 'require "a" require "b" ' .. APP,
-      ["a.lua"] = 'local r = require "rille" require("spec.out").a = r.WebsocketConsumer:extend "Chat"',
-      ["b.lua"] = 'local r = require "rille" require("spec.out").b = r.WebsocketConsumer:extend "Chat"',
+      ["a.lua"] = 'require("spec.out").a = require("rille").Consumer:extend "Chat"',
+      ["b.lua"] = 'require("spec.out").b = require("rille").Consumer:extend "Chat"',
     }
     loader.load(folder, 1)
     local old_a, old_b = out.a, out.b
@@ -166,7 +173,8 @@ describe("a script", function()
     local message = failure {
       ["app.lua"] = "local x = tostring(1)\ncounter = x\n" .. APP,
     }
-    assert.truthy(message:find('app.lua:2: global "counter": declare it with local', 1, true), message)
+    local wanted = 'app.lua:2: global "counter": declare it with local'
+    assert.truthy(message:find(wanted, 1, true), message)
     message = failure { ["app.lua"] = "_G.counter = 1\n" .. APP }
     assert.truthy(message:find("app.lua:1: global", 1, true), message)
     assert.is_nil(rawget(_G, "counter"))
@@ -186,7 +194,10 @@ describe("a script", function()
   end)
 
   it("that does not compile is told with file and line", function()
-    local message, err = failure { ["app.lua"] = 'require "a" ' .. APP, ["a.lua"] = "\n\nlocal = 1" }
+    local message, err = failure {
+      ["app.lua"] = 'require "a" ' .. APP,
+      ["a.lua"] = "\n\nlocal = 1",
+    }
     assert.is_true(errors.is_error(err, errors.ConfigurationError))
     assert.truthy(message:find("a.lua:3:", 1, true), message)
   end)
@@ -211,7 +222,8 @@ describe("a script", function()
   it("has to return an application", function()
     for text, got in pairs { [""] = "nil", ["return 5"] = "number", ["return {}"] = "table" } do
       local message = failure { ["app.lua"] = text }
-      assert.truthy(message:find("does not return rille.app { … }, but a " .. got, 1, true), message)
+      local wanted = "does not return rille.app { … }, but a " .. got
+      assert.truthy(message:find(wanted, 1, true), message)
     end
   end)
 

@@ -28,7 +28,8 @@ local function respond(scope, status, body, headers)
   if type(body) == "table" then
     body, default = json.encode(body), "application/json"
   elseif body ~= nil and type(body) ~= "string" then
-    error(("a route returned a %s as body; return a string or a table (sent as JSON)"):format(type(body)), 0)
+    local told = "a route returned a %s as body; return a string or a table (sent as JSON)"
+    error(told:format(type(body)), 0)
   end
   local fields = {}
   local typed = body == nil or body == ""

@@ -109,7 +109,8 @@ local function new_environment(generation)
   return setmetatable(env, {
     __index = _G,
     __newindex = function(_, name)
-      error(("global %q: declare it with local (a global would be shared by all connections)"):format(tostring(name)), 2)
+      local told = "global %q: declare it with local (a global would be shared by all connections)"
+      error(told:format(tostring(name)), 2)
     end,
   })
 end
@@ -170,7 +171,9 @@ function M.load(path, number)
   generation.environment = new_environment(generation)
   local app = run_module(generation, file:match("([^/]*)%.lua$"), file, text)
   if type(app) ~= "table" or getmetatable(app) ~= require("rille.app") then
-    error(errors.ConfigurationError(file .. " does not return rille.app { … }, but a " .. (app == true and "nil" or type(app))), 0)
+    local got = app == true and "nil" or type(app)
+    local told = "%s does not return rille.app { … }, but a %s"
+    error(errors.ConfigurationError(told:format(file, got)), 0)
   end
   generation.app = app
   return generation

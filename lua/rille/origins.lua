@@ -3,7 +3,8 @@
 --- A browser says in `Origin` where the page came from, and any page may try to connect. Without a
 --- list only the request's own host may. A list holds hosts (`example.com`), domains with all
 --- below them (`.example.com`), either with a scheme or a port or both (`https://example.com:8443`;
---- a scheme alone means its default port), or `*`. Clients that are no browsers send no Origin and are let in.
+--- a scheme alone means its default port), or `*`. Clients that are no browsers send no Origin and
+--- are let in.
 
 local errors = require("rille.errors")
 
@@ -23,7 +24,8 @@ local function parse(origin)
     return nil
   end
   scheme = scheme and scheme:lower()
-  return { scheme = scheme, host = host:lower(), port = tonumber(port) or DEFAULT_PORTS[scheme or ""] }
+  local default = DEFAULT_PORTS[scheme or ""]
+  return { scheme = scheme, host = host:lower(), port = tonumber(port) or default }
 end
 
 ---@param list string[]

@@ -94,7 +94,8 @@ local function acreate_tables(required)
   elseif required or not errors.is_error(created, errors.OperationalError) then
     error(created, 0)
   else
-    core.log("warn", ("tables not checked, the database cannot be reached: %s"):format(created.message))
+    local told = "tables not checked, the database cannot be reached: %s"
+    core.log("warn", told:format(created.message))
   end
 end
 
@@ -128,7 +129,8 @@ end
 ---@return string  what was done, for people
 function M.migrate()
   local default = db.databases.default
-  local created = require("rille.models.schema").acreate_missing(default, dispatch.current().app.models)
+  local schema = require("rille.models.schema")
+  local created = schema.acreate_missing(default, dispatch.current().app.models)
   if #created == 0 then
     return ("nothing to create in %s"):format(default.url)
   end
@@ -138,14 +140,15 @@ end
 --- rille routes.
 ---@return string
 function M.routes()
-  local lines, widths = dispatch.current().app:describe_routes(), { 0, 0, 0 }
+  local lines, widths = dispatch.current().app:describe_routes(), { 1, 1, 1 }
   for _, line in ipairs(lines) do
     for i = 1, 3 do
       widths[i] = math.max(widths[i], #line[i])
     end
   end
+  local columns = ("%%-%ds  %%-%ds  %%-%ds  %%s"):format(unpack(widths))
   for i, line in ipairs(lines) do
-    lines[i] = ("%-" .. widths[1] .. "s  %-" .. widths[2] .. "s  %-" .. widths[3] .. "s  %s"):format(unpack(line))
+    lines[i] = columns:format(unpack(line))
   end
   return table.concat(lines, "\n")
 end

@@ -52,7 +52,8 @@ local function compile(pattern)
     end
     local converter = CONVERTERS[kind]
     if not converter then
-      fail(("bad route %q: no type %q; there are str, int, slug, uuid and path"):format(pattern, kind))
+      local told = "bad route %q: no type %q; there are str, int, slug, uuid and path"
+      fail(told:format(pattern, kind))
     end
     if seen[name] then
       fail(("bad route %q: <%s> twice"):format(pattern, name))
@@ -81,7 +82,8 @@ local function check_pattern(pattern)
 end
 
 local function consumer_bases()
-  return require("rille.consumer.websocket").WebsocketConsumer, require("rille.consumer.http").HttpConsumer
+  local websocket = require("rille.consumer.websocket")
+  return websocket.WebsocketConsumer, require("rille.consumer.http").HttpConsumer
 end
 
 local function extends(target, base)
@@ -118,8 +120,8 @@ end
 
 --- A route for HTTP requests of any method.
 ---@param pattern string
----@param target rille.Class|async fun(request: rille.Scope): ...  a class that extends HttpConsumer,
----  or a function that returns status, body and headers
+---@param target rille.Class|async fun(request: rille.Scope): ...  a class that extends
+---  HttpConsumer, or a function that returns status, body and headers
 ---@return rille.Route
 function M.http(pattern, target)
   return new_http(nil, pattern, target)

@@ -1,8 +1,8 @@
 --- Files of a folder, as a route.
 ---
---- Names that leave the folder, hidden files and folders are not found. A file goes out with its type,
---- its date and an ETag of size and date; an unchanged one is answered with 304. `index.html` answers
---- for its folder.
+--- Names that leave the folder, hidden files and folders are not found. A file goes out with its
+--- type, its date and an ETag of size and date; an unchanged one is answered with 304. `index.html`
+--- answers for its folder.
 
 local core = require("rille.core")
 
@@ -56,6 +56,11 @@ local function safe_name(name)
   return name
 end
 
+local function type_of(name)
+  local ending = name:match("%.(%w+)$")
+  return ending and TYPES[ending:lower()] or "application/octet-stream"
+end
+
 local function asend_file(request, fd, size, headers)
   check(consumer.start(request._id, 200, headers, size))
   local offset = 0
@@ -94,7 +99,7 @@ function M.new(root)
       end
       local etag = ('"%x-%x"'):format(size, mtime * 1000)
       local head = {
-        ["content-type"] = TYPES[(name:match("%.([%w]+)$") or ""):lower()] or "application/octet-stream",
+        ["content-type"] = type_of(name),
         ["last-modified"] = core.http.date(math.floor(mtime)),
         ["cache-control"] = "no-cache", -- may be kept, is asked for again: a 304 is cheap
         ["x-content-type-options"] = "nosniff",

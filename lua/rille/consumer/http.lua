@@ -1,5 +1,5 @@
---- Consumers of HTTP requests, for answers that come in pieces or take their time. Plain answers are
---- simpler as functions.
+--- Consumers of HTTP requests, for answers that come in pieces or take their time. Plain answers
+--- are simpler as functions.
 
 local Consumer = require("rille.consumer")
 local core = require("rille.core")

@@ -32,7 +32,8 @@ local function watch_for_leaks()
     busted.subscribe({ "test", "end" }, function(element, parent, status)
       local left = status == "success" and asettle()
       if left then
-        busted.publish({ "failure", element.descriptor }, element, parent, left, { message = left, traceback = "" })
+        local trace = { message = left, traceback = "" }
+        busted.publish({ "failure", element.descriptor }, element, parent, left, trace)
       end
       return nil, true
     end, { priority = 1 })
