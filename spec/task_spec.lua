@@ -44,7 +44,7 @@ describe("asleep", function()
     local order = {}
     task.agather {
       function()
-        asleep(0.006)
+        asleep(0.04) -- longer than a collection of everything, which may come between the two
         order[#order + 1] = "long"
       end,
       function()

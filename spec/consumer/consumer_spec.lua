@@ -1,0 +1,165 @@
+--- What a consumer is without a connection: its class, and which messages it answers. What it does
+--- to a connection is told in spec/server.
+
+local Consumer = require("rille.consumer")
+local Scope = require("rille.scope")
+local errors = require("rille.errors")
+local http = require("rille.consumer.http")
+local task = require("rille.task")
+local websocket = require("rille.consumer.websocket")
+
+local function raised_by(fn, ...)
+  local ok, err = pcall(fn, ...)
+  assert.is_false(ok, "nothing was raised")
+  return err
+end
+
+--- An instance for a connection that is gone.
+local function open(cls)
+  return cls:open(Scope.new(0, "websocket", "GET", "/", ""))
+end
+
+describe("a consumer", function()
+  it("answers a message by the method its type names", function()
+    local Room = Consumer:extend("Room")
+    function Room:chat_message(message)
+      return self, message.text
+    end
+    function Room.chat_user_joined()
+      return "joined"
+    end
+    local room = open(Room)
+    assert.same({ room, "hi" }, { room:dispatch({ type = "chat.message", text = "hi" }) })
+    assert.equal("joined", room:dispatch({ type = "chat.user.joined" }))
+  end)
+
+  it("answers by methods that its class inherits from the script's own", function()
+    local Base = websocket.WebsocketConsumer:extend("Base")
+    function Base.ping()
+      return "pong"
+    end
+    assert.equal("pong", open(Base:extend("Room")):dispatch({ type = "ping" }))
+  end)
+
+  for what, kind in pairs {
+    ["that nobody handles"] = "chat.shout",
+    ["that name a private method"] = "_private",
+    ["that name a private method by a dot"] = ".private",
+    ["that name a method of the library"] = "close",
+    ["that name a waiting method of the library"] = "asend",
+    ["that name what every class has"] = "extend",
+    ["that name a field"] = "groups",
+    ["that name a metamethod"] = "__index",
+  } do
+    it(("raises for messages %s"):format(what), function()
+      local Room = websocket.WebsocketConsumer:extend("Room")
+      Room.groups = { "a" }
+      function Room._private() end
+      local err = raised_by(Room.dispatch, open(Room), { type = kind })
+      local told = ("no handler for message type %q in class Room"):format(kind)
+      assert.equal(told, err.message)
+    end)
+  end
+
+  it("answers by a method of the library's name once the script defines it", function()
+    local Room = websocket.WebsocketConsumer:extend("Room")
+    function Room.receive()
+      return "mine"
+    end
+    assert.equal("mine", open(Room):dispatch({ type = "receive" }))
+  end)
+
+  it("is initialised without arguments, with its scope and channel", function()
+    local Room = Consumer:extend("Room")
+    function Room:init(...)
+      self.seen = { self.scope.path, type(self.channel_name), select("#", ...) }
+    end
+    assert.same({ "/", "string", 0 }, open(Room).seen)
+  end)
+
+  it("knows what the script's classes define, and not what the library does", function()
+    local Base = websocket.WebsocketConsumer:extend("Base")
+    function Base.websocket_send() end
+    assert.is_true(Base:extend("Room"):defines("websocket_send"))
+    assert.is_false(websocket.WebsocketConsumer:extend("Plain"):defines("websocket_send"))
+    assert.is_false(websocket.WebsocketConsumer:extend("Plain"):defines("connect"))
+  end)
+
+  it("raises Closed for what needs a connection that is gone", function()
+    local room, page = open(websocket.WebsocketConsumer:extend("Room")), open(http.HttpConsumer)
+    for _, act in ipairs {
+      function()
+        room:accept()
+      end,
+      function()
+        room:asend { text_data = "x" }
+      end,
+      function()
+        room:asend { bytes_data = "\255" }
+      end,
+      function()
+        room:deny(403)
+      end,
+      function()
+        page:asend_headers(200)
+      end,
+      function()
+        page:asend_body("x")
+      end,
+      function()
+        page:asend_response(200, "x")
+      end,
+    } do
+      local err = raised_by(act)
+      assert.is_true(errors.is_error(err, errors.Closed), tostring(err))
+    end
+    room:close() -- twice is harmless, and so is late
+    room:close(4000, "late")
+  end)
+
+  it("sends text or bytes, and nothing else", function()
+    local room = open(websocket.WebsocketConsumer:extend("Room"))
+    for _, message in ipairs { "x", 5, {} } do
+      local err = raised_by(function()
+        room:asend(message)
+      end)
+      assert.truthy(err:find("consumer_spec.lua:%d+: asend needs { text_data = … }"), err)
+    end
+  end)
+
+  it("closes with no code that is none", function()
+    local room = open(websocket.WebsocketConsumer:extend("Room"))
+    for _, code in ipairs { 0, 999, 1005, 1006, 1015, 2999, 5000, -1 } do
+      raised_by(room.close, room, code)
+    end
+    raised_by(room.close, room, 1000, ("x"):rep(124))
+    raised_by(room.close, room, 1000, "\255")
+  end)
+
+  it("spawns functions only", function()
+    local room = open(websocket.WebsocketConsumer:extend("Room"))
+    local err = raised_by(room.spawn, room, "fn")
+    assert.truthy(err:find("spawn needs a function, got string", 1, true), err)
+  end)
+end)
+
+describe("a JSON consumer", function()
+  local Echo = websocket.JsonWebsocketConsumer:extend("Echo")
+  function Echo:receive_json(content)
+    task.asleep(0)
+    self.got = content
+  end
+
+  it("receives what the text says", function()
+    local echo = open(Echo)
+    echo:receive('{"a":[1,null]}')
+    assert.equal(1, echo.got.a[1])
+  end)
+
+  it("takes everything else for the client's mistake", function()
+    for _, case in ipairs { { "" }, { nil, "bytes" }, { "{" }, { '"\255"' } } do
+      local err = raised_by(Echo.receive, open(Echo), case[1], case[2])
+      assert.is_true(errors.is_error(err, errors.BadRequest), tostring(err))
+    end
+  end)
+end)
