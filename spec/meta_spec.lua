@@ -95,3 +95,20 @@ describe("the declarations for editors", function()
     assert.is_false((pcall(require, "rille._meta.core")))
   end)
 end)
+
+describe("the declarations of rille itself", function()
+  it("name every class of errors, and nothing that is not there", function()
+    local rille, errors = require("rille"), require("rille.errors")
+    local text = read("lua/rille/init.lua")
+    for name, value in pairs(errors) do
+      if type(value) == "table" then
+        assert.equal(value, rille[name])
+        assert.truthy(text:find("---@field " .. name .. " ", 1, true), name)
+      end
+    end
+    assert.is_nil(rille.misconfigured) -- for rille's own use
+    for name in text:gmatch("\n%-%-%-@field ([%w_]+)") do
+      assert.is_true(name == "db" or rille[name] ~= nil, name)
+    end
+  end)
+end)

@@ -126,6 +126,11 @@ end
 --- A request or a handshake. What raises here is logged by the core and answered with 500, or with
 --- 400 when it is a `BadRequest`. (No pcall: the traceback should begin where the error did.)
 ---@async
+---@param id number
+---@param kind "http"|"websocket"
+---@param method string
+---@param target string  as it stands in the request
+---@param fields string  "name\0value\0…"
 function M.open(id, kind, method, target, fields)
   local scope = Scope.new(id, kind, method, target, fields)
   if not core.http.split(target) then
@@ -140,24 +145,36 @@ end
 
 --- A message from the client.
 ---@async
+---@param self rille.WebsocketConsumer
+---@param text string?
+---@param bytes string?
 function M.receive(self, text, bytes)
   return self:receive(text, bytes)
 end
 
 --- A message from the layer.
 ---@async
+---@param self rille.Consumer
+---@param encoded string
 function M.message(self, encoded)
   return self:dispatch(layer.decode(encoded))
 end
 
 --- The end.
 ---@async
+---@param self rille.Consumer
+---@param code integer
+---@param reason string
 function M.disconnect(self, code, reason)
   return self:disconnect(code, reason)
 end
 
 --- The first event after a reload: the new class takes over `self`, then the event goes on.
 ---@async
+---@param old_generation integer
+---@param entry async fun(self: rille.Consumer, ...)  one of the above
+---@param self rille.Consumer
+---@param ... any  the entry's other arguments
 function M.adopt(old_generation, entry, self, ...)
   local old = getmetatable(self)
   local cls = loader.successor(current, old)

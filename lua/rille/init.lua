@@ -20,6 +20,39 @@ local routing = require("rille.routing")
 local task = require("rille.task")
 local websocket = require("rille.consumer.websocket")
 
+---@alias rille.Target rille.Class|async fun(request: rille.Scope): ...
+---@alias rille.HttpRoute fun(pattern: string, target: rille.Target): rille.Route
+
+---@class rille.Module
+---@field get rille.HttpRoute      answers HEAD, too
+---@field post rille.HttpRoute
+---@field put rille.HttpRoute
+---@field patch rille.HttpRoute
+---@field delete rille.HttpRoute
+---@field db rille.db.Database     the default database; it exists once the app is loaded
+---@field databases table<string, rille.db.Database>
+---@field atomic async fun(fn: async fun(): (...), options: table?): ...  see `Database:atomic`
+---@field on_commit fun(fn: fun(), options: table?)
+---@field close_old_connections fun()
+---@field is_error fun(err: any, cls: rille.Class?): boolean
+---@field Error rille.Error        and below it:
+---@field Closed rille.Error
+---@field Cancelled rille.Error
+---@field Timeout rille.Error
+---@field ConfigurationError rille.Error
+---@field BadRequest rille.Error
+---@field DatabaseError rille.Error
+---@field OperationalError rille.Error
+---@field IntegrityError rille.Error
+---@field DataError rille.Error
+---@field ProgrammingError rille.Error
+---@field TransactionManagementError rille.Error
+---@field NotSupportedError rille.Error
+---@field FieldError rille.Error
+---@field ValueError rille.Error
+---@field NotFetched rille.Error
+---@field ObjectDoesNotExist rille.Error
+---@field MultipleObjectsReturned rille.Error
 local rille = {
   version = core.version,
 
@@ -50,7 +83,9 @@ local rille = {
 }
 
 for name, value in pairs(errors) do
-  rille[name] = value
+  if type(value) == "table" then
+    rille[name] = value
+  end
 end
 rille.is_error = errors.is_error
 

@@ -71,6 +71,7 @@ function ChannelLayer:agroup_send(group, message, options)
   end)
 end
 
+--- Put a channel into a group. Raises `rille.Closed` when nobody has the channel.
 ---@async
 ---@param group string  1 to 99 letters, digits, hyphens, underscores, dots
 ---@param channel string
@@ -80,12 +81,17 @@ function ChannelLayer:agroup_add(group, channel)
   end
 end
 
+--- Take a channel out of a group. Nothing happens to one that is not in it.
 ---@async
+---@param group string
+---@param channel string
 function ChannelLayer:agroup_discard(group, channel)
   layer.leave(group, channel)
 end
 
+--- How many are in a group.
 ---@async
+---@param group string
 ---@return integer  members on this process
 function ChannelLayer:agroup_count(group)
   return layer.count(group)

@@ -25,6 +25,7 @@ local module_name
 local module_source
 
 --- Remember a class under its module and name, and tell it both. Called by Consumer.extend.
+---@param cls rille.Class
 function M.register_class(cls)
   cls.module = module_name or "?"
   if loading then
@@ -56,6 +57,8 @@ function M.locate(word)
 end
 
 --- A path of the script's own, made absolute by its folder.
+---@param path string
+---@return string
 function M.resolve(path)
   if path:sub(1, 1) == "/" or not loading then
     return path
@@ -180,6 +183,9 @@ function M.load(path, number)
 end
 
 --- The class that takes over from `cls` in a generation, or nil when it is gone.
+---@param generation rille.Generation
+---@param cls rille.Class
+---@return rille.Class?
 function M.successor(generation, cls)
   return generation.classes[cls.module .. ":" .. cls.__name]
 end

@@ -127,6 +127,7 @@ function M.http(pattern, target)
   return new_http(nil, pattern, target)
 end
 
+-- M.get, M.post and so on: the same for one method.
 for _, method in ipairs { "get", "post", "put", "patch", "delete" } do
   M[method] = function(pattern, target)
     return new_http(method:upper(), pattern, target)
@@ -169,7 +170,9 @@ function M.include(prefix, routes)
   return out
 end
 
---- Routes may be given as lists of lists.
+--- Routes may be given as lists of lists. Raises on what is no route.
+---@param routes table
+---@return rille.Route[]
 function M.flatten(routes)
   local flat = {}
   local function add(item)

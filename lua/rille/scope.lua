@@ -196,6 +196,11 @@ local websocket_meta = new_meta({ type = "websocket", scheme = "ws" }, {})
 local http_meta = new_meta({ type = "http", scheme = "http" }, Request)
 
 --- For dispatch: a scope of what the core hands over.
+---@param id number
+---@param kind "http"|"websocket"
+---@param method string
+---@param target string  as it stands in the request
+---@param fields string  "name\0value\0…"
 ---@return rille.Scope
 function Scope.new(id, kind, method, target, fields)
   if kind == "websocket" then

@@ -33,6 +33,8 @@ function Consumer:extend(name)
 end
 
 --- A class of the library itself.
+---@param name string
+---@return rille.Consumer
 function Consumer:extend_library(name)
   local cls = extend(self, name)
   cls.library = true
@@ -40,6 +42,9 @@ function Consumer:extend_library(name)
 end
 
 --- For dispatch: an instance for a connection.
+---@param cls rille.Consumer
+---@param scope rille.Scope
+---@return rille.Consumer
 function Consumer.open(cls, scope)
   local id = scope._id
   local self = setmetatable({
@@ -54,6 +59,9 @@ function Consumer.open(cls, scope)
 end
 
 --- Does the script's own class define this method?
+---@param cls rille.Consumer
+---@param name string
+---@return boolean
 function Consumer.defines(cls, name)
   while cls and not rawget(cls, "library") do
     if type(rawget(cls, name)) == "function" then
@@ -79,8 +87,10 @@ local function find_handler(self, kind)
   error(errors.Error(("no handler for message type %q in %s"):format(kind, cls.__name)), 0)
 end
 
---- Answer a message of the layer; for dispatch.
+--- Answer a message of the layer; for dispatch. Raises when nobody handles its type.
 ---@async
+---@param message table  with a `type`
+---@return any ...  what the handler returned
 function Consumer:dispatch(message)
   return find_handler(self, message.type)(self, message)
 end
@@ -92,13 +102,14 @@ function Consumer:agroup_add(group)
   layer:agroup_add(group, self.channel_name)
 end
 
+--- Leave a group. Nothing happens to one who is no member.
 ---@async
 ---@param group string
 function Consumer:agroup_discard(group)
   layer:agroup_discard(group, self.channel_name)
 end
 
---- Send to every member of a group.
+--- Send to every member of a group; inside a transaction when it commits.
 ---@async
 ---@param group string
 ---@param message table

@@ -76,6 +76,9 @@ end
 ---@class rille.JsonWebsocketConsumer : rille.WebsocketConsumer
 local JsonWebsocketConsumer = WebsocketConsumer:extend_library "JsonWebsocketConsumer"
 
+--- Text is decoded for `receive_json`; bytes and text that is not JSON are the client's mistake.
+---@async
+---@param text_data string?
 function JsonWebsocketConsumer:receive(text_data)
   if not text_data or text_data == "" then
     error(errors.BadRequest("a text message with JSON expected"), 0)
