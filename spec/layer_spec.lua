@@ -1,4 +1,5 @@
 local core = require("rille.core")
+local db = require("rille.db")
 local errors = require("rille.errors")
 local layer = require("rille.layer")
 
@@ -115,6 +116,60 @@ describe("the channel layer", function()
         return delivered
       end)
       assert.truthy(err:find("layer_spec.lua:%d+: a message"), err)
+    end)
+  end)
+
+  describe("inside a transaction", function()
+    local before, committed
+
+    --- A database in the middle of a transaction that commits when `committed` is run.
+    local in_transaction = {
+      in_atomic_block = function()
+        return true
+      end,
+      on_commit = function(_, fn)
+        committed[#committed + 1] = fn
+      end,
+    }
+
+    before_each(function()
+      before, committed = rawget(db.databases, "default"), {}
+      rawset(db.databases, "default", in_transaction)
+    end)
+
+    after_each(function()
+      rawset(db.databases, "default", before)
+    end)
+
+    it("sends at the commit what the message was when it was sent", function()
+      local sent = {}
+      local real = core.layer.group_send
+      core.layer.group_send = function(group, encoded)
+        sent[#sent + 1] = { group, layer.decode(encoded) }
+      end
+      local message = { type = "chat.message", text = "first" }
+      local delivered, dropped = layer:agroup_send("room", message)
+      core.layer.group_send = real
+      message.text = "second"
+      assert.same({ 0, 0 }, { delivered, dropped })
+      assert.same({}, sent)
+      committed[1]()
+      assert.same({ { "room", { type = "chat.message", text = "first" } } }, sent)
+    end)
+
+    it("does not wait when told so", function()
+      layer:agroup_send("room", PLAIN, { now = true })
+      layer:asend(core.layer.prefix .. "999999", PLAIN, { now = true })
+      assert.same({}, committed)
+    end)
+
+    it("refuses at once what it could not send after the commit", function()
+      local wrong = { type = "websocket.send", text = "\255" }
+      refuses("a group's name has 1 to 99", "agroup_send", "no room", PLAIN)
+      refuses("a channel's name has 1 to 99", "asend", "no channel", PLAIN)
+      refuses("text is not UTF-8", "agroup_send", "room", wrong)
+      refuses("a message is a table with a type", "asend", "channel", {})
+      assert.same({}, committed)
     end)
   end)
 end)

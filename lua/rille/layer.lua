@@ -32,13 +32,17 @@ local function encode(message, level)
   return body, message.text, message.bytes
 end
 
---- Now, or when the transaction around us commits.
-local function after_commit(options, act)
+--- Send now, or when the transaction around us commits; what cannot be sent is refused now.
+local function after_commit(options, send, check, ...)
   local default = rawget(db.databases, "default")
   if options and options.now or not (default and default:in_atomic_block()) then
-    return act()
+    return send(...)
   end
-  default:on_commit(act)
+  check(...)
+  local name, body, text, bytes = ...
+  default:on_commit(function()
+    send(name, body, text, bytes)
+  end)
   return 0, 0
 end
 
@@ -51,9 +55,7 @@ end
 ---@return integer dropped
 function ChannelLayer:asend(channel, message, options)
   local body, text, bytes = encode(message, 2)
-  return after_commit(options, function()
-    return layer.send(channel, body, text, bytes)
-  end)
+  return after_commit(options, layer.send, layer.check_send, channel, body, text, bytes)
 end
 
 --- Send to every member of a group, the sender included if it is one. `websocket.send` messages go
@@ -66,9 +68,8 @@ end
 ---@return integer dropped  members whose mailbox or socket was full
 function ChannelLayer:agroup_send(group, message, options)
   local body, text, bytes = encode(message, 2)
-  return after_commit(options, function()
-    return layer.group_send(group, body, text, bytes)
-  end)
+  local send, check = layer.group_send, layer.check_group_send
+  return after_commit(options, send, check, group, body, text, bytes)
 end
 
 --- Put a channel into a group. Raises `rille.Closed` when nobody has the channel.

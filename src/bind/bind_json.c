@@ -18,7 +18,7 @@ enum { MAX_DEPTH = 200 };
 
 struct encoder {
     lua_State *L;
-    rl_buf *out; /* released before an error is raised */
+    rl_buf *out;    /* released before an error is raised */
     int array_mark; /* stack index of the metatable that json.array() gives */
 };
 

@@ -47,20 +47,34 @@ static int l_leave(lua_State *L)
     return 0;
 }
 
-/* The message behind the name: the encoded table, and for websocket.send text or bytes, of which
- * the frame is made once for all who get it. */
+struct content {
+    rl_str body, text, bytes;
+    bool is_text, is_bytes;
+};
+
+/* Behind the name: the encoded table, and for websocket.send text or bytes. */
+static struct content check_content(lua_State *L)
+{
+    struct content c = {rl_check_str(L, 2), rl_opt_str(L, 3), rl_opt_str(L, 4),
+                        !lua_isnoneornil(L, 3), !lua_isnoneornil(L, 4)};
+
+    luaL_argcheck(L, !c.is_text || rl_utf8_valid(c.text), 3,
+                  "text is not UTF-8 (send it as bytes)");
+    return c;
+}
+
+/* The message; its frame is made once for all who get it. */
 static rl_message *check_message(lua_State *L)
 {
-    rl_str body = rl_check_str(L, 2), text = rl_opt_str(L, 3), bytes = rl_opt_str(L, 4);
-    bool is_text = !lua_isnoneornil(L, 3), is_frame = is_text || !lua_isnoneornil(L, 4);
-    luaL_argcheck(L, !is_text || rl_utf8_valid(text), 3, "text is not UTF-8 (send it as bytes)");
+    struct content c = check_content(L);
+    bool is_text = c.is_text, is_frame = is_text || c.is_bytes;
     char head[RL_WS_HEAD_MAX];
-    rl_str payload = is_text ? text : bytes;
+    rl_str payload = is_text ? c.text : c.bytes;
     size_t n = 0;
 
     if (is_frame)
         n = rl_ws_head(head, is_text ? RL_WS_OP_TEXT : RL_WS_OP_BINARY, payload.n);
-    return rl_message_new(body, (rl_str){head, n}, payload);
+    return rl_message_new(c.body, (rl_str){head, n}, payload);
 }
 
 static int push_receipt(lua_State *L, rl_receipt receipt, rl_message *m)
@@ -90,6 +104,22 @@ static int l_send(lua_State *L)
     return push_receipt(L, rl_layer_send(&w->layer, to, m), m);
 }
 
+/* check_send(channel, …), check_group_send(group, …): raise what sending would raise, for those who
+ * send later. */
+static int l_check_send(lua_State *L)
+{
+    check_channel(L, 1);
+    check_content(L);
+    return 0;
+}
+
+static int l_check_group_send(lua_State *L)
+{
+    check_group(L, 1);
+    check_content(L);
+    return 0;
+}
+
 /* count(group) -> members on this worker */
 static int l_count(lua_State *L)
 {
@@ -100,8 +130,14 @@ static int l_count(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"join", l_join}, {"leave", l_leave}, {"group_send", l_group_send},
-    {"send", l_send}, {"count", l_count}, {NULL, NULL},
+    {"join", l_join},
+    {"leave", l_leave},
+    {"group_send", l_group_send},
+    {"send", l_send},
+    {"count", l_count},
+    {"check_send", l_check_send},
+    {"check_group_send", l_check_group_send},
+    {NULL, NULL},
 };
 
 int rl_open_layer(lua_State *L)

@@ -256,7 +256,8 @@ static int l_undeadline(lua_State *L)
     void *token = lua_touserdata(L, 1);
 
     /* Only a deadline of this very task is believed. */
-    for (rl_list *it = t ? rl_list_first(&t->guards) : NULL; it && it != &t->guards; it = it->next) {
+    for (rl_list *it = t ? rl_list_first(&t->guards) : NULL; it && it != &t->guards;
+         it = it->next) {
         rl_guard *guard = RL_LIST_ENTRY(it, rl_guard, link);
         struct deadline *d = RL_CONTAINER_OF(guard, struct deadline, guard);
         if (guard->release != release_deadline || d != token)

@@ -34,6 +34,19 @@ function layer.group_send(group, encoded, text, bytes) end
 ---@return integer dropped
 function layer.send(channel, encoded, text, bytes) end
 
+--- Raise what `send` would raise with these arguments, for those who send later.
+---@param channel string
+---@param encoded string
+---@param text string?
+---@param bytes string?
+function layer.check_send(channel, encoded, text, bytes) end
+
+---@param group string
+---@param encoded string
+---@param text string?
+---@param bytes string?
+function layer.check_group_send(group, encoded, text, bytes) end
+
 ---@param group string
 ---@return integer  members on this worker
 function layer.count(group) end
