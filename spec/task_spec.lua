@@ -57,8 +57,11 @@ describe("asleep", function()
 
   it("refuses what is no time", function()
     for _, seconds in ipairs { -1, 0 / 0, math.huge, 1e10, "soon", {} } do
-      local err = raised_by(asleep, seconds)
-      assert.truthy(tostring(err):find("expected", 1, true), tostring(err))
+      local err = raised_by(function()
+        asleep(seconds)
+      end)
+      local told = "task_spec.lua:%d+: asleep: seconds from 0 to 1e9 expected, got "
+      assert.truthy(err:find(told), err)
     end
     raised_by(asleep)
   end)
@@ -347,6 +350,15 @@ describe("atimeout", function()
     assert.equal("cleaned", result)
     assert.same({ true, true }, seen)
     asleep(0.001)
+  end)
+
+  it("refuses what is no time and what is no function, at the caller", function()
+    for _, case in ipairs { { -1, hang }, { "soon", hang }, { 1, "fn" }, { 1 } } do
+      local err = raised_by(function()
+        task.atimeout(case[1], case[2])
+      end)
+      assert.truthy(err:find("^spec/task_spec.lua:%d+: atimeout"), err)
+    end
   end)
 
   it("leaves an error of the function alone", function()

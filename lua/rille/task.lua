@@ -15,6 +15,13 @@ local function check(ok, ...)
   error((...), 0)
 end
 
+--- Called by functions of this file: the mistake is their caller's.
+local function check_seconds(name, seconds)
+  if type(seconds) ~= "number" or not (seconds >= 0 and seconds <= 1e9) then
+    error(("%s: seconds from 0 to 1e9 expected, got %s"):format(name, tostring(seconds)), 3)
+  end
+end
+
 ---@class rille.Task
 local Task = task.handle
 
@@ -50,6 +57,7 @@ end
 ---@async
 ---@param seconds number  0 to 1e9; 0 gives everybody else a turn
 function M.asleep(seconds)
+  check_seconds("asleep", seconds)
   check(task.sleep(seconds))
 end
 
@@ -60,6 +68,10 @@ end
 ---@param fn async fun(): ...
 ---@return any ...  what fn returned
 function M.atimeout(seconds, fn)
+  check_seconds("atimeout", seconds)
+  if type(fn) ~= "function" then
+    error("atimeout needs a function, got " .. type(fn), 2)
+  end
   local token = task.deadline(seconds)
   local function finish(ok, ...)
     local passed = task.undeadline(token)
