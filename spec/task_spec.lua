@@ -369,6 +369,13 @@ describe("atimeout", function()
     end))
   end)
 
+  it("passes on a Timeout that is not its own", function()
+    local own = errors.Timeout("from somewhere else")
+    assert.equal(own, raised_by(task.atimeout, 1, function()
+      error(own)
+    end))
+  end)
+
   it("nested: the inner one ends only what is inside", function()
     local result = task.atimeout(1, function()
       raises(errors.Timeout, task.atimeout, 0.001, hang)
