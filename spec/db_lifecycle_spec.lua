@@ -95,7 +95,7 @@ describe("on PostgreSQL a database", function()
     assert.equal(1, db:stats().opened)
   end)
 
-  it("closes nothing at a boundary before conn_max_age, and what is older without being asked", function()
+  it("closes what is past conn_max_age without being asked, and nothing younger", function()
     local db = open { conn_max_age = 0.3 }
     local first = pid_of(db)
     rille.close_old_connections()
@@ -134,9 +134,10 @@ describe("on PostgreSQL a database", function()
       return db:aexecute("INSERT INTO lifecycle_once SELECT 1 FROM pg_sleep(5)")
     end)
     rille.asleep(0.2)
-    local busy = other:aquery(
-      "SELECT pid FROM pg_stat_activity WHERE query LIKE 'INSERT INTO lifecycle_once%' AND state = 'active'"
-    )[1].pid
+    local busy = other:aquery([[
+      SELECT pid FROM pg_stat_activity
+      WHERE query LIKE 'INSERT INTO lifecycle_once%' AND state = 'active'
+    ]])[1].pid
     terminate(other, busy)
     local ok, err = pcall(job.ajoin, job)
     assert.is_false(ok)
@@ -163,7 +164,7 @@ describe("on PostgreSQL a database", function()
     assert.equal(0, db:stats().leased)
   end)
 
-  it("rolls back a transaction whose task is cancelled, and gives the connection back clean", function()
+  it("rolls back a transaction whose task is cancelled", function()
     local db = open { max_connections = 1 }
     db:aexecute("CREATE TABLE IF NOT EXISTS lifecycle_tx (n int)")
     local job = rille.spawn(function()
@@ -191,9 +192,10 @@ describe("on PostgreSQL a database", function()
     assert.is_false(ok)
     assert.is_true(errors.is_error(err, errors.Timeout), tostring(err))
     eventually(function()
-      return #other:aquery(
-        "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%lifecycle timeout%' AND state = 'active' AND pid <> pg_backend_pid()"
-      ) == 0
+      return #other:aquery([[
+        SELECT 1 FROM pg_stat_activity
+        WHERE query LIKE '%lifecycle timeout%' AND state = 'active' AND pid <> pg_backend_pid()
+      ]]) == 0
     end)
     assert.equal(1, db:aquery("SELECT 1 AS one")[1].one)
   end)
@@ -223,7 +225,9 @@ describe("on PostgreSQL a database", function()
       conn:aquery("SELECT pg_advisory_lock(4711)")
     end)
     assert.equal('"$user", public', db:aquery("SHOW search_path")[1].search_path)
-    assert.same({}, db:aquery("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"))
+    assert.same({}, db:aquery([[
+      SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()
+    ]]))
   end)
 
   it("maps what the server says to classes, with the constraint and never the password", function()
@@ -240,7 +244,7 @@ describe("on PostgreSQL a database", function()
     assert.is_true(errors.is_error(class_of("SELECT $1::int", "x"), errors.DataError))
   end)
 
-  it("costs little more than an empty call to close_old_connections when there is nothing to do", function()
+  it("costs little more than an empty call at a boundary with nothing to do", function()
     local db = open()
     db:aquery("SELECT 1")
     local function time(fn)

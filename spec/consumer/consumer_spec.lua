@@ -61,7 +61,7 @@ describe("a consumer", function()
     end)
   end
 
-  it("answers no message by a method that the library calls, though the script defines it", function()
+  it("answers no message by a method that the library calls, even the script's own", function()
     local Room = websocket.WebsocketConsumer:extend("Room")
     function Room.receive()
       return "as if a client had sent it"

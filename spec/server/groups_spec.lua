@@ -52,7 +52,8 @@ describe("a group", function()
   end)
 
   it("is left by hand, and by whoever disconnects", function()
-    local client = clients.run("ws.js", running.ws .. "/member", { { "text", "leave" }, { "receive" }, { "close", 1000, "" } })
+    local steps = { { "text", "leave" }, { "receive" }, { "close", 1000, "" } }
+    local client = clients.run("ws.js", running.ws .. "/member", steps)
     assert.equal(1000, client:get("close").code)
     assert.same({ delivered = 0, dropped = 0 }, get("/send?type=chat.message&text=x"))
     clients.run("ws.js", running.ws .. "/member", { { "text", "hi" }, { "receive" }, { "reset" } })
@@ -61,7 +62,8 @@ describe("a group", function()
   end)
 
   it("reaches one consumer by its channel name, and nobody by a stale one", function()
-    local client = clients.open("ws.js", running.ws .. "/member", { { "text", "name" }, { "until", "* just you 1" }, { "close", 1000, "" } })
+    local steps = { { "text", "name" }, { "until", "* just you 1" }, { "close", 1000, "" } }
+    local client = clients.open("ws.js", running.ws .. "/member", steps)
     local name = client:wait("message").data
     local path = "/send?type=chat.message&text=just+you&channel=" .. name
     assert.same({ 1, 0 }, get(path))
@@ -70,7 +72,15 @@ describe("a group", function()
     assert.same({ 0, 0 }, get(path))
   end)
 
-  for _, kind in ipairs { "chat.unknown", "_secret", ".secret", "asend", "close", "receive", "disconnect" } do
+  for _, kind in ipairs {
+    "chat.unknown",
+    "_secret",
+    ".secret",
+    "asend",
+    "close",
+    "receive",
+    "disconnect",
+  } do
     it("cannot make a member run what its class does not offer: " .. kind, function()
       local client = member("member", "never")
       get("/send?type=" .. kind)
@@ -82,7 +92,8 @@ describe("a group", function()
   end
 
   it("drops what a slow member has no room for, says how many, and hurts nobody else", function()
-    local slow = clients.open("ws.js", running.ws .. "/slow", { { "sleep", 2500 }, { "close", 1000, "" } })
+    local steps = { { "sleep", 2500 }, { "close", 1000, "" } }
+    local slow = clients.open("ws.js", running.ws .. "/slow", steps)
     slow:wait("open")
     server.sleep(0.1)
     local receipt = get("/send?type=chat.message&text=x&group=slow&times=10")
@@ -102,7 +113,8 @@ describe("a group", function()
         { { "text", "hi" }, { "receive" }, { "sleep", 600 }, { "close", 1000, "" } }
       )
       client:wait("message")
-      assert.same({ count = outcome == "commit" and 1 or 0 }, get("/transaction?outcome=" .. outcome))
+      local count = outcome == "commit" and 1 or 0
+      assert.same({ count = count }, get("/transaction?outcome=" .. outcome))
       assert.same(heard, texts(client))
     end)
   end

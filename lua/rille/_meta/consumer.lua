@@ -98,6 +98,11 @@ function consumer.wait(id) end
 ---@return integer? port
 function consumer.peer(id) end
 
+--- Which generation of the code the connection runs; nothing when it is gone.
+---@param id number
+---@return integer?
+function consumer.generation(id) end
+
 --- The server's own address; nothing when the client is gone.
 ---@param id number
 ---@return string? host

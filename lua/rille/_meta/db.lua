@@ -43,6 +43,12 @@ local db = {}
 ---@return rille.core.Database
 function db.open(options) end
 
+--- Close it: refuses new work, waits a second for what runs. The handle is of no use afterwards.
+---@async
+---@param handle rille.core.Database
+---@return true
+function db.close(handle) end
+
 --- Run a statement on the task's pinned connection, or else on any. NULLs are absent from rows.
 --- Integers beyond 2^53 and JSON come as text.
 ---@async
