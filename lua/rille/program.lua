@@ -48,6 +48,14 @@ local function database_settings(generation)
   return settings
 end
 
+--- A URL or a setting that makes no sense is somebody's slip, told in a sentence.
+local function configure_databases(generation)
+  local ok, err = pcall(db.configure, database_settings(generation))
+  if not ok then
+    error(errors.is_error(err) and errors.ConfigurationError(err.message) or err, 0)
+  end
+end
+
 --- Set once, before anything else.
 ---@param given rille.ProgramOptions
 function M.configure(given)
@@ -60,7 +68,7 @@ function M.stage()
   staged = nil
   local running = dispatch.current()
   local generation = loader.load(options.app, running and running.number + 1 or 1)
-  db.configure(database_settings(generation))
+  configure_databases(generation)
   staged = generation
   local listen = generation.app.settings.listen or {}
   return {
