@@ -537,12 +537,10 @@ static void on_open_ended(rl_task *t, void *arg, lua_State *co, bool failed)
         drop_mailbox(c);
     }
     if (c->http && failed && rl_http_conn_started(c->http)) {
-        rl_http_conn *hc = c->http; /* half an answer cannot be mended */
-        c->http = NULL;
-        rl_http_conn_abort(hc);
+        /* Half an answer cannot be mended. on_gone follows, and with it the rest. */
         rl_consumer_note_close(c, 1011, RL_STR("error in a handler"));
-        c->gone = true;
         c->state = RL_CONSUMER_LEAVING;
+        rl_http_conn_abort(c->http);
     } else if (c->http && rl_http_conn_started(c->http)) {
         rl_consumer_answered(c, 1000, RL_STR(""));
     } else if (c->http) {
