@@ -125,6 +125,14 @@ static void flush(rl_conn *c)
     }
 }
 
+/* Without waiting for the turn's end. What is to be offered keeps its place. */
+static void flush_now(rl_conn *c)
+{
+    if (!c->resumed)
+        rl_list_remove(&c->link);
+    flush(c);
+}
+
 void rl_conn_write2(rl_conn *c, const void *head, size_t nhead, const void *p, size_t n)
 {
     if (c->closed || c->finishing)
@@ -142,10 +150,8 @@ void rl_conn_write2(rl_conn *c, const void *head, size_t nhead, const void *p, s
         rl_list_push(&c->all->dirty, &c->link);
         rl_loop_kick(c->all->loop);
     }
-    if (c->out.len >= FLUSH_AT && !c->over) {
-        rl_list_remove(&c->link);
-        flush(c);
-    }
+    if (c->out.len >= FLUSH_AT && !c->over)
+        flush_now(c);
 }
 
 void rl_conn_write(rl_conn *c, const void *p, size_t n)
@@ -236,12 +242,8 @@ static void on_readable(rl_conn *c)
     }
     /* Answers given at once leave while their cork is warm; what tasks write later in this turn
      * leaves at its end. */
-    if (rl_conn_pending(c) && !c->blocked && !c->closed) {
-        rl_list_remove(&c->link);
-        flush(c);
-        if (c->resumed && !c->closed)
-            rl_list_push(&c->all->dirty, &c->link);
-    }
+    if (rl_conn_pending(c) && !c->blocked && !c->closed)
+        flush_now(c);
 }
 
 static void on_ready(void *owner, unsigned events)
