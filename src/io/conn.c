@@ -78,6 +78,10 @@ static void return_cork(rl_conn *c)
 
 static void half_close(rl_conn *c)
 {
+    if (c->eof) {
+        doom(c, 0); /* both sides have said all they had */
+        return;
+    }
     shutdown(c->fd, SHUT_WR);
     c->half_closed = true;
     update_mask(c);

@@ -39,6 +39,7 @@ struct rl_http_conn {
     size_t skipped;
     uint64_t began;  /* ms, loop's clock: when the head was complete */
     uint64_t before; /* bytes sent on the connection by then */
+    uint64_t heard;  /* the same when it was last seen that a half-closed peer still reads */
     int status;      /* of the answer */
 };
 
@@ -51,7 +52,7 @@ static void next_request(rl_http_conn *hc)
     rl_buf_fini(&hc->body);
     hc->state = IDLE;
     hc->skipping = false;
-    if (!hc->keep || hc->server->draining) {
+    if (!hc->keep || hc->server->draining || (hc->conn->eof && hc->conn->in.len == 0)) {
         rl_conn_finish(hc->conn);
         return;
     }
@@ -103,11 +104,20 @@ static void settle_empty_body(rl_http_conn *hc)
         hc->body_done = true;
 }
 
+/* The peer half closed: from now on, see now and then whether it still reads. */
+static void expect_reader(rl_http_conn *hc)
+{
+    hc->heard = hc->conn->delivered;
+    rl_timeout_start(&hc->server->requests, &hc->timer);
+}
+
 static void begin_request(rl_http_conn *hc)
 {
     const rl_http_head *head = rl_http_head_of(hc->parser);
 
     rl_timeout_stop(&hc->timer);
+    if (hc->conn->eof)
+        expect_reader(hc);
     hc->began = rl_loop_now(hc->server->loop);
     hc->before = hc->conn->delivered + rl_conn_pending(hc->conn);
     hc->state = HANDLED;
@@ -213,10 +223,10 @@ static bool on_eof(void *owner)
 {
     rl_http_conn *hc = owner;
 
-    hc->keep = false;
-    if (hc->state != HANDLED || !hc->body_done)
+    /* A WebSocket has no half. */
+    if (hc->state != HANDLED || !hc->body_done || rl_http_head_of(hc->parser)->upgrade)
         return false;
-    rl_timeout_start(&hc->server->requests, &hc->timer);
+    expect_reader(hc);
     return true;
 }
 
@@ -443,16 +453,19 @@ void rl_http_conn_drain(rl_list *link)
         rl_conn_finish(hc->conn);
 }
 
-/* The head, or the rest of an unwanted body, did not come in time; or the peer half closed and
- * nobody answered. */
+/* The head, or the rest of an unwanted body, did not come in time; or the peer half closed, and
+ * nothing was sent since: whether it still reads only sending can tell. */
 void rl_http_on_request_due(rl_timeout *t)
 {
     rl_http_conn *hc = RL_CONTAINER_OF(t, rl_http_conn, timer);
 
-    if (hc->state == HEAD)
+    if (hc->state == HEAD) {
         answer_error(hc, 408, "the request did not come in time");
-    else
+    } else if (hc->state == HANDLED && !hc->skipping && hc->heard != hc->conn->delivered) {
+        expect_reader(hc);
+    } else {
         rl_conn_close(hc->conn);
+    }
 }
 
 void rl_http_on_keepalive_due(rl_timeout *t)
