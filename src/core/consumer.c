@@ -136,12 +136,13 @@ int rl_consumer_wait(rl_consumer *c, lua_State *L, rl_task *t)
     return rl_task_park(L, t, cancel_wait, wait);
 }
 
-static void wake_waiters(rl_consumer *c, const rl_err *err)
+void rl_consumer_wake(rl_consumer *c, const rl_err *err)
 {
-    rl_list *it;
-
-    while ((it = rl_list_pop(&c->waiters))) {
+    RL_LIST_EACH (it, &c->waiters) {
         struct wait *wait = RL_LIST_ENTRY(it, struct wait, link);
+        if (c->worker->vm.running == wait->task)
+            continue; /* it left this wait by an error, and has yet to notice */
+        rl_list_remove(it);
         if (err) {
             rl_task_wake_err(wait->task, err);
         } else {
@@ -384,7 +385,7 @@ static void end(rl_consumer *c)
         rl_task_cancel(RL_LIST_ENTRY(it, rl_task, owned));
     rl_err err;
     rl_err_set(&err, RL_ECLOSED, "the connection is closed");
-    wake_waiters(c, &err);
+    rl_consumer_wake(c, &err);
     rl_timeout_stop(&c->grace);
     rl_list_remove(&c->stirred);
     luaL_unref(c->worker->vm.L, LUA_REGISTRYINDEX, c->self);
@@ -410,8 +411,8 @@ static void lost(rl_consumer *c, uint16_t code, rl_str reason)
     c->gone = true;
     c->state = RL_CONSUMER_LEAVING;
     rl_err_set(&err, RL_ECLOSED, "the connection is closed");
-    wake_waiters(c, &err);
-    if (c->task)
+    rl_consumer_wake(c, &err);
+    if (c->task || c->nqueued)
         rl_timeout_start(&c->worker->graces, &c->grace);
     stir(c);
 }
@@ -458,7 +459,7 @@ static void on_ws_message(void *owner, bool text, rl_str data)
 
 static void on_ws_drain(void *owner)
 {
-    wake_waiters(owner, NULL);
+    rl_consumer_wake(owner, NULL);
 }
 
 static void on_ws_closed(void *owner, uint16_t code, rl_str reason)
@@ -479,7 +480,7 @@ const rl_ws_conn_events rl_consumer_ws_events = {
 
 static void on_http_body(void *owner)
 {
-    wake_waiters(owner, NULL);
+    rl_consumer_wake(owner, NULL);
 }
 
 static void on_http_gone(void *owner)

@@ -33,7 +33,7 @@ struct rl_consumer {
     bool own_send : 1;    /* the class defines websocket_send: no fan-out by the core */
     bool reading_paused : 1;
     uint16_t close_code;
-    uint16_t nqueued;
+    uint32_t nqueued;
     uint32_t queued_bytes;
     int self;             /* registry reference */
     rl_http_conn *http;   /* until answered, or accepted */
@@ -88,6 +88,7 @@ bool rl_consumer_run_stirred(rl_worker *w);
 /* Between consumer.c and answer.c. */
 extern const rl_ws_conn_events rl_consumer_ws_events;
 void rl_consumer_note_close(rl_consumer *c, uint16_t code, rl_str reason); /* the first counts */
+void rl_consumer_wake(rl_consumer *c, const rl_err *err); /* all who wait; NULL: go on */
 void rl_consumer_answered(rl_consumer *c, uint16_t code, rl_str reason);
 
 #endif
