@@ -146,12 +146,14 @@ static char **take_strings(lua_State *L, const char *field, size_t *n)
     return list;
 }
 
+/* "As much as you like" is a number, too: one that every unit and integer here can hold. */
 static double limit(lua_State *L, const char *name)
 {
-    lua_getfield(L, -1, name);
+    lua_pushstring(L, name);
+    lua_rawget(L, -2);
     double value = lua_tonumber(L, -1);
     lua_pop(L, 1);
-    return value;
+    return value < 1e9 ? value : 1e9;
 }
 
 static void take_limits(rl_runner *r, lua_State *L)
@@ -168,10 +170,10 @@ static void take_limits(rl_runner *r, lua_State *L)
         .ping_interval = limit(L, "ping_interval"),
         .close_timeout = limit(L, "close_timeout"),
     };
-    if (limit(L, "mailbox") > 0)
-        r->worker.limits.mailbox = (unsigned)limit(L, "mailbox");
-    if (limit(L, "abandon_grace") > 0)
-        r->worker.limits.abandon_grace = limit(L, "abandon_grace");
+    rl_worker_configure(&r->worker, &(rl_worker_limits){
+                                        .mailbox = (unsigned)limit(L, "mailbox"),
+                                        .abandon_grace = limit(L, "abandon_grace"),
+                                    });
     lua_pop(L, 1);
 }
 

@@ -17,13 +17,7 @@ static bool run_turn(rl_hook *hook)
 int rl_worker_init(rl_worker *w, const rl_vm_opts *vm, const rl_server_limits *server,
                    const rl_worker_limits *limits, rl_err *err)
 {
-    *w = (rl_worker){.limits = *limits};
-    if (!w->limits.mailbox)
-        w->limits.mailbox = 100;
-    if (!w->limits.mailbox_bytes)
-        w->limits.mailbox_bytes = 256 * 1024;
-    if (w->limits.abandon_grace <= 0)
-        w->limits.abandon_grace = 2;
+    *w = (rl_worker){0};
     for (int i = 0; i < RL_ENTRY_COUNT; i++)
         w->entries[i] = LUA_NOREF;
     rl_list_init(&w->stirred);
@@ -44,8 +38,8 @@ int rl_worker_init(rl_worker *w, const rl_vm_opts *vm, const rl_server_limits *s
     }
     rl_server_init(&w->server, &w->conns, server, &server_events);
     rl_layer_init(&w->layer);
-    rl_timeouts_open(&w->graces, &w->loop, (uint64_t)(w->limits.abandon_grace * 1000),
-                     rl_consumer_on_grace);
+    rl_timeouts_open(&w->graces, &w->loop, 0, rl_consumer_on_grace);
+    rl_worker_configure(w, limits);
     return 0;
 
 fail_vm:
@@ -54,6 +48,18 @@ fail_loop:
     rl_loop_remove_hook(&w->hook);
     rl_loop_fini(&w->loop);
     return rc;
+}
+
+void rl_worker_configure(rl_worker *w, const rl_worker_limits *limits)
+{
+    w->limits = *limits;
+    if (!w->limits.mailbox)
+        w->limits.mailbox = 100;
+    if (!w->limits.mailbox_bytes)
+        w->limits.mailbox_bytes = 256 * 1024;
+    if (w->limits.abandon_grace <= 0)
+        w->limits.abandon_grace = 2;
+    w->graces.after = (uint64_t)(w->limits.abandon_grace * 1000);
 }
 
 /* Downwards: first what could still call Lua, then Lua, then the loop. */

@@ -67,6 +67,7 @@ struct rl_worker {
 
 int rl_worker_init(rl_worker *w, const rl_vm_opts *vm, const rl_server_limits *server,
                    const rl_worker_limits *limits, rl_err *err) RL_MUST_USE;
+void rl_worker_configure(rl_worker *w, const rl_worker_limits *limits); /* zero: the default */
 void rl_worker_fini(rl_worker *w); /* drained, databases closed */
 
 static inline rl_worker *rl_worker_of(lua_State *L)
