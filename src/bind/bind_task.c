@@ -8,6 +8,8 @@
 
 #define TASK "rille.Task"
 
+enum { MAX_RESULTS = 200 }; /* that a handle keeps; it drops the others */
+
 struct handle {
     rl_task *task;   /* NULL once ended */
     rl_task *joiner; /* parked until then */
@@ -34,7 +36,7 @@ static int push_results(lua_State *L, struct handle *h, int index)
     lua_getfield(L, at, "n");
     int n = (int)lua_tointeger(L, -1);
     lua_pop(L, 1);
-    luaL_checkstack(L, n + 1, "too many results");
+    luaL_checkstack(L, n + 1, "results");
     lua_pushboolean(L, true);
     for (int i = 1; i <= n; i++)
         lua_rawgeti(L, at, i);
@@ -45,6 +47,8 @@ static void on_spawned_ended(rl_task *t, void *arg, lua_State *co, bool failed)
 {
     struct handle *h = arg;
     int n = failed ? 1 : lua_gettop(co);
+    if (n > MAX_RESULTS)
+        n = MAX_RESULTS;
 
     h->task = NULL;
     h->failed = failed;
@@ -120,8 +124,8 @@ static void cancel_join(void *op)
 static int l_join(lua_State *L)
 {
     struct handle *h = check_handle(L, 1);
-    luaL_argcheck(L, !h->joiner, 1, "somebody waits for this task already");
     rl_task *t = rl_task_current(L);
+    luaL_argcheck(L, !h->joiner, 1, "somebody waits for this task already");
     luaL_argcheck(L, h->task != t, 1, "a task cannot wait for itself");
 
     if (!h->task)

@@ -169,6 +169,8 @@ rl_task *rl_task_current(lua_State *L)
     if (RL_UNLIKELY(!lua_isyieldable(L)))
         luaL_error(L, "cannot wait here: called through table.sort, string.gsub, require or "
                       "another function of C that cannot be suspended");
+    if (RL_UNLIKELY(t->op))
+        abandon_wait(t);
     if (RL_UNLIKELY(t->cancelled || t->interrupts)) {
         rl_err err;
         why_not_wait(t, &err);
@@ -179,9 +181,7 @@ rl_task *rl_task_current(lua_State *L)
 
 int rl_task_park(lua_State *L, rl_task *t, rl_task_cancel_fn *cancel, void *op)
 {
-    RL_CHECK(t->vm->running == t && op != NULL);
-    if (RL_UNLIKELY(t->op))
-        abandon_wait(t);
+    RL_CHECK(t->vm->running == t && op != NULL && t->op == NULL);
     t->state = RL_TASK_PARKED;
     t->cancel = cancel;
     t->op = op;
