@@ -63,7 +63,8 @@ static void on_spawned_ended(rl_task *t, void *arg, lua_State *co, bool failed)
     lua_pushinteger(L, n);
     lua_setfield(L, -2, "n");
     for (int i = n; i >= 1; i--) {
-        lua_pushvalue(co, failed ? -1 : i);
+        if (!failed)
+            lua_pushvalue(co, i);
         lua_xmove(co, L, 1);
         lua_rawseti(L, -2, i);
     }
@@ -108,7 +109,9 @@ static int l_spawn(lua_State *L)
     h->task = rl_task_new(&w->vm, on_spawned_ended, h);
     rl_list_push(c ? &c->tasks : &w->tasks, &h->task->owned);
     lua_pushvalue(L, 1);
+    rl_vm_enter(&w->vm);
     lua_xmove(L, rl_task_stack(h->task), 1);
+    rl_vm_leave(&w->vm);
     rl_task_queue(h->task, 0);
     return 1;
 }

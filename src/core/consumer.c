@@ -158,13 +158,19 @@ void rl_consumer_wake(rl_consumer *c, const rl_err *err)
 /* Is the error on top of co of this class of rille.errors? */
 static bool is_error(lua_State *co, const char *class_name)
 {
-    if (lua_type(co, -1) != LUA_TTABLE || !lua_getmetatable(co, -1))
+    lua_State *L = rl_vm_of(co)->L; /* co's own stack may have run over */
+    bool same = false;
+
+    if (lua_type(co, -1) != LUA_TTABLE)
         return false;
-    lua_pushliteral(co, "__name");
-    lua_rawget(co, -2);
-    const char *name = lua_tostring(co, -1);
-    bool same = name && strcmp(name, class_name) == 0;
-    lua_pop(co, 2);
+    lua_xmove(co, L, 1);
+    if (lua_getmetatable(L, -1)) {
+        lua_pushliteral(L, "__name");
+        lua_rawget(L, -2);
+        same = lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), class_name) == 0;
+        lua_pop(L, 2);
+    }
+    lua_xmove(L, co, 1);
     return same;
 }
 
@@ -527,11 +533,14 @@ static void on_open_ended(rl_task *t, void *arg, lua_State *co, bool failed)
 
     c->task = NULL;
     if (failed && c->http && is_error(co, "BadRequest") && !rl_http_conn_started(c->http)) {
+        lua_State *L = c->worker->vm.L;
         size_t n;
-        lua_pushliteral(co, "message");
-        lua_rawget(co, -2);
-        const char *why = lua_tolstring(co, -1, &n);
-        refuse(c, 400, (rl_str){why ? why : "bad request", why ? n : 11});
+        lua_xmove(co, L, 1);
+        lua_pushliteral(L, "message");
+        lua_rawget(L, -2);
+        const char *why = lua_tolstring(L, -1, &n);
+        refuse(c, 400, why ? (rl_str){why, n} : RL_STR("bad request"));
+        lua_pop(L, 2);
     } else if (failed && !is_quiet(c, co)) {
         log_failure(c, c->kind == RL_CONSUMER_HTTP ? "handle" : "connect", co);
         c->failed = true;

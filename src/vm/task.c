@@ -21,8 +21,10 @@ rl_task *rl_task_new(rl_vm *vm, rl_task_ended_fn *ended, void *arg)
     } else {
         t = rl_calloc(1, sizeof(*t));
         t->vm = vm;
+        rl_vm_enter(vm);
         t->co = lua_newthread(vm->L);
         t->ref = luaL_ref(vm->L, LUA_REGISTRYINDEX);
+        rl_vm_leave(vm);
         t->local = LUA_NOREF;
         rl_list_init(&t->link);
         rl_list_init(&t->guards);
@@ -100,10 +102,12 @@ static void step(rl_task *t)
 
     RL_CHECK(vm->running == NULL);
     if (vm->gc_stress)
-        lua_gc(vm->L, LUA_GCCOLLECT, 0);
+        rl_vm_collect_all(vm);
     t->state = RL_TASK_RUNNING;
     vm->running = t;
+    rl_vm_begin_script(vm);
     int rc = lua_resume(t->co, t->nresume);
+    rl_vm_end_script(vm);
     vm->running = NULL;
 
     if (rc == LUA_YIELD) {
@@ -199,7 +203,9 @@ void rl_task_wake(rl_task *t, int nresults)
 
 void rl_task_wake_err(rl_task *t, const rl_err *err)
 {
+    rl_vm_enter(t->vm);
     rl_task_wake(t, rl_vm_push_failure(t->co, err));
+    rl_vm_leave(t->vm);
 }
 
 /* Its next wait raises; the present one is stopped and raises now. */

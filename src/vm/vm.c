@@ -1,5 +1,6 @@
 #include "vm/vm.h"
 
+#include "base/log.h"
 #include "vm/task.h"
 
 #include <luajit.h>
@@ -14,6 +15,13 @@ enum {
     QUIET_MS = 500,
 };
 
+/* Only sets a threshold, so it may be called from the allocator. */
+static void open_net(rl_vm *vm)
+{
+    vm->net_open = true;
+    lua_gc(vm->L, LUA_GCRESTART, 0);
+}
+
 /* The allocator's user data doubles as the way from any coroutine to its vm. */
 static void *allocate(void *ud, void *p, size_t osize, size_t nsize)
 {
@@ -24,8 +32,13 @@ static void *allocate(void *ud, void *p, size_t osize, size_t nsize)
         free(p);
         return NULL;
     }
-    if (vm->running && nsize > osize && vm->used + (nsize - osize) > vm->limit)
-        return NULL;
+    if (vm->scripting && !vm->exposed && nsize > osize) {
+        size_t used = vm->used + (nsize - osize);
+        if (used > vm->limit)
+            return NULL;
+        if (used > vm->net && !vm->net_open)
+            open_net(vm);
+    }
     void *q = realloc(p, nsize);
     if (q)
         vm->used += nsize - osize;
@@ -39,7 +52,79 @@ static uint64_t now_ns(void)
 
 /* Collector. LuaJIT's automatic mode steps whenever the program allocates, which spreads the
  * mark phase over thousands of requests and makes every table written meanwhile be walked
- * again in one pause. So: whole slices, here, and the automatic mode only as a net. */
+ * again in one pause. So: whole slices, here, and the automatic mode only as a net.
+ *
+ * It also runs the script's finalizers wherever somebody allocates, and this LuaJIT passes
+ * their errors on: outside of a protected call that is the end of the process. */
+
+static void mend_net(rl_vm *vm)
+{
+    size_t room = vm->limit > vm->used ? vm->limit - vm->used : 0;
+
+    /* When the heap doubles; earlier where the limit is nearer. */
+    vm->net = vm->used + (vm->used < SLACK ? SLACK : vm->used);
+    if (vm->net > vm->used + room / 2)
+        vm->net = vm->used + room / 2;
+}
+
+void rl_vm_begin_script(rl_vm *vm)
+{
+    vm->scripting = true;
+}
+
+void rl_vm_end_script(rl_vm *vm)
+{
+    vm->scripting = false;
+    vm->net_open = false;
+    lua_gc(vm->L, LUA_GCSTOP, 0); /* whatever the script told it */
+}
+
+void rl_vm_enter(rl_vm *vm)
+{
+    vm->exposed++;
+    lua_gc(vm->L, LUA_GCSTOP, 0);
+}
+
+void rl_vm_leave(rl_vm *vm)
+{
+    if (--vm->exposed == 0 && vm->scripting && vm->net_open)
+        lua_gc(vm->L, LUA_GCRESTART, 0);
+}
+
+/* The collector, protected. Pushes whether the cycle ended. */
+static int collect(lua_State *L)
+{
+    rl_vm *vm = rl_vm_of(L);
+    uint64_t until = now_ns() + SLICE_NS * (vm->used > 2 * vm->collect_at ? 3 : 1);
+    bool done;
+
+    do
+        done = lua_gc(L, LUA_GCSTEP, 0);
+    while (!done && now_ns() < until);
+    lua_pushboolean(L, done);
+    return 1;
+}
+
+static bool run_collector(rl_vm *vm)
+{
+    lua_State *L = vm->L;
+    bool done = false;
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->collector);
+    rl_vm_begin_script(vm);
+    int rc = lua_pcall(L, 0, 1, 0);
+    rl_vm_end_script(vm);
+    if (rc) {
+        rl_buf text = {0};
+        rl_vm_describe(L, -1, &text);
+        rl_error("a finalizer failed: %s", rl_buf_cstr(&text));
+        rl_buf_fini(&text);
+    } else {
+        done = lua_toboolean(L, -1);
+    }
+    lua_pop(L, 1);
+    return done;
+}
 
 static bool collect_slice(rl_vm *vm)
 {
@@ -49,18 +134,13 @@ static bool collect_slice(rl_vm *vm)
         vm->collecting = true;
     }
 
-    uint64_t until = now_ns() + SLICE_NS * (vm->used > 2 * vm->collect_at ? 3 : 1);
-    bool done;
-    do
-        done = lua_gc(vm->L, LUA_GCSTEP, 0);
-    while (!done && now_ns() < until);
-
+    bool done = run_collector(vm);
     if (done) {
         vm->collecting = false;
         vm->live = vm->used;
         vm->collect_at = vm->used + (vm->used / 2 > SLACK ? vm->used / 2 : SLACK);
     }
-    lua_gc(vm->L, LUA_GCRESTART, -1); /* automatic again only when the heap doubles */
+    mend_net(vm);
     return !done;
 }
 
@@ -73,6 +153,12 @@ static void on_quiet(uv_timer_t *timer)
         vm->collecting = true;
     if (vm->collecting)
         rl_loop_kick(vm->loop);
+}
+
+void rl_vm_collect_all(rl_vm *vm)
+{
+    while (!run_collector(vm))
+        ;
 }
 
 static bool run_turn(rl_hook *hook)
@@ -116,6 +202,10 @@ int rl_vm_init(rl_vm *vm, rl_loop *loop, const rl_vm_opts *opts, rl_err *err)
         return err->code;
     }
     uv_timer_init(&loop->uv, &vm->quiet);
+    lua_pushcfunction(vm->L, collect);
+    vm->collector = luaL_ref(vm->L, LUA_REGISTRYINDEX);
+    rl_vm_end_script(vm);
+    mend_net(vm);
     rl_loop_add_hook(loop, &vm->hook, run_turn);
     return 0;
 }
@@ -171,7 +261,9 @@ int rl_vm_call(rl_vm *vm, int nargs, int nresults, rl_buf *trace, rl_err *err)
 
     lua_pushcfunction(L, add_traceback);
     lua_insert(L, base);
+    rl_vm_begin_script(vm);
     int rc = lua_pcall(L, nargs, nresults, base);
+    rl_vm_end_script(vm);
     lua_remove(L, base);
     if (rc == 0)
         return 0;
@@ -220,13 +312,17 @@ void rl_vm_describe(lua_State *L, int index, rl_buf *out)
 
 void rl_vm_describe_failure(lua_State *co, rl_buf *out)
 {
-    rl_vm_describe(co, -1, out);
-    luaL_traceback(co, co, NULL, 0);
+    lua_State *L = rl_vm_of(co)->L;
     size_t n;
-    const char *trace = lua_tolstring(co, -1, &n);
+
+    lua_xmove(co, L, 1);
+    rl_vm_describe(L, -1, out);
+    luaL_traceback(L, co, NULL, 0);
+    const char *trace = lua_tolstring(L, -1, &n);
     rl_buf_add_c(out, '\n');
     rl_buf_add(out, trace, n);
-    lua_pop(co, 1);
+    lua_pop(L, 1);
+    lua_xmove(L, co, 1);
 }
 
 static const char *class_of(int code)

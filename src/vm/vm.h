@@ -8,7 +8,8 @@
  *
  * The collector runs in slices at the end of a turn, when the heap has grown by half since
  * its last cycle, or when it has a quiet moment; a handler that allocates without pause still
- * meets the automatic one. */
+ * meets the automatic one. The script's finalizers run in either, where an error of theirs is
+ * caught: never in between. */
 #ifndef RL_VM_VM_H
 #define RL_VM_VM_H
 
@@ -37,6 +38,11 @@ struct rl_vm {
     size_t used, limit; /* bytes of Lua's heap */
     size_t live;       /* of them, after the last cycle */
     size_t collect_at; /* a cycle begins here */
+    size_t net;       /* a script that gets so far in one go meets the automatic collector */
+    bool net_open;
+    unsigned exposed; /* depth of rl_vm_enter() */
+    bool scripting;   /* a script runs, protected: it may be refused memory */
+    int collector;    /* registry reference */
     bool collecting;
     uv_timer_t quiet;  /* since the last turn that allocated */
     bool gc_stress;
@@ -61,10 +67,23 @@ static inline rl_vm *rl_vm_of(lua_State *L)
  * given, gets it with its traceback. */
 int rl_vm_call(rl_vm *vm, int nargs, int nresults, rl_buf *trace, rl_err *err) RL_MUST_USE;
 
+/* The core's own calls of Lua's API, outside of any script's protection (another coroutine's
+ * stack, the registry), are safe between events. While a script runs they stand between these
+ * two, which nest: no memory is refused there and no finalizer runs, so nothing raises. */
+void rl_vm_enter(rl_vm *vm);
+void rl_vm_leave(rl_vm *vm);
+
+/* Around every protected call of a script, for task.c; from here to there it may be refused
+ * memory, and is collected behind. */
+void rl_vm_begin_script(rl_vm *vm);
+void rl_vm_end_script(rl_vm *vm);
+void rl_vm_collect_all(rl_vm *vm);
+
 /* What a Lua error value says, without running any Lua: strings as they are, rille's error
  * objects as "Class: message". */
 void rl_vm_describe(lua_State *L, int index, rl_buf *out);
-/* The same with the traceback of the (failed, not yet unwound) coroutine. */
+/* The same of the error on top of a failed coroutine, with its traceback. Its stack may have run
+ * over: nothing is pushed there. */
 void rl_vm_describe_failure(lua_State *co, rl_buf *out);
 
 /* Push *err as an instance of its class in rille.errors. */
