@@ -10,6 +10,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+enum { DEAF_MS = 3000 }; /* for the worker to end once it was told to do so at once */
+
 struct program {
     const rl_settings *settings;
     rl_loop loop;
@@ -19,7 +21,7 @@ struct program {
     uv_timer_t patience; /* after a drain began */
     char *urls[RL_MAX_ADDRESSES];
     unsigned nurls;
-    bool draining;
+    bool draining, aborted;
     int status;
 };
 
@@ -128,12 +130,28 @@ static void on_stopped(void *arg, int status)
     rl_loop_stop(&p->loop);
 }
 
+/* A script that never gives the worker's thread back cannot be stopped, only left behind. */
+static void on_deaf(uv_timer_t *timer)
+{
+    complain("a script does not let go of its thread: exiting without it");
+    _exit(1);
+}
+
+static void stop_at_once(struct program *p)
+{
+    if (p->aborted)
+        return;
+    p->aborted = true;
+    uv_timer_start(&p->patience, on_deaf, DEAF_MS, 0);
+    rl_runner_abort(p->runner);
+}
+
 static void on_out_of_patience(uv_timer_t *timer)
 {
     struct program *p = RL_CONTAINER_OF(timer, struct program, patience);
 
     rl_warn("the drain took longer than %g s: stopping at once", p->settings->drain_timeout);
-    rl_runner_abort(p->runner);
+    stop_at_once(p);
 }
 
 static void begin_drain(struct program *p)
@@ -152,7 +170,7 @@ static void on_signal(uv_signal_t *h, int signum)
     if (signum == SIGHUP)
         rl_runner_reload(p->runner);
     else if (p->draining)
-        rl_runner_abort(p->runner);
+        stop_at_once(p);
     else
         begin_drain(p);
 }
@@ -166,6 +184,15 @@ static void open_signals(struct program *p)
         p->signals[i].data = p;
         uv_signal_start(&p->signals[i], on_signal, numbers[i]);
     }
+}
+
+/* One more SIGTERM does not turn a clean stop into a violent one while the handlers go. */
+static void ignore_signals(void)
+{
+    sigset_t all;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
 }
 
 /* As many connections as the system will let us have. */
@@ -214,6 +241,7 @@ int rl_program_run(const rl_settings *settings)
         rl_runner_free(p.runner);
     }
 
+    ignore_signals();
     rl_watch_close(p.watch);
     uv_close((uv_handle_t *)&p.patience, NULL);
     for (size_t i = 0; i < RL_COUNT(p.signals); i++)

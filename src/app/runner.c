@@ -31,6 +31,7 @@ struct rl_runner {
     unsigned nfds;
     uv_timer_t drain;
     bool draining, drain_open, stopping, loaded;
+    bool ended; /* what is still ordered comes too late */
     unsigned closing; /* databases */
     int status;
 };
@@ -194,23 +195,29 @@ static int stage(rl_runner *r, struct report *rep, rl_buf *text)
     return 0;
 }
 
-static unsigned commit(rl_runner *r)
+/* Serve with what was staged. It fails only if the script broke what Lua itself provides. */
+static int commit(rl_runner *r, unsigned *generation, rl_buf *text)
 {
     lua_State *L = r->worker.vm.L;
     rl_err err;
 
     push_program(r, L, "commit");
-    RL_CHECK(rl_vm_call(&r->worker.vm, 0, 1, NULL, &err) == 0);
-    unsigned generation = (unsigned)lua_tointeger(L, -1);
+    rl_vm_enter(&r->worker.vm); /* memory is no reason */
+    int rc = rl_vm_call(&r->worker.vm, 0, 1, text, &err);
+    rl_vm_leave(&r->worker.vm);
+    if (rc < 0)
+        return rc;
+    *generation = (unsigned)lua_tointeger(L, -1);
     lua_pop(L, 1);
-    return generation;
+    return 0;
 }
 
-/* Run a function of rille.program as a task. */
+/* Run a function of rille.program as a task. It is cancelled with those that nobody owns. */
 static rl_task *begin_task(rl_runner *r, const char *name, rl_task_ended_fn *ended)
 {
     rl_task *t = rl_task_new(&r->worker.vm, ended, r);
 
+    rl_list_push(&r->worker.tasks, &t->owned);
     push_program(r, r->worker.vm.L, name);
     lua_xmove(r->worker.vm.L, rl_task_stack(t), 1);
     return t;
@@ -224,6 +231,8 @@ static void on_start_ended(rl_task *t, void *arg, lua_State *co, bool failed)
     rl_worker *w = &r->worker;
     rl_err err;
 
+    if (r->draining)
+        return; /* cancelled for it, perhaps */
     if (failed) {
         rl_buf text = {0};
         rl_vm_describe_failure(co, &text);
@@ -231,8 +240,6 @@ static void on_start_ended(rl_task *t, void *arg, lua_State *co, bool failed)
         rl_buf_fini(&text);
         return;
     }
-    if (r->draining)
-        return;
     for (; r->nfds; r->nfds--)
         if (rl_worker_listen(w, r->fds[r->nfds - 1], &err) < 0) {
             r->nfds--;
@@ -264,6 +271,7 @@ static void end_thread(rl_runner *r)
     if (r->drain_open)
         uv_close((uv_handle_t *)&r->drain, free_runner_timer);
     r->drain_open = false;
+    r->ended = true;
     rl_loop_stop(&r->worker.loop);
 }
 
@@ -441,7 +449,7 @@ static void begin(rl_runner *r)
     }
 
     struct report *rep = new_report(r, LOADED);
-    if (stage(r, rep, &text) < 0) {
+    if (stage(r, rep, &text) < 0 || commit(r, &rep->loaded.generation, &text) < 0) {
         rep->news = FAILED;
         rep->text = rl_strdup(rl_buf_cstr(&text));
         send_report(rep);
@@ -449,7 +457,7 @@ static void begin(rl_runner *r)
         rl_buf_fini(&text);
         return;
     }
-    commit(r);
+    rep->loaded.generation = 0; /* nobody is served yet */
     r->loaded = true;
     switch (r->settings->command) {
     case RL_CMD_CHECK:
@@ -525,7 +533,10 @@ static void do_serve(rl_post *post)
     rl_runner *r = take_order(post, &o);
 
     for (unsigned i = 0; i < o.nfds; i++)
-        r->fds[r->nfds++] = o.fds[i];
+        if (r->ended)
+            close(o.fds[i]);
+        else
+            r->fds[r->nfds++] = o.fds[i];
     if (!r->draining)
         serve(r);
 }
@@ -533,8 +544,10 @@ static void do_serve(rl_post *post)
 static void do_drain(rl_post *post)
 {
     struct order o;
+    rl_runner *r = take_order(post, &o);
 
-    stop(take_order(post, &o), 0);
+    if (!r->ended)
+        stop(r, 0);
 }
 
 static void do_abort(rl_post *post)
@@ -542,13 +555,15 @@ static void do_abort(rl_post *post)
     struct order o;
     rl_runner *r = take_order(post, &o);
 
+    if (r->ended)
+        return;
     r->stopping = true;
     stop(r, r->status);
 }
 
 static void on_after_reload_ended(rl_task *t, void *arg, lua_State *co, bool failed)
 {
-    if (!failed)
+    if (!failed || t->cancelled)
         return;
     rl_buf text = {0};
     rl_vm_describe_failure(co, &text);
@@ -565,11 +580,10 @@ static void do_reload(rl_post *post)
     if (r->draining)
         return;
     struct report *rep = new_report(r, RELOADED);
-    if (stage(r, rep, &text) < 0) {
+    if (stage(r, rep, &text) < 0 || commit(r, &rep->loaded.generation, &text) < 0) {
         rep->news = RELOAD_FAILED;
         rep->text = rl_strdup(rl_buf_cstr(&text));
     } else {
-        rep->loaded.generation = commit(r);
         rl_task_queue(begin_task(r, "after_reload", on_after_reload_ended), 0);
     }
     rl_buf_fini(&text);

@@ -123,5 +123,7 @@ void rl_worker_abort(rl_worker *w)
     for (uint32_t i = 0; i < w->nslots; i++)
         if (w->consumers[i])
             rl_consumer_abort(w->consumers[i]);
+    rl_server_abort(&w->server);
+    rl_conns_abort(&w->conns);
     rl_worker_cancel_tasks(w);
 }

@@ -372,6 +372,18 @@ int rl_conns_init(rl_conns *all, rl_loop *loop)
     return 0;
 }
 
+static void close_waiting(rl_timeouts *ts)
+{
+    RL_LIST_EACH (it, &ts->waiting)
+        rl_conn_close(RL_CONTAINER_OF(it, rl_conn, timer.link));
+}
+
+void rl_conns_abort(rl_conns *all)
+{
+    close_waiting(&all->lingering);
+    close_waiting(&all->stalled);
+}
+
 void rl_conns_fini(rl_conns *all)
 {
     RL_CHECK(all->count == 0);

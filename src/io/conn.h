@@ -76,6 +76,7 @@ struct rl_conn {
 };
 
 int rl_conns_init(rl_conns *all, rl_loop *loop) RL_MUST_USE; /* 0 or -errno */
+void rl_conns_abort(rl_conns *all); /* close those that only wait to send their last */
 void rl_conns_fini(rl_conns *all); /* every connection must be gone */
 
 /* Takes fd, a connected, non-blocking stream socket. Reading starts at once, from the loop. NULL,

@@ -453,6 +453,11 @@ void rl_http_conn_drain(rl_list *link)
         rl_conn_finish(hc->conn);
 }
 
+void rl_http_conn_cut(rl_list *link)
+{
+    rl_conn_close(RL_CONTAINER_OF(link, rl_http_conn, link)->conn);
+}
+
 /* The head, or the rest of an unwanted body, did not come in time; or the peer half closed, and
  * nothing was sent since: whether it still reads only sending can tell. */
 void rl_http_on_request_due(rl_timeout *t)

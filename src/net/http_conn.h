@@ -21,6 +21,7 @@ typedef struct rl_http_conn_events {
 void rl_http_conn_open(rl_server *s, int fd);
 /* The link is one of server.https: close it if it idles, else after its answer. */
 void rl_http_conn_drain(rl_list *link);
+void rl_http_conn_cut(rl_list *link); /* close it whatever it does */
 
 void rl_http_conn_own(rl_http_conn *hc, const rl_http_conn_events *events, void *owner);
 

@@ -85,6 +85,12 @@ void rl_server_drain(rl_server *s)
         rl_http_conn_drain(it);
 }
 
+void rl_server_abort(rl_server *s)
+{
+    RL_LIST_EACH (it, &s->https)
+        rl_http_conn_cut(it);
+}
+
 rl_str rl_server_date(rl_server *s)
 {
     time_t now = time(NULL);

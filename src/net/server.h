@@ -61,6 +61,9 @@ void rl_server_accept(rl_server *s, int fd);
 /* From now on every response is the last on its connection; those that idle are closed. */
 void rl_server_drain(rl_server *s);
 
+/* Cut off every HTTP connection. */
+void rl_server_abort(rl_server *s);
+
 /* The Date header, made once a second. */
 rl_str rl_server_date(rl_server *s);
 
