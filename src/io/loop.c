@@ -12,14 +12,14 @@ static void run_hooks(rl_loop *loop)
     bool busy = true;
 
     for (int round = 0; busy && round < ROUNDS_PER_TURN; round++) {
-        busy = false;
+        busy = loop->kicked = false;
         RL_LIST_EACH (it, &loop->hooks)
             busy |= RL_LIST_ENTRY(it, rl_hook, link)->fn(RL_LIST_ENTRY(it, rl_hook, link));
     }
-    if (!busy && uv_is_active((uv_handle_t *)&loop->spin))
-        uv_idle_stop(&loop->spin);
-    else if (busy)
+    if (busy)
         rl_loop_kick(loop);
+    else if (!loop->kicked && uv_is_active((uv_handle_t *)&loop->spin))
+        uv_idle_stop(&loop->spin);
 }
 
 static void on_prepare(uv_prepare_t *h)
@@ -127,6 +127,7 @@ void rl_loop_remove_hook(rl_hook *hook)
 
 void rl_loop_kick(rl_loop *loop)
 {
+    loop->kicked = true;
     uv_idle_start(&loop->spin, on_spin);
 }
 

@@ -41,6 +41,7 @@ struct rl_loop {
     uv_async_t wake;
     rl_queue posts;
     rl_list hooks;
+    bool kicked;         /* since the present round of hooks began */
     bool posting_closed; /* guarded by posts.lock */
     char *recv;          /* RL_LOOP_RECV_SIZE bytes that any callback may read into */
 };
