@@ -4,6 +4,9 @@
 #include "proto/http_write.h"
 #include "proto/utf8.h"
 
+#include <string.h>
+#include <strings.h>
+
 static int gone(lua_State *L)
 {
     rl_err err;
@@ -26,8 +29,20 @@ static int outcome(lua_State *L, int rc, const rl_err *err)
     return 1;
 }
 
+/* How a message is framed is the server's to say; a second voice would make two of it. */
+static bool says_framing(rl_str name)
+{
+    static const char *const ours[] = {"content-length", "transfer-encoding", "connection",
+                                       "keep-alive", "upgrade"};
+
+    for (size_t i = 0; i < RL_COUNT(ours); i++)
+        if (strlen(ours[i]) == name.n && strncasecmp(name.p, ours[i], name.n) == 0)
+            return true;
+    return false;
+}
+
 /* Header lines from a table: { name = value } or { { name, value }, … }, values also lists.
- * Raises, with out released, on what is no header. */
+ * Raises, with out released, on what is no header; leaves out what is the server's to say. */
 static void add_header(lua_State *L, rl_buf *out, int name, int value)
 {
     rl_err err;
@@ -37,6 +52,8 @@ static void add_header(lua_State *L, rl_buf *out, int name, int value)
     const char *pvalue = plain ? lua_tolstring(L, value, &nvalue) : NULL;
     int rc;
 
+    if (pname && says_framing((rl_str){pname, nname}))
+        return;
     if (!pname || !pvalue)
         rc = rl_err_set(&err, RL_ESYNTAX, "a header needs a name and a value, both strings");
     else

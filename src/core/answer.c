@@ -89,6 +89,8 @@ int rl_consumer_write(rl_consumer *c, rl_str body, bool more, rl_err *err)
         return no_peer(c, err);
     if (!rl_http_conn_started(c->http))
         return rl_err_set(err, RL_EPROGRAMMING, "a body before its headers");
+    if ((uint64_t)rl_http_conn_left(c->http) < body.n)
+        return rl_err_set(err, RL_EPROGRAMMING, "more body than the content-length announced");
     rl_http_conn_write(c->http, body);
     if (!more)
         rl_consumer_answered(c, c->kind == RL_CONSUMER_WEBSOCKET ? 1006 : 1000, RL_STR(""));

@@ -41,6 +41,7 @@ struct rl_http_conn {
     uint64_t before; /* bytes sent on the connection by then */
     uint64_t heard;  /* the same when it was last seen that a half-closed peer still reads */
     int status;      /* of the answer */
+    int64_t left;    /* of the announced body; INT64_MAX: none was announced */
 };
 
 static size_t on_data(void *owner, char *p, size_t n);
@@ -304,6 +305,7 @@ void rl_http_conn_start(rl_http_conn *hc, int status, rl_str headers, int64_t le
 
     hc->started = true;
     hc->status = status;
+    hc->left = length < 0 ? INT64_MAX : length;
     hc->chunked = length < 0 && !hc->no_body && !bare;
     if (hc->chunked && rl_http_conn_head(hc)->minor == 0) {
         hc->chunked = false; /* HTTP/1.0: the end of the connection is the end of the body */
@@ -330,6 +332,8 @@ void rl_http_conn_write(rl_http_conn *hc, rl_str body)
 
     if (hc->no_body || body.n == 0)
         return;
+    if (hc->left != INT64_MAX)
+        hc->left -= (int64_t)body.n;
     if (!hc->chunked) {
         rl_conn_write(hc->conn, body.p, body.n);
         return;
@@ -337,6 +341,11 @@ void rl_http_conn_write(rl_http_conn *hc, rl_str body)
     int n = snprintf(size, sizeof(size), "%zx\r\n", body.n);
     rl_conn_write2(hc->conn, size, (size_t)n, body.p, body.n);
     rl_conn_write(hc->conn, "\r\n", 2);
+}
+
+int64_t rl_http_conn_left(const rl_http_conn *hc)
+{
+    return hc->no_body ? INT64_MAX : hc->left;
 }
 
 /* One line per request: method, target, status, bytes, milliseconds, peer. */
@@ -362,6 +371,11 @@ void rl_http_conn_end(rl_http_conn *hc)
     rl_timeout_stop(&hc->timer);
     if (hc->chunked)
         rl_conn_write(hc->conn, "0\r\n\r\n", 5);
+    if (!hc->no_body && hc->left > 0 && hc->left != INT64_MAX) {
+        rl_warn("an answer ended %lld bytes short of its content-length: closing",
+                (long long)hc->left);
+        hc->keep = false; /* the peer waits for the rest: let it see that there is none */
+    }
     log_access(hc, hc->status);
     if (hc->body_done || hc->conn->eof) {
         next_request(hc);

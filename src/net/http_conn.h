@@ -36,7 +36,10 @@ bool rl_http_conn_take_body(rl_http_conn *hc, rl_buf *out);
  * length does (< 0: not known yet, chunks). */
 void rl_http_conn_start(rl_http_conn *hc, int status, rl_str headers, int64_t length);
 void rl_http_conn_write(rl_http_conn *hc, rl_str body);
-void rl_http_conn_end(rl_http_conn *hc); /* the owner is forgotten; the next request may come */
+/* Of the announced length, what was not written yet; INT64_MAX when none was announced. */
+int64_t rl_http_conn_left(const rl_http_conn *hc);
+/* The owner is forgotten; the next request may come, unless the body is shorter than announced. */
+void rl_http_conn_end(rl_http_conn *hc);
 
 /* The three at once. */
 void rl_http_conn_respond(rl_http_conn *hc, int status, rl_str headers, rl_str body);
