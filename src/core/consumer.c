@@ -265,7 +265,7 @@ static void on_event_ended(rl_task *t, void *arg, lua_State *co, bool failed)
     rl_consumer *c = arg;
 
     c->task = NULL;
-    if (failed) {
+    if (failed && !(c->gone && is_error(co, "Closed"))) {
         if (!is_quiet(c, co))
             log_failure(c, c->event, co);
         c->failed = true;
