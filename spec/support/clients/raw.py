@@ -5,11 +5,13 @@ Steps: ["send", text]  latin-1, so that \\u00ff is one byte
        ["until", text]   read until this was received
        ["sleep", seconds]
        ["finish"]        half-close: nothing more will be sent
+       ["reset"], ["leave"]  go at once, with RST or FIN
 Then reads until the server closes, for ten seconds at most. Prints what was received (latin-1),
 how it ended ("closed", "reset" or "open": still open at the deadline) and how long that took.
 """
 import json
 import socket
+import struct
 import sys
 import time
 
@@ -35,6 +37,11 @@ try:
             time.sleep(step[1])
         elif step[0] == "finish":
             peer.shutdown(socket.SHUT_WR)
+        elif step[0] == "reset":
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            raise EOFError
+        elif step[0] == "leave":
+            raise EOFError
     started = time.monotonic()
     while True:
         more = peer.recv(65536)
@@ -47,6 +54,7 @@ except ConnectionResetError:
     ended = "reset"
 except socket.timeout:
     ended = "open"
+peer.close()
 print(json.dumps({
     "received": received.decode("latin-1"),
     "ended": ended,
