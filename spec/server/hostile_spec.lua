@@ -198,8 +198,9 @@ describe("a server among enemies", function()
       end
     end)
 
-    it("cancels and spawns with no memory left", function()
+    it("cancels, spawns and encodes with no memory left", function()
       start { "--memory-limit", "64" }
+      habit("pushes_in_need")
       habit("cancels_in_need")
       habit("spawns_in_need")
     end)

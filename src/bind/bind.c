@@ -36,12 +36,11 @@ static int l_now(lua_State *L)
 /* describe(error) -> its text, without running Lua */
 static int l_describe(lua_State *L)
 {
-    rl_buf text = {0};
-
     luaL_checkany(L, 1);
-    rl_vm_describe(L, 1, &text);
-    lua_pushlstring(L, rl_buf_str(&text).p, text.len);
-    rl_buf_fini(&text);
+    rl_buf *text = rl_vm_draft(rl_vm_of(L));
+    rl_vm_describe(L, 1, text);
+    lua_pushlstring(L, rl_buf_str(text).p, text->len);
+    rl_vm_free_draft(text);
     return 1;
 }
 

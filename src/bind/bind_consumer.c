@@ -251,10 +251,10 @@ static int l_body(lua_State *L)
 
     if (!c || !c->http)
         return gone(L);
-    rl_buf body = {0};
-    bool done = rl_http_conn_take_body(c->http, &body);
-    lua_pushlstring(L, rl_buf_str(&body).p, body.len);
-    rl_buf_fini(&body);
+    rl_buf *body = rl_vm_draft(rl_vm_of(L));
+    bool done = rl_http_conn_take_body(c->http, body);
+    lua_pushlstring(L, rl_buf_str(body).p, body->len);
+    rl_vm_free_draft(body);
     lua_pushboolean(L, done);
     return 2;
 }

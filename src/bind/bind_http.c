@@ -33,17 +33,17 @@ static int l_split(lua_State *L)
 {
     rl_err err;
     rl_url url;
-    rl_buf path = {0};
     int rc = rl_url_split(&url, rl_check_str(L, 1), &err);
+    rl_buf *path = rl_vm_draft(rl_vm_of(L));
 
     if (rc == 0)
-        rc = rl_url_decode_path(&path, url.path, &err);
+        rc = rl_url_decode_path(path, url.path, &err);
     if (rc == 0) {
-        lua_pushlstring(L, rl_buf_str(&path).p, path.len);
+        lua_pushlstring(L, rl_buf_str(path).p, path->len);
         lua_pushlstring(L, url.path.p, url.path.n);
         lua_pushlstring(L, url.query.p ? url.query.p : "", url.query.n);
     }
-    rl_buf_fini(&path);
+    rl_vm_free_draft(path);
     return rc < 0 ? rl_failure(L, &err) : 3;
 }
 
@@ -51,13 +51,13 @@ static int l_split(lua_State *L)
 static int l_form(lua_State *L)
 {
     rl_str rest = rl_check_str(L, 1), key, value;
-    rl_buf scratch = {0};
+    rl_buf *scratch = rl_vm_draft(rl_vm_of(L));
     rl_err err;
     int rc;
 
     lua_newtable(L);
     lua_newtable(L); /* [string, first, all] */
-    while ((rc = rl_url_form_next(&rest, &scratch, &key, &value, &err)) > 0) {
+    while ((rc = rl_url_form_next(&rest, scratch, &key, &value, &err)) > 0) {
         lua_pushlstring(L, key.p, key.n);
         lua_pushlstring(L, value.p, value.n); /* [.., key, value] */
         lua_pushvalue(L, -2);
@@ -77,7 +77,7 @@ static int l_form(lua_State *L)
         lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);
         lua_settop(L, 3);
     }
-    rl_buf_fini(&scratch);
+    rl_vm_free_draft(scratch);
     return rc < 0 ? rl_failure(L, &err) : 2;
 }
 

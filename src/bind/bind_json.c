@@ -198,15 +198,15 @@ static void add_value(struct encoder *e, int index, int depth)
 /* Upvalue 1 is the array mark. */
 static int l_encode(lua_State *L)
 {
-    rl_buf out = {0};
-    struct encoder e = {.L = L, .out = &out, .array_mark = 2};
     luaL_checkany(L, 1);
+    rl_buf *out = rl_vm_draft(rl_vm_of(L)); /* as long as memory is */
+    struct encoder e = {.L = L, .out = out, .array_mark = 2};
     lua_settop(L, 1);
     lua_pushvalue(L, lua_upvalueindex(1));
 
     add_value(&e, 1, 0);
-    lua_pushlstring(L, rl_buf_str(&out).p, out.len);
-    rl_buf_fini(&out);
+    lua_pushlstring(L, rl_buf_str(out).p, out->len);
+    rl_vm_free_draft(out);
     return 1;
 }
 

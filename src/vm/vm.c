@@ -72,8 +72,36 @@ void rl_vm_begin_script(rl_vm *vm)
     vm->scripting = true;
 }
 
+struct draft {
+    rl_buf buf;
+    rl_list link;
+};
+
+rl_buf *rl_vm_draft(rl_vm *vm)
+{
+    struct draft *d = rl_malloc(sizeof(*d));
+
+    d->buf = (rl_buf){0};
+    rl_list_init(&d->link);
+    rl_list_push(&vm->drafts, &d->link);
+    return &d->buf;
+}
+
+void rl_vm_free_draft(rl_buf *draft)
+{
+    struct draft *d = RL_CONTAINER_OF(draft, struct draft, buf);
+
+    rl_list_remove(&d->link);
+    rl_buf_fini(&d->buf);
+    rl_free(d);
+}
+
 void rl_vm_end_script(rl_vm *vm)
 {
+    rl_list *left;
+
+    while ((left = rl_list_first(&vm->drafts)))
+        rl_vm_free_draft(&RL_LIST_ENTRY(left, struct draft, link)->buf);
     vm->scripting = false;
     vm->net_open = false;
     lua_gc(vm->L, LUA_GCSTOP, 0); /* whatever the script told it */
@@ -193,6 +221,7 @@ int rl_vm_init(rl_vm *vm, rl_loop *loop, const rl_vm_opts *opts, rl_err *err)
     vm->gc_stress = opts->gc_stress;
     vm->collect_at = SLACK;
     rl_list_init(&vm->ready);
+    rl_list_init(&vm->drafts);
     vm->L = lua_newstate(allocate, vm);
     if (!vm->L)
         return rl_err_set(err, -ENOMEM, "LuaJIT did not start");

@@ -43,6 +43,7 @@ struct rl_vm {
     unsigned exposed; /* depth of rl_vm_enter() */
     bool scripting;   /* a script runs, protected: it may be refused memory */
     int collector;    /* registry reference */
+    rl_list drafts;   /* buffers that a script's call is filling */
     bool collecting;
     uv_timer_t quiet;  /* since the last turn that allocated */
     bool gc_stress;
@@ -78,6 +79,11 @@ void rl_vm_leave(rl_vm *vm);
 void rl_vm_begin_script(rl_vm *vm);
 void rl_vm_end_script(rl_vm *vm);
 void rl_vm_collect_all(rl_vm *vm);
+
+/* A buffer for a function that Lua calls, which an error may leave at any push: one that was not
+ * freed by then is freed when the script is next left. */
+rl_buf *rl_vm_draft(rl_vm *vm);
+void rl_vm_free_draft(rl_buf *draft);
 
 /* What a Lua error value says, without running any Lua: strings as they are, rille's error
  * objects as "Class: message". */

@@ -98,6 +98,21 @@ function habits.spawns_in_need()
   all = nil
 end
 
+function habits.pushes_in_need() -- what C has made ready does not fit into Lua any more
+  local big = { ("b"):rep(3e6) }
+  local all = {}
+  pcall(function()
+    while true do
+      all[#all + 1] = ("y"):rep(100000) .. #all
+    end
+  end)
+  for _ = 1, 20 do
+    pcall(rille.json.encode, big)
+    pcall(core.http.split, "/" .. ("p"):rep(20000))
+    pcall(core.describe, big[1])
+  end
+end
+
 function habits.cancels_in_need(self)
   local handles = {}
   for i = 1, 300 do
