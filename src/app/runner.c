@@ -31,7 +31,7 @@ struct rl_runner {
     unsigned nfds;
     uv_timer_t drain;
     bool draining, drain_open, stopping, loaded;
-    bool ended; /* what is still ordered comes too late */
+    bool ended;       /* what is still ordered comes too late */
     unsigned closing; /* databases */
     int status;
 };

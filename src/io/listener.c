@@ -53,7 +53,8 @@ static int bind_socket(const char *address, const struct sockaddr *addr, socklen
 /* Is anybody accepting there? A file that nobody answers behind is a leftover. */
 static bool is_stale(const struct sockaddr_un *addr)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); /* a full queue is life */
+    /* Without waiting: a full queue is life. */
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
         return false;

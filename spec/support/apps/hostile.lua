@@ -30,7 +30,7 @@ function habits.counting(self, text) -- answers, heard or not
   self:asend { text_data = text }
 end
 
-function habits.asleep_long(self, text)
+function habits.asleep_long(_, text)
   rille.asleep(tonumber(text) or 3600)
 end
 
@@ -521,7 +521,7 @@ function answers.twice(self)
   note("twice", tostring(pcall(self.asend_headers, self, 200)))
 end
 
-function answers.never(self)
+function answers.never()
   rille.asleep(3600)
 end
 
