@@ -134,7 +134,12 @@ describe("a task", function()
       done = true
     end)
     collectgarbage()
-    asleep(0.005)
+    for _ = 1, 1000 do
+      if done then
+        break
+      end
+      asleep(0.001)
+    end
     assert.is_true(done)
   end)
 
