@@ -32,6 +32,9 @@ local function encode(message, level)
   return body, message.text, message.bytes
 end
 
+-- Compiled, a failing buffer.encode has been seen to disturb its caller's locals in this LuaJIT.
+jit.off(encode)
+
 --- Send now, or when the transaction around us commits; what cannot be sent is refused now.
 local function after_commit(options, send, check, ...)
   local default = rawget(db.databases, "default")

@@ -319,7 +319,7 @@ static void on_drain_tick(uv_timer_t *timer)
 
     if (r->stopping)
         rl_worker_abort(w);
-    if (w->nconsumers || w->conns.count)
+    if (w->roster.count || w->conns.count)
         return;
     rl_worker_cancel_tasks(w);
     if (!rl_worker_is_idle(w))

@@ -17,7 +17,7 @@ static int gone(lua_State *L)
 
 static rl_consumer *find(lua_State *L, int arg)
 {
-    return rl_consumer_find(rl_worker_of(L), luaL_checknumber(L, arg));
+    return rl_roster_find(&rl_worker_of(L)->roster, luaL_checknumber(L, arg));
 }
 
 /* true, or nil and the error. */
@@ -151,7 +151,7 @@ static int l_send(lua_State *L)
     rl_task *t = rl_task_current(L);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_rawget(L, 1);
-    rl_consumer *c = rl_consumer_find(rl_worker_of(L), lua_tonumber(L, -1));
+    rl_consumer *c = rl_roster_find(&rl_worker_of(L)->roster, lua_tonumber(L, -1));
     rl_err err;
 
     if (!c)

@@ -92,7 +92,7 @@ static int l_spawn(lua_State *L)
     rl_worker *w = rl_worker_of(L);
     luaL_checktype(L, 1, LUA_TFUNCTION);
     double id = luaL_optnumber(L, 2, 0);
-    rl_consumer *c = rl_consumer_find(w, id);
+    rl_consumer *c = rl_roster_find(&w->roster, id);
     if (id && !c) {
         rl_err err;
         rl_err_set(&err, RL_ECLOSED, "the connection is closed");

@@ -47,7 +47,7 @@ static int l_census(lua_State *L)
     lua_createtable(L, 0, 5);
     lua_pushinteger(L, (lua_Integer)leases);
     lua_setfield(L, -2, "leases");
-    lua_pushinteger(L, (lua_Integer)w->nconsumers);
+    lua_pushinteger(L, (lua_Integer)w->roster.count);
     lua_setfield(L, -2, "consumers");
     lua_pushinteger(L, (lua_Integer)w->vm.ntasks);
     lua_setfield(L, -2, "tasks");

@@ -1,6 +1,6 @@
 #include "core/consumer.h"
 
-#include "base/log.h"
+#include "core/failure.h"
 
 #include <string.h>
 
@@ -57,60 +57,6 @@ static void drop_mailbox(rl_consumer *c)
     c->queued_bytes = 0;
 }
 
-/* Identity: slot and generation in one number that a double holds exactly. */
-
-enum { GENERATION_BITS = 24 };
-
-double rl_consumer_id(const rl_consumer *c)
-{
-    uint64_t id = ((uint64_t)(c->slot + 1) << GENERATION_BITS) | c->worker->generations[c->slot];
-
-    return (double)id;
-}
-
-rl_consumer *rl_consumer_find(rl_worker *w, double id)
-{
-    if (!(id >= 1 && id < 9007199254740992.0))
-        return NULL;
-    uint64_t n = (uint64_t)id, slot = (n >> GENERATION_BITS) - 1;
-
-    if (slot >= w->nslots || w->generations[slot] != (n & ((1u << GENERATION_BITS) - 1)))
-        return NULL;
-    return w->consumers[slot];
-}
-
-static void take_slot(rl_consumer *c)
-{
-    rl_worker *w = c->worker;
-    uint32_t slot = w->free_hint;
-
-    while (slot < w->nslots && w->consumers[slot])
-        slot++;
-    if (slot == w->nslots) {
-        uint32_t more = w->nslots ? w->nslots * 2 : 64;
-        w->consumers = rl_realloc(w->consumers, more * sizeof(*w->consumers));
-        w->generations = rl_realloc(w->generations, more * sizeof(*w->generations));
-        memset(w->consumers + w->nslots, 0, (more - w->nslots) * sizeof(*w->consumers));
-        memset(w->generations + w->nslots, 0, (more - w->nslots) * sizeof(*w->generations));
-        w->nslots = more;
-    }
-    c->slot = slot;
-    w->consumers[slot] = c;
-    w->generations[slot] = (w->generations[slot] + 1) & ((1u << GENERATION_BITS) - 1);
-    w->free_hint = slot + 1;
-    w->nconsumers++;
-}
-
-static void return_slot(rl_consumer *c)
-{
-    rl_worker *w = c->worker;
-
-    w->consumers[c->slot] = NULL;
-    if (c->slot < w->free_hint)
-        w->free_hint = c->slot;
-    w->nconsumers--;
-}
-
 /* Waiting */
 
 struct wait {
@@ -156,89 +102,6 @@ void rl_consumer_wake(rl_consumer *c, const rl_err *err)
 
 /* Running events */
 
-/* Is the error on top of co of this class of rille.errors? */
-static bool is_error(lua_State *co, const char *class_name)
-{
-    lua_State *L = rl_vm_of(co)->L; /* co's own stack may have run over */
-    bool same = false;
-
-    if (lua_type(co, -1) != LUA_TTABLE)
-        return false;
-    lua_xmove(co, L, 1);
-    if (lua_getmetatable(L, -1)) {
-        lua_pushliteral(L, "__name");
-        lua_rawget(L, -2);
-        same = lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), class_name) == 0;
-        lua_pop(L, 2);
-    }
-    lua_xmove(L, co, 1);
-    return same;
-}
-
-/* Losing the peer and being cancelled for it are nobody's fault, and quiet. */
-static bool is_quiet(const rl_consumer *c, lua_State *co)
-{
-    return c->gone && (is_error(co, "Closed") || is_error(co, "Cancelled"));
-}
-
-/* "Chat on /ws/<room>" of a bound consumer; raw reads, no Lua runs. */
-static void describe(const rl_consumer *c, rl_buf *out)
-{
-    lua_State *L = c->worker->vm.L;
-    int top = lua_gettop(L);
-
-    lua_rawgeti(L, LUA_REGISTRYINDEX, c->self);
-    if (lua_istable(L, -1) && lua_getmetatable(L, -1)) { /* [self, class] */
-        lua_pushliteral(L, "__name");
-        lua_rawget(L, -2);
-        rl_buf_add_str(out, rl_str_of(lua_isstring(L, -1) ? lua_tostring(L, -1) : "a consumer"));
-        lua_pushliteral(L, "scope");
-        lua_rawget(L, top + 1);
-        if (lua_istable(L, -1)) {
-            lua_pushliteral(L, "_route");
-            lua_rawget(L, -2);
-            if (lua_isstring(L, -1))
-                rl_buf_printf(out, " on %s", lua_tostring(L, -1));
-        }
-    } else if (c->http) {
-        const rl_http_head *head = rl_http_conn_head(c->http);
-        rl_str method = rl_http_method(head), target = rl_http_target(head);
-        rl_buf_printf(out, "%.*s %.*s", (int)method.n, method.p, (int)target.n, target.p);
-    } else {
-        rl_buf_add_str(out, RL_STR("a request"));
-    }
-    lua_settop(L, top);
-}
-
-/* Who, on which route, in which event, for whom, and the traceback. */
-static void tell_failure(const rl_consumer *c, const char *event, lua_State *co, rl_buf *out)
-{
-    char host[RL_HOST_MAX];
-
-    describe(c, out);
-    rl_address_text(&c->peer, host);
-    rl_buf_printf(out, " failed in %s for %s: ", event, *host ? host : "a local peer");
-    rl_vm_describe_failure(co, out);
-}
-
-static void log_failure(const rl_consumer *c, const char *event, lua_State *co)
-{
-    rl_buf text = {0};
-
-    tell_failure(c, event, co, &text);
-    rl_error("%s", rl_buf_cstr(&text));
-    rl_buf_fini(&text);
-}
-
-static void log_silence(const rl_consumer *c)
-{
-    rl_buf who = {0};
-
-    describe(c, &who);
-    rl_error("%s returned without an answer", rl_buf_cstr(&who));
-    rl_buf_fini(&who);
-}
-
 static void push_entry(rl_consumer *c, lua_State *co, enum rl_entry entry)
 {
     lua_rawgeti(co, LUA_REGISTRYINDEX, c->worker->entries[entry]);
@@ -266,9 +129,9 @@ static void on_event_ended(rl_task *t, void *arg, lua_State *co, bool failed)
     rl_consumer *c = arg;
 
     c->task = NULL;
-    if (failed && !(c->gone && is_error(co, "Closed"))) {
-        if (!is_quiet(c, co))
-            log_failure(c, c->event, co);
+    if (failed && !(c->gone && rl_failure_is(co, "Closed"))) {
+        if (!rl_failure_is_quiet(c, co))
+            rl_failure_log(c, co);
         c->failed = true;
         drop_mailbox(c);
         rl_consumer_leave(c, 1011, RL_STR("error in a handler"));
@@ -312,14 +175,15 @@ static void on_disconnect_ended(rl_task *t, void *arg, lua_State *co, bool faile
     rl_consumer *c = arg;
 
     c->task = NULL;
-    if (failed && !is_quiet(c, co))
-        log_failure(c, "disconnect", co);
+    if (failed && !rl_failure_is_quiet(c, co))
+        rl_failure_log(c, co);
     rl_worker_boundary(c->worker);
     pump(c);
 }
 
 static void run_disconnect(rl_consumer *c)
 {
+    c->event = "disconnect";
     c->bound = false;
     rl_timeout_stop(&c->grace);
     rl_task *t = begin(c, on_disconnect_ended);
@@ -396,7 +260,7 @@ static void end(rl_consumer *c)
     rl_timeout_stop(&c->grace);
     rl_list_remove(&c->stirred);
     luaL_unref(c->worker->vm.L, LUA_REGISTRYINDEX, c->self);
-    return_slot(c);
+    rl_roster_remove(&c->worker->roster, c->id);
     rl_free(c->close_reason);
     rl_free(c);
 }
@@ -519,7 +383,7 @@ static void refuse_failure(rl_consumer *c, lua_State *co)
     rl_buf text = {0};
 
     if (co && c->worker->show_errors)
-        tell_failure(c, "its first event", co, &text);
+        rl_failure_tell(c, co, &text);
     else
         rl_buf_add_str(&text, RL_STR("Internal Server Error"));
     refuse(c, 500, rl_buf_str(&text));
@@ -533,17 +397,10 @@ static void on_open_ended(rl_task *t, void *arg, lua_State *co, bool failed)
     rl_consumer *c = arg;
 
     c->task = NULL;
-    if (failed && c->http && is_error(co, "BadRequest") && !rl_http_conn_started(c->http)) {
-        lua_State *L = c->worker->vm.L;
-        size_t n;
-        lua_xmove(co, L, 1);
-        lua_pushliteral(L, "message");
-        lua_rawget(L, -2);
-        const char *why = lua_tolstring(L, -1, &n);
-        refuse(c, 400, why ? (rl_str){why, n} : RL_STR("bad request"));
-        lua_pop(L, 2);
-    } else if (failed && !is_quiet(c, co)) {
-        log_failure(c, c->kind == RL_CONSUMER_HTTP ? "handle" : "connect", co);
+    if (failed && c->http && rl_failure_is(co, "BadRequest") && !rl_http_conn_started(c->http)) {
+        refuse(c, 400, rl_failure_message(co));
+    } else if (failed && !rl_failure_is_quiet(c, co)) {
+        rl_failure_log(c, co);
         c->failed = true;
         drop_mailbox(c);
     }
@@ -556,7 +413,7 @@ static void on_open_ended(rl_task *t, void *arg, lua_State *co, bool failed)
         rl_consumer_answered(c, 1000, RL_STR(""));
     } else if (c->http) {
         if (!failed)
-            log_silence(c);
+            rl_failure_log_silence(c);
         refuse_failure(c, failed ? co : NULL);
     } else if (c->ws && failed) {
         rl_consumer_leave(c, 1011, RL_STR("error in a handler"));
@@ -599,7 +456,7 @@ void rl_consumer_open(rl_worker *w, rl_http_conn *hc)
     rl_list_init(&c->stirred);
     rl_timeout_init(&c->grace);
     c->peer = rl_conn_peer(rl_http_conn_stream(hc));
-    take_slot(c);
+    c->id = rl_roster_add(&w->roster, c);
     rl_http_conn_own(hc, &http_events, c);
 
     int upgrade = rl_http_conn_wants_websocket(hc);
@@ -614,10 +471,11 @@ void rl_consumer_open(rl_worker *w, rl_http_conn *hc)
     c->kind = upgrade == 101 ? RL_CONSUMER_WEBSOCKET : RL_CONSUMER_HTTP;
 
     const rl_http_head *head = rl_http_conn_head(hc);
+    c->event = c->kind == RL_CONSUMER_HTTP ? "handle" : "connect";
     rl_task *t = begin(c, on_open_ended);
     lua_State *co = rl_task_stack(t);
     push_entry(c, co, RL_ENTRY_OPEN);
-    lua_pushnumber(co, rl_consumer_id(c));
+    lua_pushnumber(co, c->id);
     lua_pushstring(co, c->kind == RL_CONSUMER_WEBSOCKET ? "websocket" : "http");
     lua_pushlstring(co, rl_http_method(head).p, rl_http_method(head).n);
     lua_pushlstring(co, rl_http_target(head).p, rl_http_target(head).n);
@@ -675,6 +533,6 @@ rl_channel *rl_worker_channel(rl_worker *w, rl_str name)
     rl_str local = {name.p + prefix.n, name.n - prefix.n};
     if (!rl_str_to_u64(local, UINT64_MAX, &id))
         return NULL;
-    rl_consumer *c = rl_consumer_find(w, (double)id);
+    rl_consumer *c = rl_roster_find(&w->roster, (double)id);
     return c ? rl_consumer_channel(c) : NULL;
 }

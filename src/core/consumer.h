@@ -22,7 +22,7 @@ enum rl_consumer_state { RL_CONSUMER_OPENING, RL_CONSUMER_OPEN, RL_CONSUMER_LEAV
 
 struct rl_consumer {
     rl_worker *worker;
-    uint32_t slot;
+    double id;            /* in the worker's roster, and in Lua self._id */
     unsigned generation;  /* of the code that self's class is from */
     uint8_t kind, state;
     bool bound : 1;       /* self exists: disconnect is owed */
@@ -52,10 +52,6 @@ struct rl_consumer {
 
 /* A request came: the beginning of every consumer. */
 void rl_consumer_open(rl_worker *w, rl_http_conn *hc);
-
-/* 0 for none. Ids fit a double. */
-double rl_consumer_id(const rl_consumer *c);
-rl_consumer *rl_consumer_find(rl_worker *w, double id);
 
 /* self is at index; called once, before connect or handle begins. */
 void rl_consumer_bind(rl_consumer *c, lua_State *L, int index);

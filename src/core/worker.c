@@ -65,15 +65,14 @@ void rl_worker_configure(rl_worker *w, const rl_worker_limits *limits)
 /* Downwards: first what could still call Lua, then Lua, then the loop. */
 void rl_worker_fini(rl_worker *w)
 {
-    RL_CHECK(w->nconsumers == 0 && w->ndbs == 0);
+    RL_CHECK(w->roster.count == 0 && w->ndbs == 0);
     rl_server_fini(&w->server);
     rl_timeouts_close(&w->graces);
     rl_conns_fini(&w->conns);
     rl_vm_fini(&w->vm);
     rl_layer_fini(&w->layer);
     rl_loop_remove_hook(&w->hook);
-    rl_free(w->consumers);
-    rl_free(w->generations);
+    rl_roster_fini(&w->roster);
     rl_loop_fini(&w->loop);
 }
 
@@ -101,15 +100,16 @@ void rl_worker_drain(rl_worker *w)
     w->draining = true;
     while (w->nlisteners)
         rl_listener_close(w->listeners[--w->nlisteners]);
-    for (uint32_t i = 0; i < w->nslots; i++)
-        if (w->consumers[i])
-            rl_consumer_leave(w->consumers[i], 1001, RL_STR("the server is going away"));
+    uint32_t at = 0;
+    rl_consumer *c;
+    while ((c = rl_roster_next(&w->roster, &at)))
+        rl_consumer_leave(c, 1001, RL_STR("the server is going away"));
     rl_server_drain(&w->server);
 }
 
 bool rl_worker_is_idle(const rl_worker *w)
 {
-    return w->nconsumers == 0 && w->vm.ntasks == 0 && w->conns.count == 0;
+    return w->roster.count == 0 && w->vm.ntasks == 0 && w->conns.count == 0;
 }
 
 void rl_worker_cancel_tasks(rl_worker *w)
@@ -120,9 +120,11 @@ void rl_worker_cancel_tasks(rl_worker *w)
 
 void rl_worker_abort(rl_worker *w)
 {
-    for (uint32_t i = 0; i < w->nslots; i++)
-        if (w->consumers[i])
-            rl_consumer_abort(w->consumers[i]);
+    uint32_t at = 0;
+    rl_consumer *c;
+
+    while ((c = rl_roster_next(&w->roster, &at)))
+        rl_consumer_abort(c);
     rl_server_abort(&w->server);
     rl_conns_abort(&w->conns);
     rl_worker_cancel_tasks(w);

@@ -5,6 +5,7 @@
 #ifndef RL_CORE_WORKER_H
 #define RL_CORE_WORKER_H
 
+#include "core/roster.h"
 #include "db/db.h"
 #include "io/conn.h"
 #include "io/listener.h"
@@ -17,7 +18,6 @@
 #define RL_MAX_LISTENERS 16
 
 typedef struct rl_worker rl_worker;
-typedef struct rl_consumer rl_consumer;
 
 /* The functions of lua/rille/dispatch.lua that events begin in. */
 enum rl_entry {
@@ -48,10 +48,7 @@ struct rl_worker {
     rl_listener *listeners[RL_MAX_LISTENERS];
     unsigned nlisteners;
 
-    rl_consumer **consumers; /* by slot; NULL: free */
-    uint32_t *generations;   /* of each slot: makes an old id miss */
-    uint32_t nslots, nconsumers;
-    uint32_t free_hint;
+    rl_roster roster; /* every consumer */
     rl_list stirred; /* consumers with something to do at the end of the turn */
     rl_hook hook;
     rl_list tasks;   /* spawned by nobody's consumer; cancelled when the worker stops */

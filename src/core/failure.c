@@ -1,0 +1,102 @@
+#include "core/failure.h"
+
+#include "base/log.h"
+
+#include <string.h>
+
+bool rl_failure_is(lua_State *co, const char *class_name)
+{
+    lua_State *L = rl_vm_of(co)->L; /* co's own stack may have run over */
+    bool same = false;
+
+    if (lua_type(co, -1) != LUA_TTABLE)
+        return false;
+    lua_xmove(co, L, 1);
+    if (lua_getmetatable(L, -1)) {
+        lua_pushliteral(L, "__name");
+        lua_rawget(L, -2);
+        same = lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), class_name) == 0;
+        lua_pop(L, 2);
+    }
+    lua_xmove(L, co, 1);
+    return same;
+}
+
+rl_str rl_failure_message(lua_State *co)
+{
+    lua_State *L = rl_vm_of(co)->L;
+    rl_str message = {"", 0};
+
+    if (lua_type(co, -1) != LUA_TTABLE)
+        return message;
+    lua_xmove(co, L, 1);
+    lua_pushliteral(L, "message");
+    lua_rawget(L, -2);
+    if (lua_type(L, -1) == LUA_TSTRING)
+        message.p = lua_tolstring(L, -1, &message.n); /* the table keeps it */
+    lua_pop(L, 1);
+    lua_xmove(L, co, 1);
+    return message;
+}
+
+bool rl_failure_is_quiet(const rl_consumer *c, lua_State *co)
+{
+    return c->gone && (rl_failure_is(co, "Closed") || rl_failure_is(co, "Cancelled"));
+}
+
+/* "Chat on /ws/<room>" of a bound consumer; raw reads, no Lua runs. */
+static void describe(const rl_consumer *c, rl_buf *out)
+{
+    lua_State *L = c->worker->vm.L;
+    int top = lua_gettop(L);
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, c->self);
+    if (lua_istable(L, -1) && lua_getmetatable(L, -1)) { /* [self, class] */
+        lua_pushliteral(L, "__name");
+        lua_rawget(L, -2);
+        rl_buf_add_str(out, rl_str_of(lua_isstring(L, -1) ? lua_tostring(L, -1) : "a consumer"));
+        lua_pushliteral(L, "scope");
+        lua_rawget(L, top + 1);
+        if (lua_istable(L, -1)) {
+            lua_pushliteral(L, "_route");
+            lua_rawget(L, -2);
+            if (lua_isstring(L, -1))
+                rl_buf_printf(out, " on %s", lua_tostring(L, -1));
+        }
+    } else if (c->http) {
+        const rl_http_head *head = rl_http_conn_head(c->http);
+        rl_str method = rl_http_method(head), target = rl_http_target(head);
+        rl_buf_printf(out, "%.*s %.*s", (int)method.n, method.p, (int)target.n, target.p);
+    } else {
+        rl_buf_add_str(out, RL_STR("a request"));
+    }
+    lua_settop(L, top);
+}
+
+void rl_failure_tell(const rl_consumer *c, lua_State *co, rl_buf *out)
+{
+    char host[RL_HOST_MAX];
+
+    describe(c, out);
+    rl_address_text(&c->peer, host);
+    rl_buf_printf(out, " failed in %s for %s: ", c->event, *host ? host : "a local peer");
+    rl_vm_describe_failure(co, out);
+}
+
+void rl_failure_log(const rl_consumer *c, lua_State *co)
+{
+    rl_buf text = {0};
+
+    rl_failure_tell(c, co, &text);
+    rl_error("%s", rl_buf_cstr(&text));
+    rl_buf_fini(&text);
+}
+
+void rl_failure_log_silence(const rl_consumer *c)
+{
+    rl_buf who = {0};
+
+    describe(c, &who);
+    rl_error("%s returned without an answer", rl_buf_cstr(&who));
+    rl_buf_fini(&who);
+}

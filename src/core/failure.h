@@ -1,0 +1,21 @@
+/* failure.h - what a consumer's failed handler has to say: who, where, in which event, for whom,
+ * and the traceback. Nothing here runs Lua, since the error may be of any kind and the stack
+ * full. co is the failed coroutine with the error on top, not yet unwound. */
+#ifndef RL_CORE_FAILURE_H
+#define RL_CORE_FAILURE_H
+
+#include "core/consumer.h"
+
+/* Is the error of this class of rille.errors? */
+bool rl_failure_is(lua_State *co, const char *class_name);
+/* Nobody's fault: the peer was lost, or the task cancelled for it. */
+bool rl_failure_is_quiet(const rl_consumer *c, lua_State *co);
+/* The error's message: "" unless it is one of rille's. Valid while the error is. */
+rl_str rl_failure_message(lua_State *co);
+
+void rl_failure_tell(const rl_consumer *c, lua_State *co, rl_buf *out);
+void rl_failure_log(const rl_consumer *c, lua_State *co);
+/* It returned, and left the request without an answer. */
+void rl_failure_log_silence(const rl_consumer *c);
+
+#endif
