@@ -142,23 +142,23 @@ static int l_answered(lua_State *L)
     return 1;
 }
 
-/* send(self, text or nil, bytes or nil) -> true | nil, error. Upvalue 1 is "_id". */
+/* send(id, text or nil, bytes or nil) -> true | nil, error. The hot path: it asks Lua for no more
+ * than it needs. */
 static int l_send(lua_State *L)
 {
-    luaL_checktype(L, 1, LUA_TTABLE);
+    double id = luaL_checknumber(L, 1);
     bool text = !lua_isnoneornil(L, 2);
-    rl_str data = rl_check_str(L, text ? 2 : 3);
+    size_t n;
+    const char *p = luaL_checklstring(L, text ? 2 : 3, &n);
     rl_task *t = rl_task_current(L);
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_rawget(L, 1);
-    rl_consumer *c = rl_roster_find(&rl_worker_of(L)->roster, lua_tonumber(L, -1));
+    rl_consumer *c = rl_roster_find(&RL_CONTAINER_OF(t->vm, rl_worker, vm)->roster, id);
     rl_err err;
 
     if (!c)
         return gone(L);
-    if (text && !rl_utf8_valid(data))
+    if (text && !rl_utf8_valid((rl_str){p, n}))
         return luaL_argerror(L, 2, "text_data is not UTF-8 (send it as bytes_data)");
-    int rc = rl_consumer_send(c, text, data, &err);
+    int rc = rl_consumer_send(c, text, (rl_str){p, n}, &err);
     if (RL_UNLIKELY(rc < 0))
         return rl_failure(L, &err);
     if (RL_UNLIKELY(rl_consumer_is_over(c)))
@@ -311,6 +311,7 @@ static int l_here(lua_State *L)
 static const luaL_Reg functions[] = {
     {"bind", l_bind},       {"own_send", l_own_send},
     {"accept", l_accept},   {"answered", l_answered},
+    {"send", l_send}, /* yields */
     {"close", l_close},     {"respond", l_respond},
     {"start", l_start},     {"write", l_write}, /* yields */
     {"body", l_body},       {"wait", l_wait},   /* yields */
@@ -323,8 +324,5 @@ int rl_open_consumer(lua_State *L)
 {
     lua_newtable(L);
     luaL_register(L, NULL, functions);
-    lua_pushliteral(L, "_id");
-    lua_pushcclosure(L, l_send, 1); /* yields */
-    lua_setfield(L, -2, "send");
     return 1;
 }

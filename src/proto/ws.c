@@ -42,6 +42,14 @@ static bool unmask(char *p, size_t n, const uint8_t mask[4])
     const uint64_t mask64 = (uint64_t)mask32 << 32 | mask32;
     const lane mask128 = {mask64, mask64};
 
+    for (lane now4[4]; n >= 64; p += 64, n -= 64) {
+        memcpy(now4, p, 64);
+        for (int i = 0; i < 4; i++) {
+            now4[i] ^= mask128;
+            seen |= now4[i];
+        }
+        memcpy(p, now4, 64);
+    }
     for (; n >= 16; p += 16, n -= 16) {
         memcpy(&now, p, 16);
         now ^= mask128;

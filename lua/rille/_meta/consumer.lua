@@ -39,12 +39,12 @@ function consumer.answered(id) end
 --- Send a WebSocket message: text (which must be UTF-8), or bytes when text is nil. Waits while the
 --- client has too much unread.
 ---@async
----@param self { _id: number }  the consumer itself
+---@param id number
 ---@param text string?
 ---@param bytes string?
 ---@return true?
 ---@return rille.Closed? err
-function consumer.send(self, text, bytes) end
+function consumer.send(id, text, bytes) end
 
 --- Close a WebSocket; before accept, refuse it with 403. Closing twice is harmless.
 ---@param id number

@@ -55,7 +55,7 @@ function WebsocketConsumer:asend(message)
   if text == nil and bytes == nil then
     error("asend needs { text_data = … } or { bytes_data = … }", 2)
   end
-  check(send(self, text, bytes))
+  check(send(self._id, text, bytes))
 end
 
 --- Close, or before accept refuse with 403.
@@ -95,7 +95,7 @@ function JsonWebsocketConsumer:receive_json(content) end
 ---@async
 ---@param content any
 function JsonWebsocketConsumer:asend_json(content)
-  check(send(self, json.encode(content), nil))
+  check(send(self._id, json.encode(content), nil))
 end
 
 return { WebsocketConsumer = WebsocketConsumer, JsonWebsocketConsumer = JsonWebsocketConsumer }
