@@ -63,7 +63,7 @@ function Room:acatch_up(after)
     :order_by("-id")
     :limit(limit + 1)
     :alist()
-  local messages = {}
+  local messages = rille.array({})
   for i = math.min(#newest, limit), 1, -1 do
     messages[#messages + 1] = as_json(newest[i])
   end
