@@ -158,8 +158,8 @@ static void begin_drain(struct program *p)
 {
     p->draining = true;
     rl_info("stopping: connections are being closed");
-    uv_timer_start(&p->patience, on_out_of_patience,
-                   (uint64_t)(p->settings->drain_timeout * 1000), 0);
+    uv_timer_start(&p->patience, on_out_of_patience, (uint64_t)(p->settings->drain_timeout * 1000),
+                   0);
     rl_runner_drain(p->runner);
 }
 

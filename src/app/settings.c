@@ -18,7 +18,8 @@ static const struct command {
      "run specs inside the runtime: an `it` may call `a` functions", false},
     {"check", RL_CMD_CHECK, "APP", "load and validate, serve nothing", false},
     {"routes", RL_CMD_ROUTES, "APP", "print the routes", false},
-    {"migrate", RL_CMD_MIGRATE, "APP [--database URL]", "create the tables that are missing", false},
+    {"migrate", RL_CMD_MIGRATE, "APP [--database URL]", "create the tables that are missing",
+     false},
     {"version", RL_CMD_VERSION, "", "print the version", false},
     {"help", RL_CMD_HELP, "[COMMAND]", "this, or more about a command", false},
 };
@@ -114,9 +115,9 @@ static bool is_switch(rl_settings *s, const char *flag)
     return true;
 }
 
-static const char *const valued[] = {"--listen",        "--database",     "--layer",
-                                     "--workers",       "--drain-timeout", "--memory-limit",
-                                     "--log-level",     "--log-format"};
+static const char *const valued[] = {"--listen",    "--database",      "--layer",
+                                     "--workers",   "--drain-timeout", "--memory-limit",
+                                     "--log-level", "--log-format"};
 
 static bool is_valued(const char *flag)
 {

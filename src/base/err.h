@@ -23,20 +23,20 @@ enum {
     RL_ESYNTAX,            /* words we were given make no sense */
     RL_ESCRIPT,            /* a Lua error; msg holds its first line */
     /* Databases. The names are Django's. */
-    RL_EOPERATIONAL, /* the server or the way to it: down, lost, busy, timed out */
-    RL_EINTEGRITY,   /* a constraint said no (SQLSTATE class 23) */
-    RL_EDATA,        /* a value did not fit (class 22) */
-    RL_EPROGRAMMING, /* the statement is wrong (class 42 and our own misuse) */
-    RL_ETRANSACTION, /* not now: the transaction's state forbids it */
+    RL_EOPERATIONAL,  /* the server or the way to it: down, lost, busy, timed out */
+    RL_EINTEGRITY,    /* a constraint said no (SQLSTATE class 23) */
+    RL_EDATA,         /* a value did not fit (class 22) */
+    RL_EPROGRAMMING,  /* the statement is wrong (class 42 and our own misuse) */
+    RL_ETRANSACTION,  /* not now: the transaction's state forbids it */
     RL_ENOTSUPPORTED, /* this backend lacks it */
 };
 
 typedef struct rl_err {
-    int code;              /* negative once set */
-    char sqlstate[6];      /* "" unless the database sent one */
-    char constraint[64];   /* "" unless the database named one */
-    char detail[160];      /* "" unless the database told more */
-    char msg[272];         /* one line, no newline, always terminated */
+    int code;            /* negative once set */
+    char sqlstate[6];    /* "" unless the database sent one */
+    char constraint[64]; /* "" unless the database named one */
+    char detail[160];    /* "" unless the database told more */
+    char msg[272];       /* one line, no newline, always terminated */
 } rl_err;
 
 /* Fill *err (which may be NULL) and return code, so that a failure reads

@@ -85,8 +85,8 @@ static inline void rl_list_take(rl_list *to, rl_list *from)
 #define RL_LIST_ENTRY(node, type, member) RL_CONTAINER_OF(node, type, member)
 
 /* The body may remove the node it is at, and no other. */
-#define RL_LIST_EACH(it, head)                                                                     \
-    for (rl_list *it = (head)->next, *it##_next = it->next; it != (head);                          \
+#define RL_LIST_EACH(it, head)                                            \
+    for (rl_list *it = (head)->next, *it##_next = it->next; it != (head); \
          it = it##_next, it##_next = it->next)
 
 #endif

@@ -107,8 +107,8 @@ void rl_log(rl_log_level level, const char *fmt, ...)
         add_json_string(&line, msg);
         rl_buf_add(&line, "}\n", 2);
     } else if (sink.colour) {
-        rl_buf_printf(&line, "\033[2m%s\033[0m %s%s\033[0m %s\n", stamp + 11,
-                      levels[level].colour, levels[level].padded, msg);
+        rl_buf_printf(&line, "\033[2m%s\033[0m %s%s\033[0m %s\n", stamp + 11, levels[level].colour,
+                      levels[level].padded, msg);
     } else {
         rl_buf_printf(&line, "%s.%03dZ %s %s\n", stamp, ms, levels[level].padded, msg);
     }

@@ -27,7 +27,8 @@ int rl_log_level_named(const char *name); /* an rl_log_level, or -1 */
 /* A message may hold newlines (a traceback): text keeps them, JSON escapes them. */
 void rl_log(rl_log_level level, const char *fmt, ...) RL_PRINTF(2, 3);
 
-#define rl_debug(...) (rl_log_threshold() <= RL_LOG_DEBUG ? rl_log(RL_LOG_DEBUG, __VA_ARGS__) : (void)0)
+#define rl_debug(...) \
+    (rl_log_threshold() <= RL_LOG_DEBUG ? rl_log(RL_LOG_DEBUG, __VA_ARGS__) : (void)0)
 #define rl_info(...)  rl_log(RL_LOG_INFO, __VA_ARGS__)
 #define rl_warn(...)  rl_log(RL_LOG_WARN, __VA_ARGS__)
 #define rl_error(...) rl_log(RL_LOG_ERROR, __VA_ARGS__)

@@ -4,7 +4,7 @@
 #include <sys/random.h>
 
 struct rl_map_slot {
-    char *key;   /* NULL: never used; &tombstone: was used */
+    char *key; /* NULL: never used; &tombstone: was used */
     size_t len;
     uint64_t hash;
     void *value;
@@ -21,8 +21,8 @@ static void draw_seed(void)
 }
 
 #define ROTL(x, b) (((x) << (b)) | ((x) >> (64 - (b))))
-#define ROUND(a, b, c, d)                                                                          \
-    (a += b, b = ROTL(b, 13), b ^= a, a = ROTL(a, 32), c += d, d = ROTL(d, 16), d ^= c, a += d,    \
+#define ROUND(a, b, c, d)                                                                       \
+    (a += b, b = ROTL(b, 13), b ^= a, a = ROTL(a, 32), c += d, d = ROTL(d, 16), d ^= c, a += d, \
      d = ROTL(d, 21), d ^= a, c += b, b = ROTL(b, 17), b ^= c, c = ROTL(c, 32))
 
 /* SipHash-1-3, the variant that hash tables of other languages settled on. */

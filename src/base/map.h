@@ -16,9 +16,9 @@ typedef struct rl_map {
 
 void rl_map_fini(rl_map *m); /* the values are the caller's */
 
-void *rl_map_get(const rl_map *m, rl_str key); /* NULL when absent */
+void *rl_map_get(const rl_map *m, rl_str key);        /* NULL when absent */
 void *rl_map_put(rl_map *m, rl_str key, void *value); /* the value it replaces, or NULL */
-void *rl_map_remove(rl_map *m, rl_str key); /* the value, or NULL */
+void *rl_map_remove(rl_map *m, rl_str key);           /* the value, or NULL */
 
 /* Walk all entries in no order: start with *at = 0; false at the end. The map must
  * not be changed meanwhile, but the entry just returned may be removed. */

@@ -15,7 +15,7 @@ typedef struct rl_queue {
 } rl_queue;
 
 void rl_queue_init(rl_queue *q);
-void rl_queue_fini(rl_queue *q); /* must be empty */
+void rl_queue_fini(rl_queue *q);                /* must be empty */
 bool rl_queue_push(rl_queue *q, rl_list *node); /* true: it was empty, wake the taker */
 void rl_queue_take(rl_queue *q, rl_list *out);  /* all of it; out is initialised here */
 

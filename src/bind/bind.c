@@ -55,8 +55,8 @@ static const struct {
     const char *name;
     lua_CFunction open;
 } parts[] = {
-    {"consumer", rl_open_consumer}, {"db", rl_open_db},     {"fs", rl_open_fs},
-    {"http", rl_open_http},         {"json", rl_open_json}, {"layer", rl_open_layer},
+    {"consumer", rl_open_consumer}, {"db", rl_open_db},         {"fs", rl_open_fs},
+    {"http", rl_open_http},         {"json", rl_open_json},     {"layer", rl_open_layer},
     {"task", rl_open_task},         {"worker", rl_open_worker},
 };
 

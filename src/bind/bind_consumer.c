@@ -309,13 +309,19 @@ static int l_here(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"bind", l_bind},       {"own_send", l_own_send},
-    {"accept", l_accept},   {"answered", l_answered},
+    {"bind", l_bind},
+    {"own_send", l_own_send},
+    {"accept", l_accept},
+    {"answered", l_answered},
     {"send", l_send}, /* yields */
-    {"close", l_close},     {"respond", l_respond},
-    {"start", l_start},     {"write", l_write}, /* yields */
-    {"body", l_body},       {"wait", l_wait},   /* yields */
-    {"peer", l_peer},       {"here", l_here},
+    {"close", l_close},
+    {"respond", l_respond},
+    {"start", l_start},
+    {"write", l_write}, /* yields */
+    {"body", l_body},
+    {"wait", l_wait}, /* yields */
+    {"peer", l_peer},
+    {"here", l_here},
     {"generation", l_generation},
     {NULL, NULL},
 };

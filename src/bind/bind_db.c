@@ -16,8 +16,8 @@ struct pin {
     rl_guard guard; /* on the task that pinned */
     rl_db *db;
     rl_lease *lease;
-    int state;      /* registry reference of lua/rille/db's own table */
-    char *where;    /* traceback of the pin */
+    int state;   /* registry reference of lua/rille/db's own table */
+    char *where; /* traceback of the pin */
 };
 
 static rl_db *check_db(lua_State *L, int arg)
@@ -57,8 +57,7 @@ static double number_field(lua_State *L, int index, const char *name)
 {
     lua_getfield(L, index, name);
     if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TNUMBER)
-        luaL_error(L, "database setting %s: a number expected, got %s", name,
-                   luaL_typename(L, -1));
+        luaL_error(L, "database setting %s: a number expected, got %s", name, luaL_typename(L, -1));
     double value = lua_tonumber(L, -1);
     lua_pop(L, 1);
     return value;
@@ -126,8 +125,8 @@ static void cancel_closing(void *arg)
     ((struct closing *)arg)->task = NULL;
 }
 
-/* close(handle) -> true | nil, error: refuses new work, waits a second for what runs. A slot that is
- * free again may be another database's: the handle is of no use any more. */
+/* close(handle) -> true | nil, error: refuses new work, waits a second for what runs. A slot that
+ * is free again may be another database's: the handle is of no use any more. */
 static int l_close(lua_State *L)
 {
     rl_worker *w = rl_worker_of(L);

@@ -94,11 +94,7 @@ static int l_date(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"fields", l_fields},
-    {"split", l_split},
-    {"form", l_form},
-    {"date", l_date},
-    {NULL, NULL},
+    {"fields", l_fields}, {"split", l_split}, {"form", l_form}, {"date", l_date}, {NULL, NULL},
 };
 
 int rl_open_http(lua_State *L)

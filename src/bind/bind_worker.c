@@ -5,10 +5,8 @@
 static int l_entries(lua_State *L)
 {
     static const char *const names[RL_ENTRY_COUNT] = {
-        [RL_ENTRY_OPEN] = "open",
-        [RL_ENTRY_RECEIVE] = "receive",
-        [RL_ENTRY_MESSAGE] = "message",
-        [RL_ENTRY_DISCONNECT] = "disconnect",
+        [RL_ENTRY_OPEN] = "open",       [RL_ENTRY_RECEIVE] = "receive",
+        [RL_ENTRY_MESSAGE] = "message", [RL_ENTRY_DISCONNECT] = "disconnect",
         [RL_ENTRY_ADOPT] = "adopt",
     };
     rl_worker *w = rl_worker_of(L);

@@ -84,8 +84,7 @@ int rl_consumer_wait(rl_consumer *c, lua_State *L, rl_task *t)
 
 void rl_consumer_wake(rl_consumer *c, const rl_err *err)
 {
-    RL_LIST_EACH(it, &c->waiters)
-    {
+    RL_LIST_EACH (it, &c->waiters) {
         struct wait *wait = RL_LIST_ENTRY(it, struct wait, link);
         if (c->worker->vm.running == wait->task)
             continue; /* it left this wait by an error, and has yet to notice */

@@ -22,31 +22,31 @@ enum rl_consumer_state { RL_CONSUMER_OPENING, RL_CONSUMER_OPEN, RL_CONSUMER_LEAV
 
 struct rl_consumer {
     rl_worker *worker;
-    double id;            /* in the worker's roster, and in Lua self._id */
-    unsigned generation;  /* of the code that self's class is from */
+    double id;           /* in the worker's roster, and in Lua self._id */
+    unsigned generation; /* of the code that self's class is from */
     uint8_t kind, state;
-    bool bound : 1;       /* self exists: disconnect is owed */
-    bool accepted : 1;    /* WebSocket: 101 was sent. HTTP: the answer has begun */
-    bool gone : 1;        /* the peer is, or the request was refused */
-    bool failed : 1;      /* a handler raised: nothing but disconnect follows */
+    bool bound : 1;    /* self exists: disconnect is owed */
+    bool accepted : 1; /* WebSocket: 101 was sent. HTTP: the answer has begun */
+    bool gone : 1;     /* the peer is, or the request was refused */
+    bool failed : 1;   /* a handler raised: nothing but disconnect follows */
     bool pumping : 1;
-    bool own_send : 1;    /* the class defines websocket_send: no fan-out by the core */
+    bool own_send : 1; /* the class defines websocket_send: no fan-out by the core */
     bool reading_paused : 1;
     uint16_t close_code;
     uint32_t nqueued;
     uint32_t queued_bytes;
-    int self;             /* registry reference */
-    rl_http_conn *http;   /* until answered, or accepted */
-    rl_ws_conn *ws;       /* once accepted, until closed */
-    rl_task *task;        /* the event under way, */
-    const char *event;    /* and which one; static */
+    int self;           /* registry reference */
+    rl_http_conn *http; /* until answered, or accepted */
+    rl_ws_conn *ws;     /* once accepted, until closed */
+    rl_task *task;      /* the event under way, */
+    const char *event;  /* and which one; static */
     rl_list mailbox;
-    rl_list tasks;        /* spawned, die with it */
-    rl_list waiters;      /* tasks that wait for the peer to read, or to send a body */
-    rl_channel *channel;  /* opened when somebody asks for its name */
+    rl_list tasks;       /* spawned, die with it */
+    rl_list waiters;     /* tasks that wait for the peer to read, or to send a body */
+    rl_channel *channel; /* opened when somebody asks for its name */
     char *close_reason;
     rl_timeout grace;
-    rl_list stirred;      /* on the worker's list of those to pump this turn */
+    rl_list stirred; /* on the worker's list of those to pump this turn */
     rl_address peer;
 };
 

@@ -14,7 +14,7 @@ typedef struct rl_roster {
         rl_consumer *consumer; /* NULL: free */
         uint32_t taken;        /* times */
         uint32_t next_free;    /* a slot's number plus 1, 0 at the end of the list */
-    } *slots;
+    } * slots;
     uint32_t nslots;
     uint32_t free; /* the first free slot's number plus 1; 0: none */
     uint32_t count;

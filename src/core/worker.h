@@ -30,9 +30,9 @@ enum rl_entry {
 };
 
 typedef struct rl_worker_limits {
-    unsigned mailbox;         /* events that wait for one consumer; default 100 */
-    size_t mailbox_bytes;     /* client bytes that wait for one consumer; default 256 KiB */
-    double abandon_grace;     /* seconds a handler may go on after its peer has left; default 2 */
+    unsigned mailbox;     /* events that wait for one consumer; default 100 */
+    size_t mailbox_bytes; /* client bytes that wait for one consumer; default 256 KiB */
+    double abandon_grace; /* seconds a handler may go on after its peer has left; default 2 */
 } rl_worker_limits;
 
 struct rl_worker {
@@ -49,15 +49,15 @@ struct rl_worker {
     unsigned nlisteners;
 
     rl_roster roster; /* every consumer */
-    rl_list stirred; /* consumers with something to do at the end of the turn */
+    rl_list stirred;  /* consumers with something to do at the end of the turn */
     rl_hook hook;
-    rl_list tasks;   /* spawned by nobody's consumer; cancelled when the worker stops */
+    rl_list tasks; /* spawned by nobody's consumer; cancelled when the worker stops */
     rl_timeouts graces;
 
     int entries[RL_ENTRY_COUNT]; /* registry references */
     unsigned generation;         /* of the code; counts reloads */
     bool draining;
-    bool show_errors;            /* to the peer, in full: development only */
+    bool show_errors; /* to the peer, in full: development only */
 
     void *program; /* the app's */
 };

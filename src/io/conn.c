@@ -374,8 +374,8 @@ int rl_conns_init(rl_conns *all, rl_loop *loop)
 
 static void close_waiting(rl_timeouts *ts)
 {
-    RL_LIST_EACH(it, &ts->waiting)
-    rl_conn_close(RL_CONTAINER_OF(it, rl_conn, timer.link));
+    RL_LIST_EACH (it, &ts->waiting)
+        rl_conn_close(RL_CONTAINER_OF(it, rl_conn, timer.link));
 }
 
 void rl_conns_abort(rl_conns *all)

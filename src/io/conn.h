@@ -40,8 +40,8 @@ struct rl_conns {
     rl_loop *loop;
     rl_poller poller;
     rl_hook flush;
-    rl_list dirty;        /* connections with something to send this turn */
-    rl_list doomed;       /* connections whose on_closed is due */
+    rl_list dirty;         /* connections with something to send this turn */
+    rl_list doomed;        /* connections whose on_closed is due */
     rl_timeouts lingering; /* finishing connections whose peer does not hang up */
     rl_timeouts stalled;   /* connections whose peer does not read */
     rl_buf spare[64];      /* cork buffers, lent for as long as they hold something */
@@ -53,22 +53,22 @@ struct rl_conn {
     rl_conns *all;
     const rl_conn_events *events;
     void *owner;
-    rl_buf in;         /* offered, not used */
-    rl_buf out;        /* out.len - sent bytes wait to be sent */
+    rl_buf in;  /* offered, not used */
+    rl_buf out; /* out.len - sent bytes wait to be sent */
     uint32_t sent;
     int fd;
-    int error;         /* errno that ended it; 0: the peer closed, or we did */
-    rl_list link;      /* on conns.dirty or conns.doomed */
-    rl_timeout timer;  /* on lingering or stalled */
+    int error;                    /* errno that ended it; 0: the peer closed, or we did */
+    rl_list link;                 /* on conns.dirty or conns.doomed */
+    rl_timeout timer;             /* on lingering or stalled */
     uint64_t received, delivered; /* bytes, for the access log */
-    uint8_t mask;      /* what the poller watches for */
+    uint8_t mask;                 /* what the poller watches for */
     bool paused : 1;
-    bool blocked : 1;  /* the socket is full: the poller tells when it is not */
-    bool over : 1;     /* on_drain is owed */
-    bool resumed : 1;  /* what was kept is to be offered this turn */
-    bool hung_up : 1;  /* the peer is leaving: pausing is over */
-    bool eof : 1;      /* it has nothing more to say */
-    bool finishing : 1; /* close once everything is sent */
+    bool blocked : 1;     /* the socket is full: the poller tells when it is not */
+    bool over : 1;        /* on_drain is owed */
+    bool resumed : 1;     /* what was kept is to be offered this turn */
+    bool hung_up : 1;     /* the peer is leaving: pausing is over */
+    bool eof : 1;         /* it has nothing more to say */
+    bool finishing : 1;   /* close once everything is sent */
     bool half_closed : 1; /* our FIN is out; read and discard until the peer's */
     bool closed : 1;
     bool by_us : 1;   /* rl_conn_close() or _finish() asked for it */
@@ -77,7 +77,7 @@ struct rl_conn {
 
 int rl_conns_init(rl_conns *all, rl_loop *loop) RL_MUST_USE; /* 0 or -errno */
 void rl_conns_abort(rl_conns *all); /* close those that only wait to send their last */
-void rl_conns_fini(rl_conns *all); /* every connection must be gone */
+void rl_conns_fini(rl_conns *all);  /* every connection must be gone */
 
 /* Takes fd, a connected, non-blocking stream socket. Reading starts at once, from the loop. NULL,
  * and fd closed, when the kernel cannot watch another one. */

@@ -17,7 +17,7 @@
 
 enum {
     BACKLOG = 4096,
-    ACCEPTS_PER_TURN = 64,       /* so that a storm of connects does not starve the connected */
+    ACCEPTS_PER_TURN = 64, /* so that a storm of connects does not starve the connected */
 };
 
 static const uint64_t COMPLAIN_EVERY_NS = 5000000000;
@@ -58,8 +58,8 @@ static bool is_stale(const struct sockaddr_un *addr)
 
     if (fd < 0)
         return false;
-    bool stale = connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0 &&
-                 errno == ECONNREFUSED;
+    bool stale =
+        connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0 && errno == ECONNREFUSED;
     close(fd);
     return stale;
 }

@@ -21,8 +21,9 @@ char *rl_bound_url(int fd);
 /* The fd is a connected, non-blocking socket, and yours. */
 typedef void rl_accept_fn(void *arg, int fd);
 
-/* Takes fd, also when it fails. Accepts from the next turn on. When descriptors run out, the connection at the head
- * of the queue is refused, counted, and said once per interval; accepting goes on by itself. */
+/* Takes fd, also when it fails. Accepts from the next turn on. When descriptors run out, the
+ * connection at the head of the queue is refused, counted, and said once per interval; accepting
+ * goes on by itself. */
 int rl_listener_open(rl_listener **out, rl_loop *loop, int fd, rl_accept_fn *fn, void *arg,
                      rl_err *err) RL_MUST_USE;
 void rl_listener_close(rl_listener *l); /* at once; NULL is fine */

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 enum {
-    SETTLE_MS = 60,     /* without events, before looking: a save is several */
+    SETTLE_MS = 60, /* without events, before looking: a save is several */
     READ_AT_MOST = 1 << 24,
 };
 

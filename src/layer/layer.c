@@ -57,8 +57,8 @@ void rl_layer_init(rl_layer *layer)
     *layer = (rl_layer){0};
     if (getrandom(id, sizeof(id), 0) != sizeof(id))
         id[0] = (uint64_t)(uintptr_t)layer;
-    snprintf(layer->prefix, sizeof(layer->prefix), "specific.%016llx%016llx!", (unsigned long long)id[0],
-             (unsigned long long)id[1]);
+    snprintf(layer->prefix, sizeof(layer->prefix), "specific.%016llx%016llx!",
+             (unsigned long long)id[0], (unsigned long long)id[1]);
 }
 
 void rl_layer_fini(rl_layer *layer)
@@ -70,8 +70,8 @@ void rl_layer_fini(rl_layer *layer)
 
 static bool is_word(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '-' || c == '_' || c == '.';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == '.';
 }
 
 static bool is_name(rl_str s, bool bang)

@@ -55,7 +55,7 @@ bool rl_layer_valid_channel(rl_str name);
 rl_channel *rl_channel_open(rl_layer *layer, rl_str name, rl_deliver_fn *deliver, void *owner);
 void rl_channel_close(rl_channel *ch); /* leaves every group; NULL is fine */
 
-rl_channel *rl_layer_find(const rl_layer *layer, rl_str channel); /* NULL: nobody has that name */
+rl_channel *rl_layer_find(const rl_layer *layer, rl_str channel);  /* NULL: nobody has that name */
 void rl_layer_join(rl_layer *layer, rl_str group, rl_channel *ch); /* joining twice is joining */
 void rl_layer_leave(rl_layer *layer, rl_str group, rl_channel *ch);
 

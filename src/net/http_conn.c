@@ -13,7 +13,7 @@
 #include "proto/ws_shake.h"
 
 enum {
-    BODY_AHEAD = 64 * 1024,  /* bytes of a body that may wait to be taken */
+    BODY_AHEAD = 64 * 1024,   /* bytes of a body that may wait to be taken */
     SKIP_AT_MOST = 64 * 1024, /* of a body that nobody wants, to save the connection */
 };
 
@@ -27,15 +27,15 @@ struct rl_http_conn {
     rl_http *parser; /* NULL when IDLE */
     rl_list link;    /* on server.https */
     rl_timeout timer;
-    rl_buf body;     /* came, and was not taken */
+    rl_buf body; /* came, and was not taken */
     enum http_state state;
     bool body_done;
-    bool started;    /* the answer's head is out */
-    bool chunked;    /* the answer's body is in chunks */
-    bool no_body;    /* HEAD, 204, 304: the answer has none */
-    bool continued;  /* 100 was sent: the peer sends the body */
-    bool keep;       /* another request may follow */
-    bool skipping;   /* answered; what is left of the body is read and dropped */
+    bool started;   /* the answer's head is out */
+    bool chunked;   /* the answer's body is in chunks */
+    bool no_body;   /* HEAD, 204, 304: the answer has none */
+    bool continued; /* 100 was sent: the peer sends the body */
+    bool keep;      /* another request may follow */
+    bool skipping;  /* answered; what is left of the body is read and dropped */
     size_t skipped;
     uint64_t began;  /* ms, loop's clock: when the head was complete */
     uint64_t before; /* bytes sent on the connection by then */

@@ -43,8 +43,8 @@ void rl_server_configure(rl_server *s, const rl_server_limits *limits)
 {
     s->limits = *limits;
     set_defaults(&s->limits);
-    s->http_limits = (rl_http_limits){.max_head = s->limits.max_head,
-                                      .max_body = s->limits.max_body};
+    s->http_limits =
+        (rl_http_limits){.max_head = s->limits.max_head, .max_body = s->limits.max_body};
     s->ws_rules = (rl_ws_rules){.max_message = s->limits.max_message};
     s->requests.after = ms(s->limits.request_timeout);
     s->keepalives.after = ms(s->limits.keepalive_timeout);

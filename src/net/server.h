@@ -17,15 +17,15 @@ typedef struct rl_ws_conn rl_ws_conn;
 
 /* Zero means the default. Times in seconds. */
 typedef struct rl_server_limits {
-    size_t max_head;        /* bytes of a request's head; 32 KiB */
-    size_t max_body;        /* bytes of a request's body; 8 MiB */
-    size_t max_message;     /* bytes of a WebSocket message; 1 MiB */
-    size_t max_unsent;      /* bytes a peer may leave unread before it is cut off; 4 MiB */
+    size_t max_head;          /* bytes of a request's head; 32 KiB */
+    size_t max_body;          /* bytes of a request's body; 8 MiB */
+    size_t max_message;       /* bytes of a WebSocket message; 1 MiB */
+    size_t max_unsent;        /* bytes a peer may leave unread before it is cut off; 4 MiB */
     unsigned max_connections; /* 0: as many as there are descriptors */
-    double request_timeout; /* from the first byte to the end of the head; 10 */
+    double request_timeout;   /* from the first byte to the end of the head; 10 */
     double keepalive_timeout; /* between requests; 75 */
-    double ping_interval;   /* silence before a ping; as long again without an answer ends it; 20 */
-    double close_timeout;   /* for the peer's half of the closing handshake; 5 */
+    double ping_interval; /* silence before a ping; as long again without an answer ends it; 20 */
+    double close_timeout; /* for the peer's half of the closing handshake; 5 */
 } rl_server_limits;
 
 typedef struct rl_server_events {
@@ -40,12 +40,12 @@ struct rl_server {
     rl_http_limits http_limits;
     rl_ws_rules ws_rules;
     const rl_server_events *events;
-    rl_list https;          /* every rl_http_conn */
+    rl_list https; /* every rl_http_conn */
     rl_timeouts requests, keepalives, pings, closings;
-    time_t date_at;   /* the second that date was written for */
-    rl_buf date;      /* the Date header's line */
+    time_t date_at; /* the second that date was written for */
+    rl_buf date;    /* the Date header's line */
     bool access_log;
-    bool draining;          /* answer and close: no keep-alive */
+    bool draining; /* answer and close: no keep-alive */
     uint64_t refused, refused_logged_at;
 };
 

@@ -6,8 +6,8 @@
 
 #define HIGH_BITS UINT64_C(0x8080808080808080)
 
-/* The first byte at or after p that is not ASCII, or end. One test for a cache line's worth, so that
- * the compiler has something to put into vectors. */
+/* The first byte at or after p that is not ASCII, or end. One test for a cache line's worth, so
+ * that the compiler has something to put into vectors. */
 static const char *skip_ascii(const char *p, const char *end)
 {
     for (uint64_t word[8]; end - p >= 64; p += 64) {

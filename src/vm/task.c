@@ -1,8 +1,8 @@
 #include "vm/task.h"
 
 enum {
-    MAX_STACK_KEPT = 256,     /* slots: a coroutine grown past this is not pooled */
-    TASKS_PER_TURN = 1024,    /* then sockets and timers get a look in */
+    MAX_STACK_KEPT = 256,  /* slots: a coroutine grown past this is not pooled */
+    TASKS_PER_TURN = 1024, /* then sockets and timers get a look in */
 };
 
 static char sentinel;

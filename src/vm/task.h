@@ -46,8 +46,8 @@ struct rl_task {
     rl_task_ended_fn *ended;
     void *arg;
     rl_list guards;
-    rl_list owned;       /* on its owner's list of tasks, or alone */
-    int local;           /* registry reference of the task's own table, or LUA_NOREF */
+    rl_list owned; /* on its owner's list of tasks, or alone */
+    int local;     /* registry reference of the task's own table, or LUA_NOREF */
 };
 
 /* Begin: push a function and its arguments on rl_task_stack(), then start or queue it. */
@@ -83,8 +83,7 @@ void rl_task_cancel(rl_task *t);
 void rl_task_interrupt(rl_task *t);
 void rl_task_uninterrupt(rl_task *t);
 
-void rl_task_guard(rl_task *t, rl_guard *guard,
-                   void (*release)(rl_guard *guard, rl_task *t));
+void rl_task_guard(rl_task *t, rl_guard *guard, void (*release)(rl_guard *guard, rl_task *t));
 static inline void rl_task_unguard(rl_guard *guard)
 {
     rl_list_remove(&guard->link);

@@ -36,16 +36,16 @@ struct rl_vm {
     rl_list ready;    /* tasks to be resumed, in order */
     rl_hook hook;
     size_t used, limit; /* bytes of Lua's heap */
-    size_t live;       /* of them, after the last cycle */
-    size_t collect_at; /* a cycle begins here */
-    size_t net;       /* a script that gets so far in one go meets the automatic collector */
+    size_t live;        /* of them, after the last cycle */
+    size_t collect_at;  /* a cycle begins here */
+    size_t net;         /* a script that gets so far in one go meets the automatic collector */
     bool net_open;
     unsigned exposed; /* depth of rl_vm_enter() */
     bool scripting;   /* a script runs, protected: it may be refused memory */
     int collector;    /* registry reference */
     rl_list drafts;   /* buffers that a script's call is filling */
     bool collecting;
-    uv_timer_t quiet;  /* since the last turn that allocated */
+    uv_timer_t quiet; /* since the last turn that allocated */
     bool gc_stress;
     rl_task *spare[256]; /* finished tasks, coroutine and all, to be used again */
     unsigned nspare;
