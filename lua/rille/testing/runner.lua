@@ -54,6 +54,9 @@ function M.run(arguments)
   os.exit = function(code)
     error(setmetatable({ code = (code == true or code == nil) and 0 or code or 1 }, Exit), 0)
   end
+  if not pcall(require, "busted") then
+    error("rille test needs busted, which is not installed (Debian's package: lua-busted)", 0)
+  end
   watch_for_leaks()
   local ok, err = pcall(function()
     require("busted.runner")({ standalone = false })
