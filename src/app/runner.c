@@ -19,10 +19,8 @@ enum {
 };
 
 struct rl_runner {
-    rl_loop *main;
+    rl_reporter reporter; /* to the main thread */
     const rl_settings *settings;
-    rl_runner_events events;
-    void *arg;
     uv_thread_t thread;
     rl_worker worker;
     int program; /* registry reference of rille.program */
@@ -35,84 +33,6 @@ struct rl_runner {
     unsigned closing; /* databases */
     int status;
 };
-
-/* To the main thread */
-
-enum news { LOADED, SERVING, RELOADED, RELOAD_FAILED, PRINTED, FAILED, STOPPED };
-
-struct report {
-    rl_post post;
-    rl_runner *runner;
-    enum news news;
-    rl_loaded loaded;
-    char *text;
-    int status;
-};
-
-static void free_strings(char **list, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        rl_free(list[i]);
-    rl_free(list);
-}
-
-static void on_report(rl_post *post)
-{
-    struct report *rep = RL_CONTAINER_OF(post, struct report, post);
-    const rl_runner_events *ev = &rep->runner->events;
-    void *arg = rep->runner->arg;
-
-    switch (rep->news) {
-    case LOADED:
-        ev->on_loaded(arg, &rep->loaded);
-        break;
-    case SERVING:
-        ev->on_serving(arg);
-        break;
-    case RELOADED:
-        ev->on_reloaded(arg, &rep->loaded);
-        break;
-    case RELOAD_FAILED:
-        ev->on_reload_failed(arg, rep->text);
-        break;
-    case PRINTED:
-        ev->on_printed(arg, rep->text);
-        break;
-    case FAILED:
-        ev->on_failed(arg, rep->text);
-        break;
-    case STOPPED:
-        ev->on_stopped(arg, rep->status);
-        break;
-    }
-    free_strings(rep->loaded.files, rep->loaded.nfiles);
-    free_strings(rep->loaded.listen, rep->loaded.nlisten);
-    rl_free(rep->text);
-    rl_free(rep);
-}
-
-static struct report *new_report(rl_runner *r, enum news news)
-{
-    struct report *rep = rl_calloc(1, sizeof(*rep));
-
-    rep->post.fn = on_report;
-    rep->runner = r;
-    rep->news = news;
-    return rep;
-}
-
-static void send_report(struct report *rep)
-{
-    rl_loop_post(rep->runner->main, &rep->post);
-}
-
-static void tell(rl_runner *r, enum news news, const char *text)
-{
-    struct report *rep = new_report(r, news);
-
-    rep->text = rl_strdup(text);
-    send_report(rep);
-}
 
 /* Calling rille.program */
 
@@ -128,7 +48,7 @@ static void stop(rl_runner *r, int status);
 
 static void fail(rl_runner *r, const char *text)
 {
-    tell(r, FAILED, text);
+    rl_report_tell(&r->reporter, RL_NEWS_FAILED, text);
     stop(r, 1);
 }
 
@@ -179,7 +99,7 @@ static void take_limits(rl_runner *r, lua_State *L)
 }
 
 /* Stage the script. 0, with the findings in rep, or a failure with its text. */
-static int stage(rl_runner *r, struct report *rep, rl_buf *text)
+static int stage(rl_runner *r, rl_report *rep, rl_buf *text)
 {
     lua_State *L = r->worker.vm.L;
     rl_err err;
@@ -246,7 +166,7 @@ static void on_start_ended(rl_task *t, void *arg, lua_State *co, bool failed)
             fail(r, err.msg);
             return;
         }
-    tell(r, SERVING, NULL);
+    rl_report_tell(&r->reporter, RL_NEWS_SERVING, NULL);
 }
 
 static void serve(rl_runner *r)
@@ -363,7 +283,7 @@ static void say_and_stop(rl_runner *r, const char *name)
     if (rl_vm_call(&r->worker.vm, 0, 1, &text, &err) < 0) {
         fail(r, rl_buf_cstr(&text));
     } else {
-        tell(r, PRINTED, lua_tostring(L, -1));
+        rl_report_tell(&r->reporter, RL_NEWS_PRINTED, lua_tostring(L, -1));
         lua_pop(L, 1);
         r->loaded = false; /* nothing was started, so nothing is stopped */
         stop(r, 0);
@@ -381,7 +301,7 @@ static void on_command_ended(rl_task *t, void *arg, lua_State *co, bool failed)
         rl_vm_describe(co, -1, &text);
         fail(r, rl_buf_cstr(&text));
     } else if (lua_type(co, 1) == LUA_TSTRING) {
-        tell(r, PRINTED, lua_tostring(co, 1));
+        rl_report_tell(&r->reporter, RL_NEWS_PRINTED, lua_tostring(co, 1));
         stop(r, 0);
     } else {
         stop(r, (int)lua_tointeger(co, 1));
@@ -448,11 +368,11 @@ static void begin(rl_runner *r)
         return;
     }
 
-    struct report *rep = new_report(r, LOADED);
+    rl_report *rep = rl_report_new(&r->reporter, RL_NEWS_LOADED);
     if (stage(r, rep, &text) < 0 || commit(r, &rep->loaded.generation, &text) < 0) {
-        rep->news = FAILED;
+        rep->news = RL_NEWS_FAILED;
         rep->text = rl_strdup(rl_buf_cstr(&text));
-        send_report(rep);
+        rl_report_send(rep);
         stop(r, 1);
         rl_buf_fini(&text);
         return;
@@ -471,29 +391,27 @@ static void begin(rl_runner *r)
         break;
     case RL_CMD_RUN:
     case RL_CMD_DEV:
-        send_report(rep);
+        rl_report_send(rep);
         return;
     case RL_CMD_HELP:
     case RL_CMD_TEST:
     case RL_CMD_VERSION:
         break;
     }
-    free_strings(rep->loaded.files, rep->loaded.nfiles);
-    free_strings(rep->loaded.listen, rep->loaded.nlisten);
-    rl_free(rep);
+    rl_report_free(rep);
 }
 
 static void thread_main(void *arg)
 {
     rl_runner *r = arg;
-    struct report *last = new_report(r, STOPPED);
+    rl_report *last = rl_report_new(&r->reporter, RL_NEWS_STOPPED);
 
     begin(r);
     rl_loop_run(&r->worker.loop);
     luaL_unref(r->worker.vm.L, LUA_REGISTRYINDEX, r->program);
     rl_worker_fini(&r->worker);
     last->status = r->status;
-    send_report(last);
+    rl_report_send(last);
 }
 
 /* From the main thread */
@@ -579,15 +497,15 @@ static void do_reload(rl_post *post)
 
     if (r->draining)
         return;
-    struct report *rep = new_report(r, RELOADED);
+    rl_report *rep = rl_report_new(&r->reporter, RL_NEWS_RELOADED);
     if (stage(r, rep, &text) < 0 || commit(r, &rep->loaded.generation, &text) < 0) {
-        rep->news = RELOAD_FAILED;
+        rep->news = RL_NEWS_RELOAD_FAILED;
         rep->text = rl_strdup(rl_buf_cstr(&text));
     } else {
         rl_task_queue(begin_task(r, "after_reload", on_after_reload_ended), 0);
     }
     rl_buf_fini(&text);
-    send_report(rep);
+    rl_report_send(rep);
 }
 
 void rl_runner_serve(rl_runner *r, const int *fds, unsigned n)
@@ -621,10 +539,8 @@ int rl_runner_start(rl_runner **out, rl_loop *main, const rl_settings *settings,
     const uv_thread_options_t options = {.flags = UV_THREAD_HAS_STACK_SIZE,
                                          .stack_size = STACK_BYTES};
 
-    r->main = main;
+    r->reporter = (rl_reporter){.main = main, .events = *events, .arg = arg};
     r->settings = settings;
-    r->events = *events;
-    r->arg = arg;
     r->program = LUA_NOREF;
     /* Made here, so that orders have a loop to go to; used by the thread alone. */
     int rc = rl_worker_init(&r->worker, &vm, &(rl_server_limits){0}, &(rl_worker_limits){0}, err);
