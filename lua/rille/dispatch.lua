@@ -68,9 +68,10 @@ local function not_found(scope)
   consumer.respond(scope._id, 404, TEXT, "Not Found\n")
 end
 
---- Innermost: what the path leads to.
-local function run_route(scope)
-  local path = rawget(scope, "path") or core.http.split(scope._target) -- kept only if somebody asks
+--- Innermost: what the path leads to; that of the request, unless middleware has put another in
+--- the scope.
+local function run_route(scope, path)
+  path = rawget(scope, "path") or path
   local route, kwargs = current.app.router:match(scope.type, path, scope.method)
   if not route then
     if kwargs then
@@ -89,18 +90,20 @@ local function run_route(scope)
   return open_consumer(target, scope)
 end
 
-local function run_middleware(scope, i)
+local function run_middleware(scope, path, i)
   local fn = current.app.middleware[i]
   if not fn then
-    return run_route(scope)
+    return run_route(scope, path)
   end
   return fn(scope, function(inner)
-    return run_middleware(inner or scope, i + 1)
+    return run_middleware(inner or scope, path, i + 1)
   end)
 end
 
-local function refuse_origin(scope)
-  local headers = scope.headers
+--- Looks into headers of its own: asking the scope for them would keep them for as long as the
+--- connection lives.
+local function refuse_origin(scope, fields)
+  local headers = core.http.fields(fields)
   local origins = current.app.allowed_origins
   if Origins.allow(origins, headers.origin, headers.host) then
     return false
@@ -133,14 +136,15 @@ end
 ---@param fields string  "name\0value\0…"
 function M.open(id, kind, method, target, fields)
   local scope = Scope.new(id, kind, method, target, fields)
-  if not core.http.split(target) then
+  local path = core.http.split(target)
+  if not path then
     consumer.respond(id, 400, TEXT, "Bad Request\n")
     return
   end
-  if kind == "websocket" and refuse_origin(scope) then
+  if kind == "websocket" and refuse_origin(scope, fields) then
     return
   end
-  return finish(scope, run_middleware(scope, 1))
+  return finish(scope, run_middleware(scope, path, 1))
 end
 
 --- A message from the client.

@@ -43,7 +43,7 @@ struct rl_consumer {
     rl_list mailbox;
     rl_list tasks;       /* spawned, die with it */
     rl_list waiters;     /* tasks that wait for the peer to read, or to send a body */
-    rl_channel *channel; /* opened when somebody asks for its name */
+    rl_channel *channel; /* opened when it is first joined or sent to */
     char *close_reason;
     rl_timeout grace;
     rl_list stirred; /* on the worker's list of those to pump this turn */
