@@ -63,6 +63,16 @@ describe("the life of a connection", function()
       assert.equal(1, #disconnects("closing"))
     end)
 
+    it("when the consumer closes with a message waiting, whose answer comes too late", function()
+      local steps = { { "text", "close" }, { "text", "waiting" } }
+      local client = clients.run("ws.js", url("closes-late"), steps)
+      local close = client:get("close")
+      assert.same({ 4002, "late" }, { close.code, close.reason })
+      assert.same({ "4002" }, disconnects("closes-late"))
+      it_runs:says("noted: answers waiting", 1)
+      assert.equal(0, tracebacks())
+    end)
+
     it("when receive fails: 1011, logged once with a traceback", function()
       local client = clients.run("ws.js", url("fails-in-receive"), { { "text", "a" } })
       assert.equal(1011, client:get("close").code)

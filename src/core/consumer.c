@@ -128,7 +128,7 @@ static void on_event_ended(rl_task *t, void *arg, lua_State *co, bool failed)
     rl_consumer *c = arg;
 
     c->task = NULL;
-    if (failed && !(c->gone && rl_failure_is(co, "Closed"))) {
+    if (failed && !(c->state == RL_CONSUMER_LEAVING && rl_failure_is(co, "Closed"))) {
         if (!rl_failure_is_quiet(c, co))
             rl_failure_log(c, co);
         c->failed = true;
@@ -497,7 +497,7 @@ static bool deliver(void *owner, rl_message *m)
 {
     rl_consumer *c = owner;
 
-    if (c->gone || c->failed)
+    if (c->failed || c->state == RL_CONSUMER_LEAVING)
         return false;
     if (m->is_frame && !c->own_send && c->kind == RL_CONSUMER_WEBSOCKET && c->ws) {
         if (rl_ws_conn_is_full(c->ws))

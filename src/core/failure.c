@@ -41,7 +41,8 @@ rl_str rl_failure_message(lua_State *co)
 
 bool rl_failure_is_quiet(const rl_consumer *c, lua_State *co)
 {
-    return c->gone && (rl_failure_is(co, "Closed") || rl_failure_is(co, "Cancelled"));
+    return c->state == RL_CONSUMER_LEAVING &&
+           (rl_failure_is(co, "Closed") || rl_failure_is(co, "Cancelled"));
 }
 
 /* "Chat on /ws/<room>" of a bound consumer; raw reads, no Lua runs. */

@@ -8,7 +8,7 @@
 
 /* Is the error of this class of rille.errors? */
 bool rl_failure_is(lua_State *co, const char *class_name);
-/* Nobody's fault: the peer was lost, or the task cancelled for it. */
+/* Nobody's fault: the connection is closing or gone, or the task was cancelled for it. */
 bool rl_failure_is_quiet(const rl_consumer *c, lua_State *co);
 /* The error's message: "" unless it is one of rille's. Valid while the error is. */
 rl_str rl_failure_message(lua_State *co);

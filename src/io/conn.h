@@ -97,7 +97,8 @@ bool rl_conn_is_over(rl_conn *c);
 void rl_conn_pause(rl_conn *c);  /* stop reading; a peer that hangs up is noticed still */
 void rl_conn_resume(rl_conn *c); /* what was kept is offered from the loop */
 
-/* Send what is pending, then close; at most a few seconds. No on_data from now on. */
+/* Send what is pending, then close; a peer that does not read is waited for as long as any other
+ * that stalls (30 s). No on_data from now on. */
 void rl_conn_finish(rl_conn *c);
 /* Drop what is pending and close. on_closed follows from the loop; repeating is harmless. */
 void rl_conn_close(rl_conn *c);

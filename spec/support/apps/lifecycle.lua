@@ -26,6 +26,17 @@ function Closing:receive()
   self:close(4001, "enough")
 end
 
+local ClosesLate = Noting:extend("ClosesLate") -- with another message waiting
+
+function ClosesLate:receive(text_data)
+  if text_data == "close" then
+    rille.asleep(0.2)
+    return self:close(4002, "late")
+  end
+  note("answers", text_data)
+  self:asend { text_data = text_data }
+end
+
 local FailsInConnect = Noting:extend("FailsInConnect")
 
 function FailsInConnect.connect()
@@ -90,6 +101,7 @@ return rille.app {
   routes = {
     rille.websocket("/ws/noting", Noting),
     rille.websocket("/ws/closing", Closing),
+    rille.websocket("/ws/closes-late", ClosesLate),
     rille.websocket("/ws/fails-in-connect", FailsInConnect),
     rille.websocket("/ws/fails-in-receive", FailsInReceive),
     rille.websocket("/ws/fails-in-disconnect", FailsInDisconnect),
