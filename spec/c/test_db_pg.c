@@ -452,7 +452,7 @@ static void dials_two_at_a_time_and_one_when_it_fails(void)
     struct answer a[10];
 
     for (int i = 0; i < 10; i++)
-        ask(&a[i], db, NULL, "SELECT pg_sleep(0.05)", NULL, 0);
+        ask(&a[i], db, NULL, "SELECT pg_sleep(0.5)", NULL, 0);
     CHECK_INT(rl_db_stats_of(db).connecting, 2);
     for (int i = 0; i < 10; i++) {
         wait_for(&a[i].done);
