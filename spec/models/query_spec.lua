@@ -160,6 +160,25 @@ describe("a query", function()
     raised_by(authors.alatest, authors)
   end)
 
+  it("tells the core what only reads, and what locks or writes", function()
+    answer({ n = 1, id = 1, name = "a" })
+    authors:aget({ pk = 1 })
+    authors:acount()
+    authors:aexists()
+    authors:all():alist()
+    authors:aaggregate({ n = models.Count("*") })
+    for _ in authors:aiterator() do
+    end
+    assert.equal(6, driver.reads)
+    driver.pin()
+    driver.pin_state().depth = 1
+    authors:select_for_update():alist()
+    authors:aupdate({ age = 1 })
+    authors:acreate({ name = "b" })
+    driver.unpin()
+    assert.equal(6, driver.reads)
+  end)
+
   it("knows whether it contains an object", function()
     answer({ id = 1, name = "a" })
     assert.is_true(authors:acontains(Author({ id = 1 })))

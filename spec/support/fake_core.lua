@@ -22,7 +22,7 @@ local fake_core = {}
 
 ---@param backend "postgresql"|"sqlite"|nil
 function fake_core.new(backend)
-  local driver = { log = {}, params = {}, pinned = 0, closed_old = 0 }
+  local driver = { log = {}, params = {}, pinned = 0, closed_old = 0, reads = 0 }
   local state
 
   function driver.open(opts)
@@ -47,6 +47,12 @@ function fake_core.new(backend)
     driver.log[#driver.log + 1] = sql
     driver.params[#driver.params + 1] = { n = n, ... }
     return driver.answer(sql, { n = n, ... })
+  end
+
+  --- Answers as `query` does; `reads` counts.
+  function driver.read(...)
+    driver.reads = driver.reads + 1
+    return driver.query(...)
   end
 
   function driver.pin(_, where)

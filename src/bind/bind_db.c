@@ -337,9 +337,10 @@ static void cancel_query(void *op)
     rl_free(q);
 }
 
-/* query(handle, sql, n, …) -> rows, affected, names of JSON columns or nil | nil, error */
-static int l_query(lua_State *L)
+/* `reads`: the query layer built it, and it changes nothing. */
+static int run(lua_State *L, bool reads)
 {
+    (void)reads;
     rl_db *db = check_db(L, 1);
     rl_str sql = rl_check_str(L, 2);
     lua_Integer n = luaL_checkinteger(L, 3);
@@ -357,6 +358,18 @@ static int l_query(lua_State *L)
                            &(rl_statement){.sql = sql, .params = params, .nparams = (unsigned)n},
                            on_result, q);
     return rl_task_park(L, t, cancel_query, q);
+}
+
+/* query(handle, sql, n, …) -> rows, affected, names of JSON columns or nil | nil, error */
+static int l_query(lua_State *L)
+{
+    return run(L, false);
+}
+
+/* read(handle, sql, n, …): as query, for a statement that only reads. */
+static int l_read(lua_State *L)
+{
+    return run(L, true);
 }
 
 /* Pins */
@@ -524,6 +537,7 @@ static const luaL_Reg functions[] = {
     {"open", l_open},
     {"close", l_close}, /* yields */
     {"query", l_query}, /* yields */
+    {"read", l_read},   /* yields */
     {"pin", l_pin},     /* yields */
     {"unpin", l_unpin},
     {"pin_state", l_pin_state},

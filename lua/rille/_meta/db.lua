@@ -61,6 +61,17 @@ function db.close(handle) end
 ---@return string[]? json  names of the columns that hold JSON
 function db.query(handle, sql, n, ...) end
 
+--- As `query`, for a SELECT that takes no locks and calls nothing that changes anything.
+---@async
+---@param handle rille.core.Database
+---@param sql string
+---@param n integer
+---@param ... rille.core.Parameter
+---@return table<string, any>[]? rows
+---@return integer|rille.DatabaseError affected
+---@return string[]? json
+function db.read(handle, sql, n, ...) end
+
 --- Pin a connection to this task, until `unpin` or its end. One pin per task and database: a second
 --- raises.
 ---@async

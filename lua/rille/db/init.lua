@@ -61,16 +61,6 @@ function Database:__tostring()
   return ("database '%s' (%s)"):format(self.name, self.url)
 end
 
---- Run a statement that the library wrote. `params` has its length in `n`.
----@async
----@param sql string
----@param params { n: integer, [integer]: rille.db.Value }
----@return rille.db.Row[] rows
----@return integer affected
-function Database:_arun(sql, params)
-  return self:_asend(sql, params.n, unpack(params, 1, params.n))
-end
-
 local function decode_columns(rows, names)
   local decode = require("rille.json").decode
   for _, row in ipairs(rows) do
@@ -82,12 +72,13 @@ local function decode_columns(rows, names)
   end
 end
 
+--- Have the driver's function `run` send a statement.
 ---@async
-function Database:_asend(sql, n, ...)
-  local driver, handle = self.driver, self.handle
-  local state = driver.pin_state(handle)
+local function asend(self, run, sql, n, ...)
+  local handle = self.handle
+  local state = self.driver.pin_state(handle)
   transaction.check(state)
-  local rows, affected, json_columns = driver.query(handle, sql, n, ...)
+  local rows, affected, json_columns = run(handle, sql, n, ...)
   if rows then
     if json_columns then
       decode_columns(rows, json_columns)
@@ -96,6 +87,25 @@ function Database:_asend(sql, n, ...)
   end
   transaction.mark(state, affected)
   error(affected, 0) -- nil, err
+end
+
+--- Run a statement that the library wrote. `params` has its length in `n`.
+---@async
+---@param sql string
+---@param params { n: integer, [integer]: rille.db.Value }
+---@return rille.db.Row[] rows
+---@return integer affected
+function Database:_arun(sql, params)
+  return asend(self, self.driver.query, sql, params.n, unpack(params, 1, params.n))
+end
+
+--- As `_arun`, for a SELECT that the library built: it changes nothing and locks nothing.
+---@async
+---@param sql string
+---@param params { n: integer, [integer]: rille.db.Value }
+---@return rille.db.Row[] rows
+function Database:_aread(sql, params)
+  return (asend(self, self.driver.read, sql, params.n, unpack(params, 1, params.n)))
 end
 
 local function check_sql(sql, name)
@@ -112,7 +122,7 @@ end
 function Database:aquery(sql, ...)
   check_sql(sql, "aquery")
   transaction.check_raw(self.driver.pin_state(self.handle), sql)
-  return (self:_asend(sql, select("#", ...), ...))
+  return (asend(self, self.driver.query, sql, select("#", ...), ...))
 end
 
 --- As `aquery`, for the number of rows inserted, updated or deleted.
@@ -123,7 +133,7 @@ end
 function Database:aexecute(sql, ...)
   check_sql(sql, "aexecute")
   transaction.check_raw(self.driver.pin_state(self.handle), sql)
-  local _, affected = self:_asend(sql, select("#", ...), ...)
+  local _, affected = asend(self, self.driver.query, sql, select("#", ...), ...)
   return affected or 0
 end
 

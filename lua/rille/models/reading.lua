@@ -119,7 +119,8 @@ function Query:_afetch(most)
     )
   end
   local sql, params = compile.select(self, database.dialect, most)
-  return adopt[self.shape](self, (database:_arun(sql, params)), database.dialect)
+  local rows = self.lock and database:_arun(sql, params) or database:_aread(sql, params)
+  return adopt[self.shape](self, rows, database.dialect)
 end
 
 --- All rows, as a list that the query keeps: fetched once, and shared by later calls.
@@ -258,7 +259,7 @@ function Query:acount()
     return 0
   end
   local database = self:_database()
-  return database:_arun(compile.count(self, database.dialect))[1].n
+  return database:_aread(compile.count(self, database.dialect))[1].n
 end
 
 --- Is there any?
@@ -272,7 +273,7 @@ function Query:aexists()
     return false
   end
   local database = self:_database()
-  return #database:_arun(compile.exists(self, database.dialect)) > 0
+  return #database:_aread(compile.exists(self, database.dialect)) > 0
 end
 
 --- Figures over the rows: `aaggregate { total = models.Sum "pages", n = models.Count "*" }`.
@@ -305,7 +306,7 @@ function Query:aaggregate(aggregates)
   local row = {}
   if self.where ~= false and self.limit_to ~= 0 then
     local database = self:_database()
-    row = database:_arun(compile.aggregate(self, database.dialect, list))[1]
+    row = database:_aread(compile.aggregate(self, database.dialect, list))[1]
     for _, aggregate in ipairs(list) do
       local keeps_kind = aggregate.sql ~= "COUNT" and aggregate.path
       local read = keeps_kind and aggregate.path.field:reader(database.dialect)
