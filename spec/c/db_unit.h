@@ -105,10 +105,20 @@ static inline void close_db(rl_db *db)
 static inline rl_query *ask(struct answer *a, rl_db *db, rl_lease *lease, const char *sql,
                             const rl_value *params, unsigned n)
 {
-    rl_statement st = {rl_str_of(sql), params, n};
+    rl_statement st = {.sql = rl_str_of(sql), .params = params, .nparams = n};
 
     *a = (struct answer){0};
     return rl_db_query(db, lease, &st, on_query, a);
+}
+
+/* As ask(), for a statement that may share a connection. */
+static inline rl_query *ask_to_read(struct answer *a, rl_db *db, const char *sql,
+                                    const rl_value *params, unsigned n)
+{
+    rl_statement st = {rl_str_of(sql), params, n, true};
+
+    *a = (struct answer){0};
+    return rl_db_query(db, NULL, &st, on_query, a);
 }
 
 /* The result, or NULL with *err filled. */

@@ -86,6 +86,10 @@ static int l_open(lua_State *L)
     opts.acquire_timeout = number_field(L, 1, "acquire_timeout");
     opts.statement_timeout = number_field(L, 1, "statement_timeout");
     opts.statement_cache_size = (unsigned)number_field(L, 1, "statement_cache_size");
+    lua_getfield(L, 1, "shared_connections");
+    opts.has_shared_connections = !lua_isnil(L, -1);
+    lua_pop(L, 1);
+    opts.shared_connections = (unsigned)number_field(L, 1, "shared_connections");
     unsigned at = 0;
     while (at < w->ndbs && w->dbs[at])
         at++;
@@ -340,7 +344,6 @@ static void cancel_query(void *op)
 /* `reads`: the query layer built it, and it changes nothing. */
 static int run(lua_State *L, bool reads)
 {
-    (void)reads;
     rl_db *db = check_db(L, 1);
     rl_str sql = rl_check_str(L, 2);
     lua_Integer n = luaL_checkinteger(L, 3);
@@ -355,7 +358,7 @@ static int run(lua_State *L, bool reads)
     struct query *q = rl_malloc(sizeof(*q));
     q->task = t;
     q->query = rl_db_query(db, pin ? pin->lease : NULL,
-                           &(rl_statement){.sql = sql, .params = params, .nparams = (unsigned)n},
+                           &(rl_statement){sql, params, (unsigned)n, reads},
                            on_result, q);
     return rl_task_park(L, t, cancel_query, q);
 }
@@ -521,6 +524,9 @@ static int l_stats(lua_State *L)
         {"closed_age", (double)s.closed_age},
         {"closed_idle", (double)s.closed_idle},
         {"closed_dead", (double)s.closed_dead},
+        {"shared", s.shared},
+        {"batches", (double)s.batches},
+        {"reads", (double)s.reads},
         {"timeouts", (double)s.timeouts},
         {"statements", (double)s.statements},
     };

@@ -4,7 +4,8 @@
  * alike from here. Loop thread only. Nothing below blocks, and every callback runs later,
  * from the loop, never from inside the call that it answers.
  *
- * A statement without a lease borrows a connection for just that statement. A lease pins
+ * A statement without a lease borrows a connection for just that statement; those that only read
+ * and have been quick so far share a few read-only ones, in batches (share.c). A lease pins
  * one until rl_lease_return(), which cleans it first: an open transaction is rolled
  * back, session state is reset, a statement still running is cancelled. Whoever waits for
  * a connection waits in line, first come first served, at most acquire_timeout.
@@ -50,6 +51,7 @@ typedef struct rl_statement {
     rl_str sql;             /* parameters are $1, $2, … on every backend */
     const rl_value *params; /* copied before the call returns, as is sql */
     unsigned nparams;
+    bool reads; /* it only reads, and may share a read-only connection with others */
 } rl_statement;
 
 /* Zero or NULL means the default. Times are in seconds. */
@@ -66,6 +68,9 @@ typedef struct rl_db_opts {
     double acquire_timeout;   /* wait for a connection; default 5 */
     double statement_timeout; /* default 0: none */
     unsigned statement_cache_size; /* prepared per connection; default 100 */
+    unsigned shared_connections; /* of max_connections, for reads that share; default 2, but at most
+                                    half, 0 with conn_max_age = 0 and on SQLite */
+    bool has_shared_connections;
 } rl_db_opts;
 
 /* What a statement gave. Rows and columns count from 0; cells are borrowed from the result
@@ -139,6 +144,9 @@ void rl_db_close_old(rl_db *db);
 typedef struct rl_db_stats {
     unsigned open, idle, busy, leased, connecting, waiting;
     uint64_t opened, closed_age, closed_idle, closed_dead, timeouts, statements;
+    unsigned shared;  /* connections */
+    uint64_t batches; /* of reads */
+    uint64_t reads;   /* that went in them */
 } rl_db_stats;
 
 rl_db_stats rl_db_stats_of(const rl_db *db);

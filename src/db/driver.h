@@ -4,7 +4,7 @@
  * from inside a call into the driver, and each is the last thing the driver does at that
  * moment, so the owner may call back in. A connection's life:
  *
- *   dial -> opened -> (run -> done)* -> close -> closed
+ *   dial -> opened -> (run -> done | batch -> part* -> batch_done)* -> close -> closed
  *
  * `lost` may come at any point before close, once: it ends the dialling, the statement
  * under way or the idling, and the owner then closes. After close only `closed` comes. */
@@ -23,6 +23,11 @@ typedef struct rl_conn_events {
     void (*opened)(void *owner);
     /* Exactly one of result and err is NULL; the result is the owner's. */
     void (*done)(void *owner, rl_result *result, const rl_err *err);
+    /* What a statement of a batch gave, in their order: a result (the owner's), an error, or
+     * neither when it was not executed because one before it failed. More follows: the owner must
+     * not call back in. */
+    void (*part)(void *owner, rl_result *result, const rl_err *err);
+    void (*batch_done)(void *owner);
     /* `sent`: the statement under way may have reached the server. */
     void (*lost)(void *owner, const rl_err *why, bool sent);
     void (*closed)(void *owner); /* the rl_conn is gone */
@@ -49,6 +54,10 @@ struct rl_driver {
     /* One statement at a time; st lives until done or lost. False: nothing was sent and the
      * connection is useless. */
     bool (*run)(rl_conn *c, const rl_statement *st);
+
+    /* Several statements at once, all or those up to an error; the session must be read-only.
+     * They need not outlive the call. NULL: the backend lacks it. False: as of run. */
+    bool (*batch)(rl_conn *c, const rl_statement *const *sts, unsigned n);
 
     /* Ask for what runs to be given up; done comes all the same, and not before the request
      * can no longer hit a later statement. */

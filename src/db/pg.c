@@ -14,10 +14,9 @@
  * Only the last of them runs the statement, so a connection lost before it has lost nothing.
  * A plan that the server no longer has, or that a change of schema made unfit, is dropped
  * and the statement executed without one, unless that failure has cost a transaction. */
-#include "db/pg.h"
+#include "db/pg_conn.h"
 
 #include "base/log.h"
-#include "base/map.h"
 #include "db/sql.h"
 
 #include <errno.h>
@@ -26,49 +25,9 @@
 
 enum { CANCEL_AGAIN = 100 }; /* ms: a cancel that came before its statement did nothing */
 
-/* A statement that this connection has seen, and the second time prepares. */
-typedef struct plan {
-    rl_list link; /* in pg_conn.recent, the latest first */
-    char *sql;
-    size_t sql_n;
-    unsigned id; /* its name is r<id> */
-    bool prepared;
-} plan;
-
-typedef enum step { IDLE, DEALLOCATE, PREPARE, EXECUTE, EXECUTE_PREPARED, RESET } step;
-
-typedef struct pg_conn {
-    rl_conn base;
-    const rl_pg_conf *conf;
-    rl_loop *loop;
-    PGconn *pg;           /* NULL while names are looked up */
-    rl_pg_lookup *lookup; /* NULL when there is none under way */
-    struct watch *watch;  /* NULL between sockets */
-    uv_timer_t again;     /* to repeat a cancel */
-    unsigned handles;     /* not closed yet: watches and the timer */
-    bool opened, closing;
-
-    step step;
-    const rl_statement *st; /* while step is not IDLE; NULL for RESET */
-    plan *plan;             /* what PREPARE and EXECUTE_PREPARED are about */
-    bool unsent;            /* part of the message waits in libpq */
-    bool cancelled;
-    rl_pg_cancel *cancel; /* a request on its way */
-    bool answered;        /* the answer waits for the cancel to come back */
-    bool copying_out;
-    PGresult *res; /* the answer so far; NULL with err.code set when it is an error */
-    rl_err err;
-    bool fatal, stale_plan;
-
-    rl_map plans;
-    rl_list recent;
-    unsigned next_id;
-    unsigned drop; /* the id of a plan to DEALLOCATE; 0: none */
-} pg_conn;
-
 /* Watching */
 
-struct watch {
+struct pg_watch {
     uv_poll_t poll;
     pg_conn *conn;
     int events;
@@ -90,7 +49,7 @@ static void let_go(pg_conn *c)
 
 static void on_watch_closed(uv_handle_t *h)
 {
-    struct watch *w = h->data;
+    struct pg_watch *w = h->data;
     pg_conn *c = w->conn;
 
     rl_free(w);
@@ -120,7 +79,7 @@ static void watch_for(pg_conn *c, int events)
 
 static bool watch_open(pg_conn *c, int events)
 {
-    struct watch *w = rl_calloc(1, sizeof(*w));
+    struct pg_watch *w = rl_calloc(1, sizeof(*w));
 
     if (PQsocket(c->pg) < 0 || uv_poll_init(&c->loop->uv, &w->poll, PQsocket(c->pg)) < 0) {
         rl_free(w);
@@ -138,66 +97,26 @@ static bool watch_open(pg_conn *c, int events)
 
 static void lost(pg_conn *c)
 {
-    bool executing = c->step == EXECUTE || c->step == EXECUTE_PREPARED || c->step == RESET;
+    bool executing = c->step >= EXECUTE;
 
     if (!c->err.code)
         rl_pg_conn_error(&c->err, c->pg);
     c->err.code = RL_EOPERATIONAL;
     watch_close(c);
-    c->base.events->lost(c->base.owner, &c->err, executing && !c->unsent);
-}
-
-/* Plans */
-
-static void plan_free(pg_conn *c, plan *p)
-{
-    rl_map_remove(&c->plans, (rl_str){p->sql, p->sql_n});
-    rl_list_remove(&p->link);
-    rl_free(p->sql);
-    rl_free(p);
-}
-
-static void plans_forget(pg_conn *c)
-{
-    rl_list *it;
-
-    while ((it = rl_list_first(&c->recent)))
-        plan_free(c, RL_LIST_ENTRY(it, plan, link));
-    c->plan = NULL;
-    c->drop = 0;
-}
-
-/* The plan for sql if it was seen before, else NULL; then it has been seen now. */
-static plan *plan_seen(pg_conn *c, rl_str sql)
-{
-    plan *p = rl_map_get(&c->plans, sql);
-
-    if (p) {
-        rl_list_remove(&p->link);
-        rl_list_push_front(&c->recent, &p->link);
-        return p;
-    }
-    if (c->plans.len >= c->conf->cache_size) {
-        plan *oldest = RL_LIST_ENTRY(rl_list_last(&c->recent), plan, link);
-        if (oldest->prepared && c->drop) /* one at a time; it will be its turn */
-            return NULL;
-        if (oldest->prepared)
-            c->drop = oldest->id;
-        plan_free(c, oldest);
-    }
-    p = rl_calloc(1, sizeof(*p));
-    p->sql = rl_strndup(sql.p, sql.n);
-    p->sql_n = sql.n;
-    p->id = ++c->next_id;
-    rl_list_init(&p->link);
-    rl_list_push_front(&c->recent, &p->link);
-    rl_map_put(&c->plans, sql, p);
-    return NULL;
+    c->base.events->lost(c->base.owner, &c->err, executing && (!c->unsent || c->step == BATCH));
 }
 
 /* Steps */
 
-static bool send_step(pg_conn *c, step what)
+bool rl_pg_flushed(pg_conn *c, int rest)
+{
+    c->unsent = rest != 0;
+    if (rest >= 0)
+        watch_for(c, rest ? UV_READABLE | UV_WRITABLE : UV_READABLE);
+    return rest >= 0;
+}
+
+static bool send_step(pg_conn *c, pg_step what)
 {
     rl_pg_params p = {0};
     char name[16], sql[40];
@@ -211,7 +130,7 @@ static bool send_step(pg_conn *c, step what)
         p = rl_pg_params_of(c->st);
     switch (what) {
     case DEALLOCATE:
-        snprintf(sql, sizeof(sql), "DEALLOCATE r%u", c->drop);
+        snprintf(sql, sizeof(sql), "DEALLOCATE r%u", c->plans.drop);
         ok = PQsendQuery(c->pg, sql);
         break;
     case PREPARE:
@@ -228,17 +147,14 @@ static bool send_step(pg_conn *c, step what)
         ok = PQsendQuery(c->pg, "DISCARD ALL");
         break;
     case IDLE:
+    case BATCH:
         break;
     }
     rl_pg_params_free(&p);
-    int rest = ok ? PQflush(c->pg) : -1;
-    c->unsent = rest != 0;
-    if (rest >= 0)
-        watch_for(c, rest ? UV_READABLE | UV_WRITABLE : UV_READABLE);
-    return rest >= 0;
+    return rl_pg_flushed(c, ok ? PQflush(c->pg) : -1);
 }
 
-static bool has_bytes(const rl_statement *st)
+bool rl_pg_has_bytes(const rl_statement *st)
 {
     for (unsigned i = 0; i < st->nparams; i++)
         if (st->params[i].kind == RL_BYTES)
@@ -249,11 +165,14 @@ static bool has_bytes(const rl_statement *st)
 static bool send_statement(pg_conn *c)
 {
     c->plan = NULL;
-    if (c->drop && c->base.txn != RL_TXN_FAILED)
+    if (c->plans.drop && c->base.txn != RL_TXN_FAILED)
         return send_step(c, DEALLOCATE);
     /* Bytes are the only parameters with a type of their own, which a plan would fix. */
-    if (rl_sql_is_plain(c->st->sql) && c->base.txn != RL_TXN_FAILED && !has_bytes(c->st))
-        c->plan = plan_seen(c, c->st->sql);
+    if (rl_sql_is_plain(c->st->sql) && c->base.txn != RL_TXN_FAILED && !rl_pg_has_bytes(c->st)) {
+        c->plan = rl_pg_plan_find(&c->plans, c->st->sql);
+        if (!c->plan)
+            rl_pg_plan_add(&c->plans, c->st->sql);
+    }
     if (!c->plan)
         return send_step(c, EXECUTE);
     return send_step(c, c->plan->prepared ? EXECUTE_PREPARED : PREPARE);
@@ -274,11 +193,12 @@ static rl_txn txn_of(const PGconn *pg)
     return RL_TXN_OPEN;
 }
 
-/* The statement is over, and no cancel is on its way any more. */
+/* What was asked is over, and no cancel is on its way any more. */
 static void report(pg_conn *c)
 {
     rl_err err = c->err;
     rl_result *result = NULL;
+    bool batch = c->step == BATCH;
 
     if (!err.code && c->res)
         result = rl_pg_result_new(c->res);
@@ -293,7 +213,10 @@ static void report(pg_conn *c)
     c->plan = NULL;
     c->answered = c->cancelled = c->stale_plan = false;
     uv_timer_stop(&c->again);
-    c->base.events->done(c->base.owner, result, result ? NULL : &err);
+    if (batch)
+        c->base.events->batch_done(c->base.owner);
+    else
+        c->base.events->done(c->base.owner, result, result ? NULL : &err);
 }
 
 static void finish(pg_conn *c)
@@ -313,11 +236,7 @@ static void forget_answer(pg_conn *c)
 /* The plan did not serve. Once more without, if nothing was lost by trying. */
 static void drop_plan(pg_conn *c)
 {
-    bool gone = strcmp(c->err.sqlstate, "26000") == 0;
-
-    if (!gone && !c->drop)
-        c->drop = c->plan->id;
-    plan_free(c, c->plan);
+    rl_pg_plan_remove(&c->plans, c->plan, strcmp(c->err.sqlstate, "26000") != 0);
     c->plan = NULL;
     c->stale_plan = false;
     if (c->base.txn != RL_TXN_NONE || c->cancelled) {
@@ -343,7 +262,7 @@ static void step_over(pg_conn *c)
         rl_err_set(&c->err, RL_ECANCELLED, "the statement was cancelled");
     switch (c->step) {
     case DEALLOCATE: /* if it failed, there was nothing to drop */
-        c->drop = 0;
+        c->plans.drop = 0;
         if (c->cancelled) {
             finish(c);
             return;
@@ -353,7 +272,7 @@ static void step_over(pg_conn *c)
         break;
     case PREPARE:
         if (c->err.code) {
-            plan_free(c, c->plan);
+            rl_pg_plan_remove(&c->plans, c->plan, false);
             c->plan = NULL;
             finish(c);
             return;
@@ -370,20 +289,21 @@ static void step_over(pg_conn *c)
         finish(c);
         return;
     case RESET:
-        plans_forget(c);
+        rl_pg_plans_forget(&c->plans);
         finish(c);
         return;
     case EXECUTE:
         finish(c);
         return;
     case IDLE:
+    case BATCH:
         break;
     }
     if (!sent)
         lost(c);
 }
 
-static bool is_stale_plan(const PGresult *res)
+bool rl_pg_is_stale_plan(const PGresult *res)
 {
     const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
     const char *where = PQresultErrorField(res, PG_DIAG_SOURCE_FUNCTION);
@@ -416,7 +336,7 @@ static void take(pg_conn *c, PGresult *res)
         return;
     default:
         c->fatal |= rl_pg_is_fatal(res);
-        c->stale_plan |= c->step == EXECUTE_PREPARED && is_stale_plan(res);
+        c->stale_plan |= c->step == EXECUTE_PREPARED && rl_pg_is_stale_plan(res);
         if (!c->err.code)
             rl_pg_error(&c->err, res);
         PQclear(res);
@@ -435,9 +355,30 @@ static bool skip_copy(pg_conn *c)
     return n != 0;
 }
 
+/* Everything libpq has of a batch: false when it is over or broken, and c may be gone. */
+static bool take_batch(pg_conn *c)
+{
+    switch (rl_pg_batch_take(c)) {
+    case BATCH_MORE:
+        return true;
+    case BATCH_OVER:
+        c->base.txn = txn_of(c->pg);
+        finish(c);
+        return false;
+    case BATCH_BROKEN:
+        break;
+    }
+    lost(c);
+    return false;
+}
+
 /* Everything libpq has, up to the end of the step at most: behind that c may be gone. */
 static void take_all(pg_conn *c)
 {
+    if (c->step == BATCH && !c->answered) {
+        take_batch(c);
+        return;
+    }
     while (c->step != IDLE && !c->answered && !PQisBusy(c->pg)) {
         if (c->copying_out && !skip_copy(c))
             return;
@@ -490,7 +431,9 @@ static void on_ready_open(pg_conn *c, int status, int events)
     bool readable = status < 0 || (events & UV_READABLE);
 
     if (readable && !still_fine(c)) {
-        if (c->step != IDLE && !c->answered)
+        if (c->step == BATCH && !c->answered && !take_batch(c))
+            return;
+        if (c->step != IDLE && c->step != BATCH && !c->answered)
             take_last_words(c);
         lost(c);
         return;
@@ -552,7 +495,7 @@ static void on_ready_connecting(pg_conn *c)
 
 static void on_ready(uv_poll_t *poll, int status, int events)
 {
-    pg_conn *c = ((struct watch *)poll->data)->conn;
+    pg_conn *c = ((struct pg_watch *)poll->data)->conn;
 
     if (c->opened)
         on_ready_open(c, status, events);
@@ -594,7 +537,7 @@ static rl_conn *pg_dial(void *conf, rl_loop *loop, const rl_conn_events *events,
     c->base = (rl_conn){.events = events, .owner = owner};
     c->conf = conf;
     c->loop = loop;
-    rl_list_init(&c->recent);
+    rl_pg_plans_init(&c->plans, c->conf->cache_size);
     if (rl_pg_needs_lookup(conf)) {
         c->lookup = rl_pg_lookup_new(loop, conf, on_found, c);
         if (!c->lookup) {
@@ -623,6 +566,11 @@ static bool pg_run(rl_conn *base, const rl_statement *st)
 
     c->st = st;
     return send_statement(c);
+}
+
+static bool pg_batch(rl_conn *base, const rl_statement *const *sts, unsigned n)
+{
+    return rl_pg_batch_send((pg_conn *)base, sts, n);
 }
 
 static bool pg_reset(rl_conn *base)
@@ -690,8 +638,8 @@ static void pg_close(rl_conn *base)
         uv_cancel((uv_req_t *)&c->lookup->req);
     }
     PQclear(c->res);
-    plans_forget(c);
-    rl_map_fini(&c->plans);
+    rl_pg_plans_fini(&c->plans);
+    rl_free(c->items);
     watch_close(c);
     uv_close((uv_handle_t *)&c->again, on_timer_closed);
 }
@@ -702,6 +650,7 @@ const rl_driver rl_driver_pg = {
     .config_free = rl_pg_config_free,
     .dial = pg_dial,
     .run = pg_run,
+    .batch = pg_batch,
     .cancel = pg_cancel,
     .reset = pg_reset,
     .alive = pg_alive,

@@ -17,6 +17,8 @@
 #include "base/log.h"
 #include "db/sql.h"
 
+#include <limits.h>
+
 enum {
     DIALS_AT_ONCE = 2,
     DIAL_TIMEOUT = 5000,  /* ms */
@@ -82,7 +84,7 @@ void rl_pool_wake_at(rl_db *db, uint64_t when)
     uv_timer_start(&db->timer, tick, when > now ? when - now : 0, 0);
 }
 
-static void slot_limit(slot *s, uint64_t ms)
+void rl_slot_limit(slot *s, uint64_t ms)
 {
     s->deadline = rl_pool_now() + ms;
     rl_pool_wake_at(s->db, s->deadline);
@@ -96,6 +98,7 @@ static void slot_close(slot *s)
         return;
     slot_move(s, CLOSING);
     s->deadline = RL_DB_NEVER;
+    s->db->nshared -= s->shared;
     s->db->driver->close(s->conn);
 }
 
@@ -104,6 +107,7 @@ static void free_db(uv_handle_t *timer)
     rl_db *db = timer->data;
 
     db->driver->config_free(db->conf);
+    rl_paces_fini(&db->paces);
     rl_free(db->name);
     rl_free(db->display);
     db->closed_fn(db->closed_arg);
@@ -154,6 +158,8 @@ static void on_done(void *owner, rl_result *result, const rl_err *err)
     s->query = NULL;
     switch (s->state) {
     case BUSY:
+        if (q->st->reads)
+            rl_paces_learn(&s->db->paces, q->st->sql, (uv_hrtime() - q->began) / 1000);
         rl_query_finish(q, result, err ? rl_pool_err_copy(err) : NULL);
         rl_slot_settle(s);
         return;
@@ -194,6 +200,23 @@ static void on_done(void *owner, rl_result *result, const rl_err *err)
     }
 }
 
+static void on_part(void *owner, rl_result *result, const rl_err *err)
+{
+    rl_share_part(owner, result, err);
+}
+
+static void on_batch_done(void *owner)
+{
+    static const rl_err odd = {RL_EOPERATIONAL, "", "", "", "the server left reads unanswered"};
+    slot *s = owner;
+
+    s->deadline = RL_DB_NEVER;
+    if (rl_list_empty(&s->batch))
+        rl_slot_settle(s);
+    else
+        rl_slot_lost(s, &odd, true);
+}
+
 static void dial_failed(rl_db *db, const rl_err *why)
 {
     uint64_t most = BACKOFF_MOST;
@@ -213,9 +236,9 @@ static void query_lost(slot *s, rl_query *q, const rl_err *why, bool sent)
     rl_err *err;
     bool commit = rl_sql_is_commit(q->st->sql);
 
-    if (!sent && !q->lease && s->state == BUSY && !s->db->closing && q->fn) {
+    if (!sent && !q->lease && s->state == BUSY && q->fn) {
         q->slot = NULL;
-        rl_request_wait(&q->req, true);
+        rl_request_wait(&q->req);
         return;
     }
     s->left = q->st;
@@ -253,6 +276,7 @@ void rl_slot_lost(slot *s, const rl_err *why, bool sent)
         dial_failed(db, why);
     if (q)
         query_lost(s, q, why, sent);
+    rl_share_lost(s, sent);
     if (lease)
         rl_lease_break(lease, why);
     slot_close(s);
@@ -278,21 +302,36 @@ static void on_closed(void *owner)
     rl_pool_close_if_over(db);
 }
 
-static const rl_conn_events events = {on_opened, on_done, on_lost, on_closed};
+static const rl_conn_events events = {on_opened,     on_done, on_part,
+                                      on_batch_done, on_lost, on_closed};
 
 /* Use */
 
+static const rl_err broken = {RL_EOPERATIONAL, "", "", "", "the server closed the connection"};
+
 void rl_slot_run(slot *s, rl_query *q)
 {
-    static const rl_err broken = {RL_EOPERATIONAL, "", "", "", "the server closed the connection"};
-
     s->query = q;
     s->used = true;
     s->dirty |= rl_sql_is_dirty(q->st->sql);
     s->db->stats.statements++;
     q->req.state = RUNNING;
     q->slot = s;
+    q->began = uv_hrtime();
     if (!s->db->driver->run(s->conn, q->st))
+        rl_slot_lost(s, &broken, false);
+}
+
+void rl_slot_run_batch(slot *s, const rl_statement *const *sts, unsigned n, uint64_t limit)
+{
+    slot_move(s, BUSY);
+    s->used = true;
+    s->hurried = false;
+    s->db->stats.statements += n;
+    s->db->stats.reads += n;
+    s->db->stats.batches++;
+    rl_slot_limit(s, limit);
+    if (!s->db->driver->batch(s->conn, sts, n))
         rl_slot_lost(s, &broken, false);
 }
 
@@ -302,7 +341,7 @@ void rl_slot_drain(slot *s)
         slot_move(s, CLEANING);
     if (s->state == CLEANING)
         s->chore = DRAIN;
-    slot_limit(s, CHORE_TIMEOUT);
+    rl_slot_limit(s, CHORE_TIMEOUT);
     s->db->driver->cancel(s->conn);
 }
 
@@ -326,14 +365,15 @@ static void slot_chore(slot *s, chore what)
 {
     static const rl_statement ping = {.sql = {"SELECT 1", 8}};
     static const rl_statement rollback = {.sql = {"ROLLBACK", 8}};
+    static const rl_statement read_only = {.sql = {"SET default_transaction_read_only = on", 38}};
     const rl_driver *driver = s->db->driver;
     bool under_way = true;
 
     if (s->state != CLEANING)
         slot_move(s, CLEANING);
     s->chore = what;
-    slot_limit(s, what == PING ? earlier(PING_TIMEOUT, s->db->set.acquire_timeout / 2)
-                               : CHORE_TIMEOUT);
+    rl_slot_limit(s, what == PING ? earlier(PING_TIMEOUT, s->db->set.acquire_timeout / 2)
+                                  : CHORE_TIMEOUT);
     switch (what) {
     case PING:
         under_way = driver->run(s->conn, &ping);
@@ -344,6 +384,9 @@ static void slot_chore(slot *s, chore what)
     case RESET:
         s->dirty = false;
         under_way = driver->reset(s->conn);
+        break;
+    case SHARE:
+        under_way = driver->run(s->conn, &read_only);
         break;
     case DRAIN:
     case NO_CHORE:
@@ -395,32 +438,39 @@ void rl_slot_settle(slot *s)
 
 /* Matching */
 
-static unsigned count_pings(rl_db *db)
+static unsigned count_pings(rl_db *db, bool shared)
 {
     unsigned n = 0;
 
-    RL_LIST_EACH (it, &db->in[CLEANING])
-        n += RL_LIST_ENTRY(it, slot, link)->chore == PING;
+    RL_LIST_EACH (it, &db->in[CLEANING]) {
+        slot *s = RL_LIST_ENTRY(it, slot, link);
+        n += s->chore == PING && s->shared == shared;
+    }
     return n;
 }
 
-/* An idle connection that is fit for use now, or NULL. */
-static slot *take_idle(rl_db *db)
+static slot *first_idle(rl_db *db, bool shared)
 {
-    static const rl_err closed = {RL_EOPERATIONAL, "", "", "", "the server closed the connection"};
+    RL_LIST_EACH (it, &db->in[IDLE])
+        if (RL_LIST_ENTRY(it, slot, link)->shared == shared)
+            return RL_LIST_ENTRY(it, slot, link);
+    return NULL;
+}
+
+slot *rl_pool_take_idle(rl_db *db, bool shared)
+{
     uint64_t now = rl_pool_now();
     bool stale = now > rl_loop_now(db->loop) + STALE;
-    rl_list *it;
+    slot *s;
 
-    while ((it = rl_list_first(&db->in[IDLE]))) {
-        slot *s = RL_LIST_ENTRY(it, slot, link);
+    while ((s = first_idle(db, shared))) {
         if (is_past(s, now)) {
             db->stats.closed_age++;
             slot_close(s);
         } else if (stale && !db->driver->alive(s->conn)) {
-            rl_slot_lost(s, &closed, false);
+            rl_slot_lost(s, &broken, false);
         } else if (db->set.conn_health_checks && s->epoch != db->epoch) {
-            if (count_pings(db) >= db->nwaiting)
+            if (count_pings(db, shared) >= (shared ? 1 : db->nwaiting))
                 return NULL;
             slot_chore(s, PING);
         } else {
@@ -444,22 +494,23 @@ static void dial(rl_db *db)
         return;
     }
     rl_list_init(&s->link);
+    rl_list_init(&s->batch);
     rl_list_push(&db->in[DIALING], &s->link);
     db->count[DIALING]++;
     db->slots++;
-    slot_limit(s, DIAL_TIMEOUT);
+    rl_slot_limit(s, DIAL_TIMEOUT);
 }
 
 /* As many more as there are waiters without one under way, or below the minimum. */
 static void dial_more(rl_db *db)
 {
-    unsigned coming = db->count[DIALING];
+    unsigned coming = db->count[DIALING], wanted = db->nwaiting + db->wants_shared;
     bool began = db->stats.opened > 0;
 
     if (db->nwaiting)
-        coming += count_pings(db);
+        coming += count_pings(db, false);
     while (db->slots < db->set.max_connections &&
-           (db->nwaiting > coming || (began && db->slots < db->set.min_connections))) {
+           (wanted > coming || (began && db->slots < db->set.min_connections))) {
         if (db->count[DIALING] >= (db->failures ? 1 : DIALS_AT_ONCE))
             return;
         if (rl_pool_now() < db->dial_at) {
@@ -469,6 +520,19 @@ static void dial_more(rl_db *db)
         dial(db);
         coming++;
     }
+}
+
+/* One that idles is made read-only, if reads want to share more connections than there are. */
+static void make_shared(rl_db *db)
+{
+    slot *s = db->wants_shared ? rl_pool_take_idle(db, false) : NULL;
+
+    if (!s)
+        return;
+    db->wants_shared = false;
+    db->nshared++;
+    s->shared = true;
+    slot_chore(s, SHARE);
 }
 
 void rl_pool_pump(rl_db *db)
@@ -483,10 +547,10 @@ void rl_pool_pump(rl_db *db)
     db->pumping = true;
     while (db->pump_again) {
         db->pump_again = false;
-        while ((it = rl_list_first(&db->waiting)) && (s = take_idle(db))) {
+        make_shared(db);
+        while ((it = rl_list_first(&db->waiting)) && (s = rl_pool_take_idle(db, false))) {
             request *r = RL_LIST_ENTRY(it, request, link);
-            rl_list_remove(it);
-            db->nwaiting--;
+            rl_request_leave(r);
             slot_move(s, r->is_borrow ? LEASED : BUSY);
             if (r->is_borrow)
                 rl_borrow_grant(RL_CONTAINER_OF(r, rl_borrow, req), s);
@@ -549,13 +613,15 @@ static uint64_t next_tick(rl_db *db)
         if (db->failures && db->count[DIALING] == 0)
             at = earlier(at, db->dial_at);
     }
-    return at;
+    return earlier(at, rl_share_patience(db));
 }
 
 static void overdue(slot *s)
 {
     rl_err why = {0};
 
+    if (rl_share_hurry(s))
+        return;
     rl_err_set(&why, RL_EOPERATIONAL, "the server did not answer in time");
     rl_slot_lost(s, &why, true);
 }
@@ -581,6 +647,7 @@ static void tick(uv_timer_t *timer)
     db->pumping = true; /* hold still while the lists are walked */
     while ((it = rl_list_first(&db->waiting)) && RL_LIST_ENTRY(it, request, link)->deadline <= now)
         rl_request_time_out(RL_LIST_ENTRY(it, request, link));
+    rl_share_tick(db, now);
     for (int state = 0; state < CLOSING; state++)
         RL_LIST_EACH (at, &db->in[state])
             if (RL_LIST_ENTRY(at, slot, link)->deadline <= now)
@@ -628,6 +695,17 @@ static const rl_driver *driver_for(const char *url, const char **rest)
     return NULL;
 }
 
+/* Those who do not share must not starve. */
+static void settle_sharing(rl_db *db)
+{
+    unsigned half = db->set.max_connections / 2, *shared = &db->set.shared_connections;
+
+    if (!db->driver->batch || db->set.conn_max_age == 0)
+        *shared = 0;
+    else if (*shared > half)
+        *shared = *shared == UINT_MAX && half > 2 ? 2 : half;
+}
+
 int rl_db_open(rl_db **out, rl_loop *loop, const rl_db_opts *opts, rl_err *err)
 {
     const char *name = opts->name ? opts->name : "default", *rest;
@@ -651,6 +729,7 @@ int rl_db_open(rl_db **out, rl_loop *loop, const rl_db_opts *opts, rl_err *err)
         db->set.max_connections = 10;
     if (db->set.min_connections > db->set.max_connections)
         db->set.min_connections = db->set.max_connections;
+    settle_sharing(db);
     db->loop = loop;
     db->name = rl_strdup(name);
     db->due = db->timer_at = RL_DB_NEVER;
@@ -658,6 +737,7 @@ int rl_db_open(rl_db **out, rl_loop *loop, const rl_db_opts *opts, rl_err *err)
     for (int i = 0; i < NSTATES; i++)
         rl_list_init(&db->in[i]);
     rl_list_init(&db->waiting);
+    rl_list_init(&db->reads);
     rl_list_init(&db->answers);
     rl_list_init(&db->leases);
     uv_timer_init(&loop->uv, &db->timer);
@@ -682,10 +762,9 @@ void rl_db_close(rl_db *db, double grace, rl_db_closed_fn *done, void *arg)
     db->closed_fn = done;
     db->closed_arg = arg;
     db->close_by = rl_pool_now() + (grace > 0 ? (uint64_t)(grace * 1000) : 0);
-    while ((it = rl_list_first(&db->waiting))) {
+    while ((it = rl_list_first(&db->waiting)) || (it = rl_list_first(&db->reads))) {
         request *r = RL_LIST_ENTRY(it, request, link);
-        rl_list_remove(it);
-        db->nwaiting--;
+        rl_request_leave(r);
         rl_request_answer(r, rl_pool_err(RL_EOPERATIONAL, "database %s is closing", db->name));
     }
     static const slot_state unused[] = {DIALING, IDLE};
@@ -720,6 +799,7 @@ rl_db_stats rl_db_stats_of(const rl_db *db)
     st.leased = db->count[LEASED];
     st.connecting = db->count[DIALING];
     st.open = st.idle + st.busy + st.leased;
-    st.waiting = db->nwaiting;
+    st.waiting = db->nwaiting + db->nreads;
+    st.shared = db->nshared;
     return st;
 }

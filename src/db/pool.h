@@ -1,24 +1,25 @@
-/* pool.h - the inside of an rl_db: its connections (pool.c) and what is asked of them
- * (request.c). Nobody else includes this. */
+/* pool.h - the inside of an rl_db: its connections (pool.c), what is asked of them (request.c),
+ * and reads that share a few (share.c). Nobody else includes this. */
 #ifndef RL_DB_POOL_H
 #define RL_DB_POOL_H
 
 #include "db/driver.h"
+#include "db/pace.h"
 #include "db/settings.h"
 #include "io/loop.h"
 
 /* Each state is a list on the db, and being in the state means being on the list. Nothing
  * but slot_move() touches either.
  *
- *   DIALING --> IDLE <--> BUSY ----.      one statement
+ *   DIALING --> IDLE <--> BUSY ----.      one statement, or a batch of reads
  *      |         ^ ^----> LEASED --|      pinned by a borrower
- *      |         '------ CLEANING <'      pinged, drained, rolled back or reset
+ *      |         '------ CLEANING <'      pinged, drained, rolled back, reset or made read-only
  *      '--- any of them ---> CLOSING
  */
 typedef enum slot_state { DIALING, IDLE, BUSY, LEASED, CLEANING, CLOSING, NSTATES } slot_state;
 
 /* What a CLEANING slot waits for. */
-typedef enum chore { NO_CHORE, PING, DRAIN, ROLLBACK, RESET } chore;
+typedef enum chore { NO_CHORE, PING, DRAIN, ROLLBACK, RESET, SHARE } chore;
 
 /* A place in the pool and the connection in it. */
 typedef struct slot {
@@ -32,13 +33,16 @@ typedef struct slot {
     uint64_t expires;   /* ms; RL_DB_NEVER */
     uint64_t deadline;  /* ms, for what is under way; RL_DB_NEVER */
     uint64_t epoch;     /* of the last proof of health */
-    rl_query *query;    /* under way; NULL when idle or at a chore of ours */
+    rl_query *query;    /* under way; NULL when idle, at a chore of ours, or with a batch */
+    rl_list batch;      /* requests: reads under way that have no answer yet */
     rl_statement *left; /* of a query given up; the driver may still look at it */
     rl_lease *lease;
     bool opened;
-    bool used;   /* has run something: before that, age does not matter */
-    bool dirty;  /* session state to reset */
-    bool doomed; /* close it as soon as nobody uses it */
+    bool shared;  /* read-only for good, for batches alone */
+    bool hurried; /* its batch took too long: a cancel is on its way */
+    bool used;    /* has run something: before that, age does not matter */
+    bool dirty;   /* session state to reset */
+    bool doomed;  /* close it as soon as nobody uses it */
 } slot;
 
 typedef enum request_state { NEW, WAITING, RUNNING, HELD, ANSWERED } request_state;
@@ -46,9 +50,10 @@ typedef enum request_state { NEW, WAITING, RUNNING, HELD, ANSWERED } request_sta
 /* What queries and borrows share: a place in the line, then one among the answers. */
 typedef struct request {
     rl_db *db;
-    rl_list link; /* in db->waiting or db->answers */
+    rl_list link; /* in db->waiting, db->reads, a batch or db->answers */
     request_state state;
     bool is_borrow;
+    bool shares;       /* waits in db->reads */
     uint64_t deadline; /* ms, for getting a connection */
     rl_err *err;       /* ours; NULL unless it failed */
 } request;
@@ -57,6 +62,8 @@ struct rl_query {
     request req;
     slot *slot;      /* while RUNNING */
     rl_lease *lease; /* while HELD or RUNNING on one */
+    bool alone;      /* it has failed to share */
+    uint64_t began;  /* ns, when it was handed to a connection */
     rl_query_fn *fn; /* NULL once cancelled */
     void *arg;
     rl_result *result;
@@ -92,6 +99,11 @@ struct rl_db {
     uint64_t moves;
     rl_list waiting; /* requests, first come first */
     unsigned nwaiting;
+    rl_list reads; /* those that may share, first come first */
+    unsigned nreads;
+    unsigned nshared;  /* connections for them, or becoming one */
+    bool wants_shared; /* the next one that idles becomes one */
+    rl_paces paces;
     rl_list answers; /* requests whose callbacks are due */
     rl_list leases;
 
@@ -120,7 +132,10 @@ uint64_t rl_pool_now(void); /* ms on the loop's clock, but not older than this c
 void rl_pool_wake_at(rl_db *db, uint64_t when);
 void rl_pool_close_if_over(rl_db *db);
 void rl_pool_pump(rl_db *db); /* match who waits with what is free; dial when short */
+slot *rl_pool_take_idle(rl_db *db, bool shared); /* fit for use now; NULL: none */
+void rl_slot_limit(slot *s, uint64_t ms);        /* what is under way may take so long */
 void rl_slot_run(slot *s, rl_query *q);
+void rl_slot_run_batch(slot *s, const rl_statement *const *sts, unsigned n, uint64_t limit);
 void rl_slot_settle(slot *s);  /* nobody uses it now: clean it, keep it or close it */
 void rl_slot_drain(slot *s);   /* cancel what runs; a result or a deadline follows */
 void rl_slot_release(slot *s); /* its lease is gone */
@@ -130,11 +145,23 @@ void rl_slot_lost(slot *s, const rl_err *why, bool sent);
 rl_err *rl_pool_err(int code, const char *fmt, ...) RL_PRINTF(2, 3);
 rl_err *rl_pool_err_copy(const rl_err *e);
 void rl_request_answer(request *r, rl_err *err); /* takes err; its callback runs from the hook */
-void rl_request_wait(request *r, bool first);
+void rl_request_wait(request *r);                /* where its deadline belongs among the others */
+void rl_request_leave(request *r);               /* the line it waits in */
 void rl_request_time_out(request *r);
 void rl_query_finish(rl_query *q, rl_result *result, rl_err *err); /* takes both */
 void rl_borrow_grant(rl_borrow *b, slot *s);
 void rl_lease_break(rl_lease *l, const rl_err *why);
 bool rl_requests_deliver(rl_hook *hook);
+
+/* share.c */
+bool rl_share_takes(rl_db *db, const rl_query *q); /* may it ride with others? */
+void rl_share_wait(rl_query *q);
+void rl_share_send(rl_db *db);               /* the end of a turn */
+uint64_t rl_share_patience(const rl_db *db); /* ms; when the first read stops waiting */
+void rl_share_tick(rl_db *db, uint64_t now);
+bool rl_share_hurry(slot *s);  /* its time is over; false: more than once, or it has no batch */
+void rl_share_forget(slot *s); /* a read of its batch was given up */
+void rl_share_part(slot *s, rl_result *result, const rl_err *err);
+void rl_share_lost(slot *s, bool sent);
 
 #endif

@@ -90,29 +90,44 @@ bool rl_requests_deliver(rl_hook *hook)
             query_deliver(RL_CONTAINER_OF(r, rl_query, req));
         any = true;
     }
+    if (!any) /* else those who were answered may ask for more in this turn */
+        rl_share_send(db);
     rl_pool_close_if_over(db);
     return any;
 }
 
 /* The line */
 
-void rl_request_wait(request *r, bool first)
+void rl_request_wait(request *r)
 {
     rl_db *db = r->db;
+    rl_list *line = r->shares ? &db->reads : &db->waiting, *at = line;
 
+    if (db->closing) {
+        rl_request_answer(r, rl_pool_err(RL_EOPERATIONAL, "database %s is closing", db->name));
+        return;
+    }
+    /* All wait equally long, so the order of coming is that of the deadlines. */
+    while (at->prev != line && RL_LIST_ENTRY(at->prev, request, link)->deadline > r->deadline)
+        at = at->prev;
+    rl_list_insert_before(at, &r->link);
     r->state = WAITING;
-    if (first)
-        rl_list_push_front(&db->waiting, &r->link);
-    else
-        rl_list_push(&db->waiting, &r->link);
-    db->nwaiting++;
-    rl_pool_wake_at(db, r->deadline);
+    if (r->shares) {
+        db->nreads++;
+    } else {
+        db->nwaiting++;
+        rl_pool_wake_at(db, r->deadline);
+    }
 }
 
-static void leave_line(request *r)
+void rl_request_leave(request *r)
 {
     rl_list_remove(&r->link);
-    r->db->nwaiting--;
+    if (r->shares)
+        r->db->nreads--;
+    else
+        r->db->nwaiting--;
+    r->shares = false;
 }
 
 /* "Chat.receive 12.3 s, a statement 2.0 s": those who hold connections longest. */
@@ -160,7 +175,7 @@ void rl_request_time_out(request *r)
                           db->name, s, used, db->set.max_connections, db->count[DIALING],
                           db->nwaiting, holders);
     db->stats.timeouts++;
-    leave_line(r);
+    rl_request_leave(r);
     rl_request_answer(r, err);
 }
 
@@ -180,7 +195,7 @@ static rl_statement *statement_copy(const rl_statement *st)
 
     memcpy(at, st->sql.p, st->sql.n);
     at[st->sql.n] = '\0';
-    *copy = (rl_statement){{at, st->sql.n}, params, st->nparams};
+    *copy = (rl_statement){{at, st->sql.n}, params, st->nparams, st->reads};
     at += st->sql.n + 1;
     for (unsigned i = 0; i < st->nparams; i++) {
         params[i] = st->params[i];
@@ -241,13 +256,15 @@ rl_query *rl_db_query(rl_db *db, rl_lease *lease, const rl_statement *st, rl_que
     q->st = statement_copy(st);
     if (!err && lease)
         err = check_lease(db, lease);
-    else if (!err && db->closing)
-        err = rl_pool_err(RL_EOPERATIONAL, "database %s is closing", db->name);
     if (err) {
         rl_request_answer(&q->req, err);
     } else if (!lease) {
         q->req.deadline = rl_pool_now() + db->set.acquire_timeout;
-        rl_request_wait(&q->req, false);
+        if (rl_share_takes(db, q)) {
+            rl_share_wait(q);
+            return q;
+        }
+        rl_request_wait(&q->req);
         rl_pool_pump(db);
     } else if (lease->slot->query) {
         q->req.state = HELD;
@@ -276,7 +293,7 @@ void rl_query_cancel(rl_query *q)
 
     switch (q->req.state) {
     case WAITING:
-        leave_line(&q->req);
+        rl_request_leave(&q->req);
         query_free(q);
         return;
     case HELD:
@@ -285,7 +302,9 @@ void rl_query_cancel(rl_query *q)
         return;
     case RUNNING:
         q->fn = NULL;
-        if (s->state != CLEANING) /* else its lease was returned, and it is being drained */
+        if (s->shared)
+            rl_share_forget(s);
+        else if (s->state != CLEANING) /* else its lease was returned, and it is being drained */
             rl_slot_drain(s);
         return;
     case ANSWERED:
@@ -312,13 +331,8 @@ rl_borrow *rl_db_borrow(rl_db *db, const char *where, rl_borrow_fn *fn, void *ar
     b->lease->db = db;
     rl_list_init(&b->lease->link);
     memcpy(b->lease->where, where ? where : "a borrower", n);
-    if (db->closing) {
-        rl_request_answer(&b->req,
-                          rl_pool_err(RL_EOPERATIONAL, "database %s is closing", db->name));
-        return b;
-    }
     b->req.deadline = rl_pool_now() + db->set.acquire_timeout;
-    rl_request_wait(&b->req, false);
+    rl_request_wait(&b->req);
     rl_pool_pump(db);
     return b;
 }
@@ -335,7 +349,7 @@ void rl_borrow_grant(rl_borrow *b, slot *s)
 void rl_borrow_cancel(rl_borrow *b)
 {
     if (b->req.state == WAITING)
-        leave_line(&b->req);
+        rl_request_leave(&b->req);
     rl_lease_return(b->lease);
     borrow_free(b);
 }

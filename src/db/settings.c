@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -82,6 +83,8 @@ static int take(rl_db_opts *o, rl_str name, rl_str v)
         ok = to_count(v, &o->min_connections);
     else if (rl_str_eq(name, RL_STR("statement_cache_size")))
         ok = to_count(v, &o->statement_cache_size);
+    else if (rl_str_eq(name, RL_STR("shared_connections")))
+        ok = o->has_shared_connections = to_count(v, &o->shared_connections);
     else if (rl_str_eq(name, RL_STR("conn_health_checks")))
         ok = to_bool(v, &o->conn_health_checks);
     else
@@ -125,6 +128,7 @@ int rl_db_settings_read(rl_db_settings *s, char **rest, const rl_db_opts *opts, 
         .max_connections = o.max_connections,
         .min_connections = o.min_connections,
         .statement_cache_size = o.statement_cache_size ? o.statement_cache_size : 100,
+        .shared_connections = o.has_shared_connections ? o.shared_connections : UINT_MAX,
         .conn_health_checks = o.conn_health_checks,
     };
     *rest = rl_strdup(rl_buf_cstr(&kept));

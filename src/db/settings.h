@@ -14,6 +14,7 @@ struct rl_db_settings {    /* times in ms */
     unsigned max_connections;   /* 0: not said, the driver fills in its default */
     unsigned min_connections;
     unsigned statement_cache_size;
+    unsigned shared_connections; /* UINT_MAX: not said */
     bool conn_health_checks;
 };
 

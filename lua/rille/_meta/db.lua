@@ -19,6 +19,7 @@
 ---@field acquire_timeout number?    seconds
 ---@field statement_timeout number?  seconds
 ---@field statement_cache_size integer?
+---@field shared_connections integer?  of max_connections, for reads that share; 0: none share
 
 ---@class rille.core.DatabaseStats
 ---@field open integer         connections there are,
@@ -31,6 +32,9 @@
 ---@field closed_age integer   closed past conn_max_age
 ---@field closed_idle integer  closed past idle_timeout
 ---@field closed_dead integer  found dead
+---@field shared integer       of the open ones, read-only, for reads that share
+---@field batches integer      messages with reads ever sent on them
+---@field reads integer        statements that went in these
 ---@field timeouts integer     requests that waited past acquire_timeout
 ---@field statements integer   statements ever run
 

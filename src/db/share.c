@@ -1,0 +1,197 @@
+/* Reads of many coroutines on few connections.
+ *
+ * A statement that the query layer built to read, and that has been quick so far (pace.h), does not
+ * borrow a connection: it waits in db->reads for the end of the turn, when a shared connection
+ * takes everything that waits there as one batch, one message with one sync. A shared connection is
+ * one of the pool's that was made read-only for good, so whatever a read may call, it cannot write.
+ * It carries one batch at a time: what comes meanwhile gathers for the next, and the busier the
+ * server, the fewer messages it gets.
+ *
+ * Nobody pays for a neighbour:
+ *
+ *   a read fails          it has its error; those behind it, which the server skipped, go again
+ *   it wanted to write    (SQLSTATE 25006) it runs again on a connection of its own
+ *   it takes long         after HURRY it is cancelled and runs again on a connection of its own,
+ * and its text no longer counts as quick; those behind it go again the connection dies   what had
+ * no answer runs again, each on a connection of its own: these are reads, which leave nothing
+ * behind no connection is free after PATIENCE it waits in the line for one of its own
+ *
+ * A read runs again at most once, since then it does not share any more. */
+#include "db/pool.h"
+
+#include <string.h>
+
+enum {
+    PATIENCE = 20,          /* ms that a read waits for a shared connection */
+    HURRY = 50,             /* ms that a batch may take */
+    MERCY = 1000,           /* ms that it may take from then on */
+    MOST = 128,             /* statements in a batch */
+    MOST_BYTES = 48 * 1024, /* of them: libpq sends by itself beyond 64 KiB */
+};
+
+bool rl_share_takes(rl_db *db, const rl_query *q)
+{
+    return q->st->reads && !q->alone && db->set.shared_connections &&
+           rl_paces_is_quick(&db->paces, q->st->sql);
+}
+
+/* Answers */
+
+static void retry_alone(rl_query *q)
+{
+    q->alone = true;
+    q->slot = NULL;
+    rl_request_wait(&q->req);
+}
+
+/* The statement was not meant to share: a write in disguise, one that we cancelled since it took
+ * long, or one whose plan became unfit. */
+static bool may_retry(const slot *s, const rl_err *err)
+{
+    bool hurried = s->hurried && strcmp(err->sqlstate, "57014") == 0;
+
+    return hurried || strcmp(err->sqlstate, "25006") == 0 || strcmp(err->sqlstate, "0A000") == 0 ||
+           strcmp(err->sqlstate, "26000") == 0;
+}
+
+void rl_share_part(slot *s, rl_result *result, const rl_err *err)
+{
+    rl_list *it = rl_list_pop(&s->batch);
+
+    if (!it) { /* more answers than questions; the driver will find out */
+        rl_result_free(result);
+        return;
+    }
+    rl_query *q = RL_CONTAINER_OF(RL_LIST_ENTRY(it, request, link), rl_query, req);
+    if (err && strcmp(err->sqlstate, "57014") == 0)
+        rl_paces_learn(&s->db->paces, q->st->sql, 1000 * (rl_pool_now() - s->since));
+    if (result || !q->fn) {
+        rl_query_finish(q, result, NULL);
+    } else if (err && !may_retry(s, err)) {
+        rl_query_finish(q, NULL, rl_pool_err_copy(err));
+    } else if (err) {
+        retry_alone(q);
+    } else { /* skipped: it goes with the next */
+        q->slot = NULL;
+        rl_share_wait(q);
+    }
+}
+
+void rl_share_lost(slot *s, bool sent)
+{
+    rl_list riders, *it;
+
+    rl_list_init(&riders);
+    rl_list_take(&riders, &s->batch);
+    while ((it = rl_list_pop(&riders))) {
+        rl_query *q = RL_CONTAINER_OF(RL_LIST_ENTRY(it, request, link), rl_query, req);
+        if (!q->fn) {
+            rl_query_finish(q, NULL, NULL);
+        } else if (sent) {
+            retry_alone(q);
+        } else {
+            q->slot = NULL;
+            rl_request_wait(&q->req);
+        }
+    }
+}
+
+/* Waiting */
+
+void rl_share_wait(rl_query *q)
+{
+    rl_db *db = q->req.db;
+
+    q->req.shares = true;
+    rl_request_wait(&q->req);
+    rl_loop_kick(db->loop);
+}
+
+static size_t bytes_of(const rl_statement *st)
+{
+    size_t n = st->sql.n + 64;
+
+    for (unsigned i = 0; i < st->nparams; i++)
+        n += 32 + (st->params[i].kind >= RL_TEXT ? st->params[i].s.n : 0);
+    return n;
+}
+
+static void send_batch(rl_db *db, slot *s)
+{
+    const rl_statement *sts[MOST];
+    unsigned n = 0;
+    size_t bytes = 0;
+    rl_list *it;
+
+    while (n < MOST && (it = rl_list_first(&db->reads))) {
+        rl_query *q = RL_CONTAINER_OF(RL_LIST_ENTRY(it, request, link), rl_query, req);
+        bytes += bytes_of(q->st);
+        if (n && bytes > MOST_BYTES)
+            break;
+        rl_request_leave(&q->req);
+        rl_list_push(&s->batch, &q->req.link);
+        q->req.state = RUNNING;
+        q->slot = s;
+        sts[n++] = q->st;
+    }
+    rl_slot_run_batch(s, sts, n, HURRY);
+}
+
+void rl_share_send(rl_db *db)
+{
+    slot *s;
+
+    while (db->nreads && (s = rl_pool_take_idle(db, true)))
+        send_batch(db, s);
+    if (!db->nreads)
+        return;
+    db->wants_shared = db->nshared < db->set.shared_connections;
+    if (db->wants_shared)
+        rl_pool_pump(db);
+    rl_pool_wake_at(db, rl_share_patience(db));
+}
+
+/* Time */
+
+/* A request's deadline tells when it came. */
+static uint64_t came(const request *r)
+{
+    return r->deadline - r->db->set.acquire_timeout;
+}
+
+uint64_t rl_share_patience(const rl_db *db)
+{
+    rl_list *it = rl_list_first(&db->reads);
+
+    return it ? came(RL_LIST_ENTRY(it, request, link)) + PATIENCE : RL_DB_NEVER;
+}
+
+void rl_share_tick(rl_db *db, uint64_t now)
+{
+    rl_list *it;
+
+    while ((it = rl_list_first(&db->reads)) && rl_share_patience(db) <= now) {
+        request *r = RL_LIST_ENTRY(it, request, link);
+        rl_request_leave(r);
+        rl_request_wait(r);
+    }
+}
+
+bool rl_share_hurry(slot *s)
+{
+    if (rl_list_empty(&s->batch) || s->hurried)
+        return false;
+    s->hurried = true;
+    rl_slot_limit(s, MERCY);
+    s->db->driver->cancel(s->conn);
+    return true;
+}
+
+void rl_share_forget(slot *s)
+{
+    RL_LIST_EACH (it, &s->batch)
+        if (RL_CONTAINER_OF(RL_LIST_ENTRY(it, request, link), rl_query, req)->fn)
+            return; /* a cancel could hit somebody else's */
+    if (!s->hurried)
+        rl_share_hurry(s);
+}
