@@ -102,6 +102,14 @@ static inline void close_db(rl_db *db)
     wait_for(&closed);
 }
 
+static inline rl_db_stats stats_of(const rl_db *db)
+{
+    rl_db_stats stats;
+
+    rl_db_stats_of(db, &stats);
+    return stats;
+}
+
 static inline rl_query *ask(struct answer *a, rl_db *db, rl_lease *lease, const char *sql,
                             const rl_value *params, unsigned n)
 {

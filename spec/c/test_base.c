@@ -1,6 +1,7 @@
 /* Lists, slices, buffers and maps. */
 #include "unit.h"
 
+#include "base/histogram.h"
 #include "base/buf.h"
 #include "base/list.h"
 #include "base/map.h"
@@ -82,6 +83,28 @@ static void keeps_lists(void)
     CHECK(rl_list_pop(&head) == NULL);
 }
 
+static void sorts_durations(void)
+{
+    rl_histogram h = {0};
+    static const uint64_t took[] = {0, 63, 64, 255, 256, 1023, 1024, UINT64_MAX / 2};
+
+    for (size_t i = 0; i < RL_COUNT(took); i++)
+        rl_histogram_add(&h, took[i]);
+    CHECK_INT(h.count, RL_COUNT(took));
+    CHECK_INT(h.buckets[0], 2);
+    CHECK_INT(h.buckets[1], 2);
+    CHECK_INT(h.buckets[2], 2);
+    CHECK_INT(h.buckets[3], 1);
+    CHECK_INT(h.buckets[RL_HISTOGRAM_BUCKETS - 1], 1);
+    for (int i = 0; i + 1 < RL_HISTOGRAM_BUCKETS; i++) {
+        h = (rl_histogram){0};
+        rl_histogram_add(&h, rl_histogram_bound(i) - 1);
+        rl_histogram_add(&h, rl_histogram_bound(i));
+        CHECK_INT(h.buckets[i], 1);
+        CHECK_INT(h.buckets[i + 1], 1);
+    }
+}
+
 int main(void)
 {
     cuts_slices();
@@ -89,5 +112,6 @@ int main(void)
     grows_buffers();
     maps_strings();
     keeps_lists();
+    sorts_durations();
     return unit_done();
 }

@@ -151,7 +151,7 @@ static void maps_errors(void)
     CHECK(err.code == RL_EDATA && strcmp(err.sqlstate, "22021") == 0);
     must(db, NULL, "DO $$ BEGIN RAISE NOTICE 'not for stderr'; END $$");
     must(db, NULL, "DROP TABLE p");
-    CHECK_INT(rl_db_stats_of(db).closed_dead, 0);
+    CHECK_INT(stats_of(db).closed_dead, 0);
     close_db(db);
 
     db = open_db((rl_db_opts){.url = with("statement_timeout=0.05")});
@@ -194,7 +194,7 @@ static void prepares_and_forgets(void)
     CHECK_INT(number(db, lease, "SELECT 42"), 42);
     rl_lease_return(lease);
     must(db, NULL, "DROP TABLE plan");
-    CHECK_INT(rl_db_stats_of(db).opened, 1);
+    CHECK_INT(stats_of(db).opened, 1);
     close_db(db);
 }
 
@@ -212,7 +212,7 @@ static void serves_many_in_order_on_few_connections(void)
         CHECK_INT(a[i].err.code, 0);
         rl_result_free(a[i].result);
     }
-    CHECK(rl_db_stats_of(db).opened <= 2);
+    CHECK(stats_of(db).opened <= 2);
     rl_lease *other = borrow(db, "one of two");
     for (int i = 0; i < N; i++)
         ask(&a[i], db, NULL, "SELECT 1", NULL, 0);
@@ -231,12 +231,12 @@ static void notices_a_killed_idle_connection(void)
     rl_db *db = open_db((rl_db_opts){.url = url}), *killer = open_db((rl_db_opts){.url = url});
     int64_t pid = pid_of(db, NULL);
 
-    CHECK_INT(rl_db_stats_of(db).open, 1);
+    CHECK_INT(stats_of(db).open, 1);
     kill_backend(killer, pid);
-    for (int i = 0; i < 100 && rl_db_stats_of(db).open; i++)
+    for (int i = 0; i < 100 && stats_of(db).open; i++)
         pass(10);
-    CHECK_INT(rl_db_stats_of(db).open, 0); /* without a query */
-    CHECK_INT(rl_db_stats_of(db).closed_dead, 1);
+    CHECK_INT(stats_of(db).open, 0); /* without a query */
+    CHECK_INT(stats_of(db).closed_dead, 1);
     CHECK(pid_of(db, NULL) != pid);
 
     /* Killed while the loop was not looking: still invisible to the next statement. */
@@ -427,7 +427,7 @@ static void pings_once_after_a_boundary(void)
         CHECK_INT(pid_of(db, lease), v.i);
         rl_lease_return(lease);
     }
-    CHECK_INT(rl_db_stats_of(db).opened, 1);
+    CHECK_INT(stats_of(db).opened, 1);
     close_db(other);
     close_db(db);
 }
@@ -440,7 +440,7 @@ static void replaces_what_does_not_answer_a_ping(void)
     if (kill(pid, SIGSTOP) == 0) { /* as dead as a cut cable; needs root or the server's user */
         rl_db_close_old(db);
         CHECK(pid_of(db, NULL) != pid);
-        CHECK_INT(rl_db_stats_of(db).closed_dead, 1);
+        CHECK_INT(stats_of(db).closed_dead, 1);
         kill(pid, SIGCONT);
     }
     close_db(db);
@@ -453,13 +453,13 @@ static void dials_two_at_a_time_and_one_when_it_fails(void)
 
     for (int i = 0; i < 10; i++)
         ask(&a[i], db, NULL, "SELECT pg_sleep(0.5)", NULL, 0);
-    CHECK_INT(rl_db_stats_of(db).connecting, 2);
+    CHECK_INT(stats_of(db).connecting, 2);
     for (int i = 0; i < 10; i++) {
         wait_for(&a[i].done);
         rl_result_free(a[i].result);
-        CHECK(rl_db_stats_of(db).connecting <= 2);
+        CHECK(stats_of(db).connecting <= 2);
     }
-    CHECK_INT(rl_db_stats_of(db).opened, 10);
+    CHECK_INT(stats_of(db).opened, 10);
     close_db(db);
 
     db = open_db((rl_db_opts){.url = "postgresql://127.0.0.1:1/x", .acquire_timeout = 0.3});
@@ -467,11 +467,11 @@ static void dials_two_at_a_time_and_one_when_it_fails(void)
         ask(&a[i], db, NULL, "SELECT 1", NULL, 0);
     while (!a[9].done) {
         pass(1);
-        CHECK(rl_db_stats_of(db).connecting <= 2);
+        CHECK(stats_of(db).connecting <= 2);
     }
     for (int i = 0; i < 10; i++) /* all waited for their time, all learnt why */
         CHECK(a[i].err.code == RL_EOPERATIONAL && strstr(a[i].err.msg, "refused"));
-    CHECK_INT(rl_db_stats_of(db).timeouts, 10);
+    CHECK_INT(stats_of(db).timeouts, 10);
     close_db(db);
 }
 

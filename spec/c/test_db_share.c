@@ -14,7 +14,7 @@ static void learn(rl_db *db, const char *sql, rl_value param)
 {
     struct answer a;
 
-    for (int i = 0; i < 50 && (i < 5 || rl_db_stats_of(db).reads == 0); i++) {
+    for (int i = 0; i < 50 && (i < 5 || stats_of(db).reads == 0); i++) {
         ask_to_read(&a, db, sql, &param, 1);
         wait_for(&a.done);
         CHECK_INT(a.err.code, 0);
@@ -39,7 +39,7 @@ static void send_together_and_answer_in_order(void)
     unsigned late = 0;
 
     learn(db, sql, integer(1));
-    rl_db_stats before = rl_db_stats_of(db);
+    rl_db_stats before = stats_of(db);
     for (int i = 0; i < MANY; i++)
         ask_to_read(&many[i], db, sql, &(rl_value){.kind = RL_INT, .i = i}, 1);
     for (int i = 0; i < MANY; i++) {
@@ -47,7 +47,7 @@ static void send_together_and_answer_in_order(void)
         CHECK_INT(int_of(&many[i]), 2 * i);
         late += i && many[i].order < many[i - 1].order;
     }
-    rl_db_stats after = rl_db_stats_of(db);
+    rl_db_stats after = stats_of(db);
     CHECK_INT(late, 0);
     CHECK_INT(after.reads - before.reads, MANY);
     CHECK_INT(after.batches - before.batches, 1);
@@ -64,7 +64,7 @@ static void send_together_and_answer_in_order(void)
             CHECK_INT(int_of(&many[i]), 2 * i);
         }
     }
-    CHECK(rl_db_stats_of(db).shared <= 2);
+    CHECK(stats_of(db).shared <= 2);
     close_db(db);
 }
 
@@ -99,7 +99,7 @@ static void run_alone_what_writes(void)
                    "IF really THEN UPDATE counted SET n = n + 1; END IF; "
                    "RETURN (SELECT n FROM counted); END $$");
     learn(db, sql, no);
-    uint64_t reads = rl_db_stats_of(db).reads;
+    uint64_t reads = stats_of(db).reads;
     for (int i = 0; i < 9; i++)
         ask_to_read(&many[i], db, sql, i == 4 ? &yes : &no, 1);
     for (int i = 0; i < 9; i++) {
@@ -107,7 +107,7 @@ static void run_alone_what_writes(void)
         CHECK_INT(many[i].err.code, 0);
         CHECK(int_of(&many[i]) <= 1);
     }
-    CHECK(rl_db_stats_of(db).reads > reads);
+    CHECK(stats_of(db).reads > reads);
     CHECK_INT(number(db, NULL, "SELECT n FROM counted"), 1);
     must(db, NULL, "DROP FUNCTION count_up(bool)");
     must(db, NULL, "DROP TABLE counted");
@@ -137,11 +137,11 @@ static void do_not_wait_for_a_slow_one(void)
     CHECK_INT(int_of(&many[0]), 7);
 
     /* It has learnt: this one does not even begin among the others. */
-    uint64_t reads = rl_db_stats_of(db).reads;
+    uint64_t reads = stats_of(db).reads;
     ask_to_read(&many[0], db, sql, &(rl_value){.kind = RL_FLOAT, .f = 0.1}, 1);
     wait_for(&many[0].done);
     CHECK_INT(int_of(&many[0]), 7);
-    CHECK_INT(rl_db_stats_of(db).reads, reads);
+    CHECK_INT(stats_of(db).reads, reads);
     close_db(db);
 }
 
@@ -168,7 +168,7 @@ static void survive_the_connection(void)
         CHECK_INT(many[i].err.code, 0);
         rl_result_free(many[i].result);
     }
-    CHECK_INT(rl_db_stats_of(db).closed_dead, 1);
+    CHECK_INT(stats_of(db).closed_dead, 1);
     close_db(killer);
     close_db(db);
 }
@@ -204,9 +204,9 @@ static void may_be_given_up(void)
     ask_to_read(&many[1], db, sql, &(rl_value){.kind = RL_INT, .i = 5}, 1);
     wait_for(&many[1].done);
     CHECK_INT(int_of(&many[1]), 5);
-    for (int i = 0; i < 300 && rl_db_stats_of(db).busy; i++)
+    for (int i = 0; i < 300 && stats_of(db).busy; i++)
         pass(10);
-    CHECK_INT(rl_db_stats_of(db).busy, 0);
+    CHECK_INT(stats_of(db).busy, 0);
     CHECK(uv_hrtime() - began < 10000000000u);
     CHECK(!many[0].done);
     close_db(db);
@@ -300,8 +300,8 @@ static void leave_room_for_writers(void)
             wait_for(&a.done);
             rl_result_free(a.result);
         }
-        CHECK(rl_db_stats_of(db).shared <= most / 2);
-        CHECK(most == 1 || rl_db_stats_of(db).reads > 0);
+        CHECK(stats_of(db).shared <= most / 2);
+        CHECK(most == 1 || stats_of(db).reads > 0);
         must(db, NULL, "CREATE TEMPORARY TABLE room (i int)");
         close_db(db);
     }

@@ -114,7 +114,7 @@ static void serves_many_in_order_on(unsigned connections)
 
     for (int i = 0; i < N; i++)
         ask(&a[i], db, NULL, "SELECT 1", NULL, 0);
-    CHECK_INT(rl_db_stats_of(db).waiting, N);
+    CHECK_INT(stats_of(db).waiting, N);
     for (int i = 0; i < N; i++) {
         wait_for(&a[i].done);
         CHECK_INT(a[i].err.code, 0);
@@ -123,7 +123,7 @@ static void serves_many_in_order_on(unsigned connections)
             late++; /* two threads may overtake each other */
     }
     CHECK_INT(late, 0);
-    CHECK(rl_db_stats_of(db).opened <= connections && rl_db_stats_of(db).statements == N);
+    CHECK(stats_of(db).opened <= connections && stats_of(db).statements == N);
     close_db(db);
 }
 
@@ -171,7 +171,7 @@ static void names_the_holders_when_the_wait_is_over(void)
     CHECK(strstr(err.msg, "waiting; held longest by Chat.receive 0."));
     CHECK(strstr(err.msg, "Tree.connect"));
     CHECK(other.err.code == RL_EOPERATIONAL && strstr(other.err.msg, "2 waiting"));
-    CHECK_INT(rl_db_stats_of(db).timeouts, 2);
+    CHECK_INT(stats_of(db).timeouts, 2);
     rl_lease_return(one);
     rl_lease_return(two);
     CHECK_INT(number(db, NULL, "SELECT 1"), 1);
@@ -192,13 +192,13 @@ static void cleans_a_lease_on_return(void)
     CHECK(rl_lease_look(lease).in_transaction);
     rl_lease_return(lease);
     CHECK_INT(number(db, NULL, "SELECT count(*) FROM left"), 0);
-    CHECK_INT(rl_db_stats_of(db).opened, 1);
+    CHECK_INT(stats_of(db).opened, 1);
 
     lease = borrow(db, "session state");
     must(db, lease, "PRAGMA foreign_keys = OFF");
     rl_lease_return(lease);
     CHECK_INT(number(db, NULL, "PRAGMA foreign_keys"), 1);
-    CHECK_INT(rl_db_stats_of(db).opened, 2);
+    CHECK_INT(stats_of(db).opened, 2);
 
     lease = borrow(db, "running statement");
     ask(&a, db, lease,
@@ -242,7 +242,7 @@ static void cancels_without_hitting_the_next(void)
     rl_query_cancel(q);
     rl_lease_return(lease);
     CHECK_INT(number(db, NULL, "SELECT 8"), 8);
-    CHECK_INT(rl_db_stats_of(db).opened, 1);
+    CHECK_INT(stats_of(db).opened, 1);
     close_db(db);
 
     db = open_db((rl_db_opts){.url = url, .statement_timeout = 0.02});
@@ -257,45 +257,45 @@ static void closes_connections_by_age(void)
 
     number(db, NULL, "SELECT 1");
     number(db, NULL, "SELECT 1");
-    CHECK_INT(rl_db_stats_of(db).opened, 1);
+    CHECK_INT(stats_of(db).opened, 1);
     rl_db_close_old(db);
-    CHECK_INT(rl_db_stats_of(db).open, 0);
+    CHECK_INT(stats_of(db).open, 0);
     rl_lease *lease = borrow(db, "lease");
     rl_db_close_old(db);
     CHECK_INT(number(db, lease, "SELECT 1"), 1);
     rl_lease_return(lease);
-    CHECK_INT(rl_db_stats_of(db).open, 0);
+    CHECK_INT(stats_of(db).open, 0);
     close_db(db);
 
     db = open_db((rl_db_opts){.url = url, .has_max_age = true, .conn_max_age = 0.06});
     number(db, NULL, "SELECT 1");
     rl_db_close_old(db);
-    CHECK_INT(rl_db_stats_of(db).open, 1);
+    CHECK_INT(stats_of(db).open, 1);
     pass(80); /* nobody calls, the timer closes it */
-    CHECK_INT(rl_db_stats_of(db).open, 0);
-    CHECK_INT(rl_db_stats_of(db).closed_age, 1);
+    CHECK_INT(stats_of(db).open, 0);
+    CHECK_INT(stats_of(db).closed_age, 1);
     lease = borrow(db, "old");
     pass(80);
     rl_db_close_old(db);
-    CHECK_INT(rl_db_stats_of(db).leased, 1);
+    CHECK_INT(stats_of(db).leased, 1);
     rl_lease_return(lease);
-    CHECK_INT(rl_db_stats_of(db).open, 0);
+    CHECK_INT(stats_of(db).open, 0);
     close_db(db);
 
     db = open_db(
         (rl_db_opts){.url = url, .has_max_age = true, .conn_max_age = -1, .idle_timeout = 0.05});
     number(db, NULL, "SELECT 1");
     rl_db_close_old(db);
-    CHECK_INT(rl_db_stats_of(db).open, 1);
+    CHECK_INT(stats_of(db).open, 1);
     pass(80);
-    CHECK_INT(rl_db_stats_of(db).closed_idle, 1);
+    CHECK_INT(stats_of(db).closed_idle, 1);
     CHECK_INT(number(db, NULL, "SELECT 1"), 1);
     close_db(db);
 
     db = open_db((rl_db_opts){.url = url, .min_connections = 1, .idle_timeout = 0.02});
     number(db, NULL, "SELECT 1");
     pass(60);
-    CHECK_INT(rl_db_stats_of(db).open, 1);
+    CHECK_INT(stats_of(db).open, 1);
     close_db(db);
 }
 
@@ -315,7 +315,7 @@ static void keeps_a_database_in_memory(void)
     rl_db_close_old(db);
     pass(30);
     CHECK_INT(number(db, NULL, "SELECT count(*) FROM m"), 20);
-    CHECK_INT(rl_db_stats_of(db).opened, 1);
+    CHECK_INT(stats_of(db).opened, 1);
     close_db(db);
 }
 

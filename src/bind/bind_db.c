@@ -3,7 +3,7 @@
  * A handle is the number of a database in worker.dbs. A pin is a lease that a guard ties to
  * the task: however the task ends, the connection goes back, cleaned, and what was left open
  * on it is said in the log together with where it began. */
-#include "bind/bind.h"
+#include "bind/bind_db_stats.h"
 
 #include "base/log.h"
 
@@ -63,6 +63,15 @@ static double number_field(lua_State *L, int index, const char *name)
     return value;
 }
 
+/* As number_field(), where false means never. */
+static double seconds_or_never(lua_State *L, int index, const char *name)
+{
+    lua_getfield(L, index, name);
+    bool never = lua_type(L, -1) == LUA_TBOOLEAN && !lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return never ? -1 : number_field(L, index, name);
+}
+
 /* open{ name =, url =, … } -> handle; raises what is wrong with the URL or the settings. */
 static int l_open(lua_State *L)
 {
@@ -85,6 +94,7 @@ static int l_open(lua_State *L)
     opts.idle_timeout = number_field(L, 1, "idle_timeout");
     opts.acquire_timeout = number_field(L, 1, "acquire_timeout");
     opts.statement_timeout = number_field(L, 1, "statement_timeout");
+    opts.slow_statement = seconds_or_never(L, 1, "slow_statement");
     opts.statement_cache_size = (unsigned)number_field(L, 1, "statement_cache_size");
     lua_getfield(L, 1, "shared_connections");
     opts.has_shared_connections = !lua_isnil(L, -1);
@@ -233,6 +243,7 @@ static rl_value check_param(lua_State *L, int arg, int n)
 /* Rows to Lua */
 
 struct query {
+    rl_db *db;
     rl_query *query;
     rl_task *task;
 };
@@ -325,6 +336,7 @@ static void on_result(void *arg, rl_result *result, const rl_err *err)
 {
     struct query *q = arg;
 
+    rl_tell_slow_statement(q->db, q->query, rl_task_stack(q->task));
     if (err)
         rl_task_wake_err(q->task, err);
     else
@@ -356,10 +368,10 @@ static int run(lua_State *L, bool reads)
 
     struct pin *pin = find_pin(t, db);
     struct query *q = rl_malloc(sizeof(*q));
+    q->db = db;
     q->task = t;
     q->query = rl_db_query(db, pin ? pin->lease : NULL,
-                           &(rl_statement){sql, params, (unsigned)n, reads},
-                           on_result, q);
+                           &(rl_statement){sql, params, (unsigned)n, reads}, on_result, q);
     return rl_task_park(L, t, cancel_query, q);
 }
 
@@ -506,37 +518,10 @@ static int l_url(lua_State *L)
     return 1;
 }
 
-/* stats(handle) -> counts */
+/* stats(handle) -> figures, see bind_db_stats.h */
 static int l_stats(lua_State *L)
 {
-    rl_db_stats s = rl_db_stats_of(check_db(L, 1));
-    const struct {
-        const char *name;
-        double value;
-    } fields[] = {
-        {"open", s.open},
-        {"idle", s.idle},
-        {"busy", s.busy},
-        {"leased", s.leased},
-        {"connecting", s.connecting},
-        {"waiting", s.waiting},
-        {"opened", (double)s.opened},
-        {"closed_age", (double)s.closed_age},
-        {"closed_idle", (double)s.closed_idle},
-        {"closed_dead", (double)s.closed_dead},
-        {"shared", s.shared},
-        {"batches", (double)s.batches},
-        {"reads", (double)s.reads},
-        {"timeouts", (double)s.timeouts},
-        {"statements", (double)s.statements},
-    };
-
-    lua_createtable(L, 0, RL_COUNT(fields));
-    for (size_t i = 0; i < RL_COUNT(fields); i++) {
-        lua_pushnumber(L, fields[i].value);
-        lua_setfield(L, -2, fields[i].name);
-    }
-    return 1;
+    return rl_push_db_stats(L, check_db(L, 1));
 }
 
 static const luaL_Reg functions[] = {

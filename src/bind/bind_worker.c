@@ -41,7 +41,11 @@ static int l_census(lua_State *L)
     unsigned leases = 0;
 
     for (unsigned i = 0; i < w->ndbs; i++)
-        leases += w->dbs[i] ? rl_db_stats_of(w->dbs[i]).leased : 0;
+        if (w->dbs[i]) {
+            rl_db_stats stats;
+            rl_db_stats_of(w->dbs[i], &stats);
+            leases += stats.leased;
+        }
     lua_createtable(L, 0, 5);
     lua_pushinteger(L, (lua_Integer)leases);
     lua_setfield(L, -2, "leases");

@@ -17,6 +17,7 @@
 #define RL_DB_DB_H
 
 #include "base/err.h"
+#include "base/histogram.h"
 #include "base/str.h"
 
 typedef struct rl_loop rl_loop;
@@ -71,6 +72,7 @@ typedef struct rl_db_opts {
     unsigned shared_connections; /* of max_connections, for reads that share; default 2, but at most
                                     half, 0 with conn_max_age = 0 and on SQLite */
     bool has_shared_connections;
+    double slow_statement; /* log what takes longer, with its wait; default 1; < 0: nothing */
 } rl_db_opts;
 
 /* What a statement gave. Rows and columns count from 0; cells are borrowed from the result
@@ -119,6 +121,14 @@ rl_query *rl_db_query(rl_db *db, rl_lease *lease, const rl_statement *st, rl_que
  * again at once: its next statement waits until the cancelled one has ended. */
 void rl_query_cancel(rl_query *q);
 
+/* Inside fn alone: did it take longer than slow_statement? Times in seconds; sql is borrowed. */
+typedef struct rl_query_times {
+    rl_str sql;          /* "" when it was lost with its connection */
+    double waited, took; /* for a connection; on one */
+} rl_query_times;
+
+bool rl_query_was_slow(const rl_query *q, rl_query_times *times);
+
 /* `where` (copied) names the borrower in the error that a full pool gives to others. */
 rl_borrow *rl_db_borrow(rl_db *db, const char *where, rl_borrow_fn *fn, void *arg);
 void rl_borrow_cancel(rl_borrow *b); /* fn will not be called */
@@ -141,14 +151,24 @@ void rl_lease_return(rl_lease *lease);
  * it is a comparison or two. Never touches a lease. */
 void rl_db_close_old(rl_db *db);
 
+/* Classes of errors, from RL_EOPERATIONAL to RL_ENOTSUPPORTED. */
+enum { RL_DB_ERRORS = 6 };
+
 typedef struct rl_db_stats {
     unsigned open, idle, busy, leased, connecting, waiting;
     uint64_t opened, closed_age, closed_idle, closed_dead, timeouts, statements;
-    unsigned shared;  /* connections */
-    uint64_t batches; /* of reads */
-    uint64_t reads;   /* that went in them */
+    unsigned shared;               /* connections */
+    uint64_t batches;              /* of reads */
+    uint64_t reads;                /* that went in them */
+    uint64_t borrows;              /* leases given */
+    uint64_t cancels;              /* statements given up while they ran */
+    uint64_t errors[RL_DB_ERRORS]; /* answers, by code - RL_EOPERATIONAL */
+    rl_histogram wait;             /* from asking to being handed a connection */
+    rl_histogram run;              /* from there to the answer */
+    rl_histogram lease;            /* from the borrow to the return */
+    rl_histogram age;              /* of connections when they were closed */
 } rl_db_stats;
 
-rl_db_stats rl_db_stats_of(const rl_db *db);
+void rl_db_stats_of(const rl_db *db, rl_db_stats *out);
 
 #endif

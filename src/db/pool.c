@@ -99,6 +99,8 @@ static void slot_close(slot *s)
     slot_move(s, CLOSING);
     s->deadline = RL_DB_NEVER;
     s->db->nshared -= s->shared;
+    if (s->opened)
+        rl_histogram_add(&s->db->stats.age, 1000 * (rl_pool_now() - s->born));
     s->db->driver->close(s->conn);
 }
 
@@ -142,6 +144,7 @@ static void on_opened(void *owner)
     db->dial_at = 0;
     db->stats.opened++;
     s->opened = true;
+    s->born = now;
     s->epoch = db->epoch;
     s->deadline = RL_DB_NEVER;
     if (age && age != RL_DB_NEVER)
@@ -314,10 +317,7 @@ void rl_slot_run(slot *s, rl_query *q)
     s->query = q;
     s->used = true;
     s->dirty |= rl_sql_is_dirty(q->st->sql);
-    s->db->stats.statements++;
-    q->req.state = RUNNING;
-    q->slot = s;
-    q->began = uv_hrtime();
+    rl_query_begin(q, s, uv_hrtime());
     if (!s->db->driver->run(s->conn, q->st))
         rl_slot_lost(s, &broken, false);
 }
@@ -327,7 +327,6 @@ void rl_slot_run_batch(slot *s, const rl_statement *const *sts, unsigned n, uint
     slot_move(s, BUSY);
     s->used = true;
     s->hurried = false;
-    s->db->stats.statements += n;
     s->db->stats.reads += n;
     s->db->stats.batches++;
     rl_slot_limit(s, limit);
@@ -790,16 +789,14 @@ const char *rl_db_display_url(const rl_db *db)
     return db->display;
 }
 
-rl_db_stats rl_db_stats_of(const rl_db *db)
+void rl_db_stats_of(const rl_db *db, rl_db_stats *out)
 {
-    rl_db_stats st = db->stats;
-
-    st.idle = db->count[IDLE];
-    st.busy = db->count[BUSY] + db->count[CLEANING];
-    st.leased = db->count[LEASED];
-    st.connecting = db->count[DIALING];
-    st.open = st.idle + st.busy + st.leased;
-    st.waiting = db->nwaiting + db->nreads;
-    st.shared = db->nshared;
-    return st;
+    *out = db->stats;
+    out->idle = db->count[IDLE];
+    out->busy = db->count[BUSY] + db->count[CLEANING];
+    out->leased = db->count[LEASED];
+    out->connecting = db->count[DIALING];
+    out->open = out->idle + out->busy + out->leased;
+    out->waiting = db->nwaiting + db->nreads;
+    out->shared = db->nshared;
 }

@@ -33,6 +33,7 @@ typedef struct slot {
     uint64_t expires;   /* ms; RL_DB_NEVER */
     uint64_t deadline;  /* ms, for what is under way; RL_DB_NEVER */
     uint64_t epoch;     /* of the last proof of health */
+    uint64_t born;      /* ms, when it opened */
     rl_query *query;    /* under way; NULL when idle, at a chore of ours, or with a batch */
     rl_list batch;      /* requests: reads under way that have no answer yet */
     rl_statement *left; /* of a query given up; the driver may still look at it */
@@ -54,6 +55,7 @@ typedef struct request {
     request_state state;
     bool is_borrow;
     bool shares;       /* waits in db->reads */
+    uint64_t asked;    /* ns */
     uint64_t deadline; /* ms, for getting a connection */
     rl_err *err;       /* ours; NULL unless it failed */
 } request;
@@ -63,7 +65,8 @@ struct rl_query {
     slot *slot;      /* while RUNNING */
     rl_lease *lease; /* while HELD or RUNNING on one */
     bool alone;      /* it has failed to share */
-    uint64_t began;  /* ns, when it was handed to a connection */
+    uint64_t began;  /* ns, when it was handed to a connection; 0: not yet */
+    uint64_t took;   /* ns, from then on */
     rl_query_fn *fn; /* NULL once cancelled */
     void *arg;
     rl_result *result;
@@ -82,6 +85,7 @@ struct rl_lease {
     slot *slot;     /* NULL once broken */
     rl_query *held; /* waits for a cancelled one to end */
     rl_err *why;    /* broken by this */
+    uint64_t began; /* ns, when it was granted */
     rl_list link;   /* in db->leases */
     char where[];
 };
@@ -148,6 +152,7 @@ void rl_request_answer(request *r, rl_err *err); /* takes err; its callback runs
 void rl_request_wait(request *r);                /* where its deadline belongs among the others */
 void rl_request_leave(request *r);               /* the line it waits in */
 void rl_request_time_out(request *r);
+void rl_query_begin(rl_query *q, slot *s, uint64_t now);           /* ns; it is on s from now on */
 void rl_query_finish(rl_query *q, rl_result *result, rl_err *err); /* takes both */
 void rl_borrow_grant(rl_borrow *b, slot *s);
 void rl_lease_break(rl_lease *l, const rl_err *why);

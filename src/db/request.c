@@ -33,6 +33,8 @@ void rl_request_answer(request *r, rl_err *err)
 {
     r->state = ANSWERED;
     r->err = err;
+    if (err && err->code >= RL_EOPERATIONAL && err->code < RL_EOPERATIONAL + RL_DB_ERRORS)
+        r->db->stats.errors[err->code - RL_EOPERATIONAL]++;
     rl_list_push(&r->db->answers, &r->link);
     rl_loop_kick(r->db->loop);
 }
@@ -242,14 +244,22 @@ static rl_err *check_lease(rl_db *db, rl_lease *l)
     return NULL;
 }
 
+/* Its way to a connection begins. */
+static void ask(request *r, rl_db *db)
+{
+    r->db = db;
+    rl_list_init(&r->link);
+    r->asked = uv_hrtime();
+    r->deadline = r->asked / 1000000 + db->set.acquire_timeout;
+}
+
 rl_query *rl_db_query(rl_db *db, rl_lease *lease, const rl_statement *st, rl_query_fn *fn,
                       void *arg)
 {
     rl_query *q = rl_calloc(1, sizeof(*q));
     rl_err *err = check(st);
 
-    q->req.db = db;
-    rl_list_init(&q->req.link);
+    ask(&q->req, db);
     q->lease = lease;
     q->fn = fn;
     q->arg = arg;
@@ -259,7 +269,6 @@ rl_query *rl_db_query(rl_db *db, rl_lease *lease, const rl_statement *st, rl_que
     if (err) {
         rl_request_answer(&q->req, err);
     } else if (!lease) {
-        q->req.deadline = rl_pool_now() + db->set.acquire_timeout;
         if (rl_share_takes(db, q)) {
             rl_share_wait(q);
             return q;
@@ -275,8 +284,24 @@ rl_query *rl_db_query(rl_db *db, rl_lease *lease, const rl_statement *st, rl_que
     return q;
 }
 
+void rl_query_begin(rl_query *q, slot *s, uint64_t now)
+{
+    q->req.state = RUNNING;
+    q->slot = s;
+    q->began = now;
+    q->req.db->stats.statements++;
+    if (!q->lease)
+        rl_histogram_add(&q->req.db->stats.wait, (now - q->req.asked) / 1000);
+}
+
 void rl_query_finish(rl_query *q, rl_result *result, rl_err *err)
 {
+    rl_db_stats *stats = &q->req.db->stats;
+
+    if (q->began) {
+        q->took = uv_hrtime() - q->began;
+        rl_histogram_add(&stats->run, q->took / 1000);
+    }
     q->slot = NULL;
     q->result = result;
     if (q->fn) {
@@ -285,6 +310,20 @@ void rl_query_finish(rl_query *q, rl_result *result, rl_err *err)
     }
     q->req.err = err;
     query_free(q);
+}
+
+bool rl_query_was_slow(const rl_query *q, rl_query_times *times)
+{
+    uint64_t slow = q->req.db->set.slow_statement, waited = q->began ? q->began - q->req.asked : 0;
+
+    if (slow == RL_DB_NEVER || (waited + q->took) / 1000000 < slow)
+        return false;
+    *times = (rl_query_times){
+        .sql = q->st ? q->st->sql : (rl_str){"", 0},
+        .waited = q->lease ? 0 : (double)waited / 1e9,
+        .took = (double)q->took / 1e9,
+    };
+    return true;
 }
 
 void rl_query_cancel(rl_query *q)
@@ -301,6 +340,7 @@ void rl_query_cancel(rl_query *q)
         query_free(q);
         return;
     case RUNNING:
+        q->req.db->stats.cancels++;
         q->fn = NULL;
         if (s->shared)
             rl_share_forget(s);
@@ -322,16 +362,14 @@ rl_borrow *rl_db_borrow(rl_db *db, const char *where, rl_borrow_fn *fn, void *ar
     rl_borrow *b = rl_calloc(1, sizeof(*b));
     size_t n = strlen(where ? where : "a borrower") + 1;
 
-    b->req.db = db;
+    ask(&b->req, db);
     b->req.is_borrow = true;
     b->fn = fn;
     b->arg = arg;
-    rl_list_init(&b->req.link);
     b->lease = rl_calloc(1, sizeof(*b->lease) + n);
     b->lease->db = db;
     rl_list_init(&b->lease->link);
     memcpy(b->lease->where, where ? where : "a borrower", n);
-    b->req.deadline = rl_pool_now() + db->set.acquire_timeout;
     rl_request_wait(&b->req);
     rl_pool_pump(db);
     return b;
@@ -342,6 +380,9 @@ void rl_borrow_grant(rl_borrow *b, slot *s)
     s->lease = b->lease;
     s->used = true;
     b->lease->slot = s;
+    b->lease->began = uv_hrtime();
+    s->db->stats.borrows++;
+    rl_histogram_add(&s->db->stats.wait, (b->lease->began - b->req.asked) / 1000);
     rl_list_push(&s->db->leases, &b->lease->link);
     rl_request_answer(&b->req, NULL);
 }
@@ -384,6 +425,8 @@ void rl_lease_return(rl_lease *l)
     if (!l)
         return;
     slot *s = l->slot;
+    if (l->began && l->db)
+        rl_histogram_add(&l->db->stats.lease, (uv_hrtime() - l->began) / 1000);
     if (l->held)
         rl_query_finish(l->held, NULL, rl_pool_err(RL_ECANCELLED, "the lease was returned"));
     rl_list_remove(&l->link);

@@ -77,6 +77,8 @@ static int take(rl_db_opts *o, rl_str name, rl_str v)
         ok = to_seconds(v, &o->acquire_timeout) && o->acquire_timeout >= 0;
     else if (rl_str_eq(name, RL_STR("statement_timeout")))
         ok = to_seconds(v, &o->statement_timeout) && o->statement_timeout >= 0;
+    else if (rl_str_eq(name, RL_STR("slow_statement")))
+        ok = to_seconds(v, &o->slow_statement);
     else if (rl_str_eq(name, RL_STR("max_connections")))
         ok = to_count(v, &o->max_connections);
     else if (rl_str_eq(name, RL_STR("min_connections")))
@@ -128,6 +130,7 @@ int rl_db_settings_read(rl_db_settings *s, char **rest, const rl_db_opts *opts, 
         .max_connections = o.max_connections,
         .min_connections = o.min_connections,
         .statement_cache_size = o.statement_cache_size ? o.statement_cache_size : 100,
+        .slow_statement = ms(o.slow_statement == 0 ? 1 : o.slow_statement),
         .shared_connections = o.has_shared_connections ? o.shared_connections : UINT_MAX,
         .conn_health_checks = o.conn_health_checks,
     };

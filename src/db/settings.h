@@ -15,6 +15,7 @@ struct rl_db_settings {    /* times in ms */
     unsigned min_connections;
     unsigned statement_cache_size;
     unsigned shared_connections; /* UINT_MAX: not said */
+    uint64_t slow_statement;     /* RL_DB_NEVER */
     bool conn_health_checks;
 };
 

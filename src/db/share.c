@@ -121,6 +121,7 @@ static void send_batch(rl_db *db, slot *s)
     const rl_statement *sts[MOST];
     unsigned n = 0;
     size_t bytes = 0;
+    uint64_t now = uv_hrtime();
     rl_list *it;
 
     while (n < MOST && (it = rl_list_first(&db->reads))) {
@@ -130,8 +131,7 @@ static void send_batch(rl_db *db, slot *s)
             break;
         rl_request_leave(&q->req);
         rl_list_push(&s->batch, &q->req.link);
-        q->req.state = RUNNING;
-        q->slot = s;
+        rl_query_begin(q, s, now);
         sts[n++] = q->st;
     }
     rl_slot_run_batch(s, sts, n, HURRY);

@@ -18,6 +18,7 @@
 ---@field idle_timeout number?       seconds
 ---@field acquire_timeout number?    seconds
 ---@field statement_timeout number?  seconds
+---@field slow_statement number|false|nil  seconds: log what takes longer; default 1
 ---@field statement_cache_size integer?
 ---@field shared_connections integer?  of max_connections, for reads that share; 0: none share
 
@@ -37,6 +38,19 @@
 ---@field reads integer        statements that went in these
 ---@field timeouts integer     requests that waited past acquire_timeout
 ---@field statements integer   statements ever run
+---@field borrows integer      connections ever pinned
+---@field cancels integer      statements given up while they ran
+---@field errors table<string, integer>  answers that were errors, by class
+---@field wait rille.core.Histogram   from asking to being handed a connection
+---@field run rille.core.Histogram    from there to the answer
+---@field lease rille.core.Histogram  how long connections were pinned
+---@field age rille.core.Histogram    how old connections became
+---@field bounds number[]             upper bounds of the buckets, in seconds; the last is infinite
+
+---@class rille.core.Histogram
+---@field count integer
+---@field sum number         seconds
+---@field buckets integer[]  how many in each, not added up
 
 ---@class rille.core.db
 local db = {}
