@@ -307,6 +307,28 @@ static void leave_room_for_writers(void)
     }
 }
 
+/* One of two connections is pinned, the other is shared: who writes does not wait in vain. */
+static void give_way_to_writers(void)
+{
+    rl_db *db = open_db((rl_db_opts){.url = url, .max_connections = 2});
+    static const char sql[] = "SELECT $1::int";
+    struct answer a;
+    rl_value one = integer(1);
+
+    learn(db, sql, one);
+    CHECK_INT(stats_of(db).shared, 1);
+    rl_lease *lease = borrow(db, "pinned");
+    must(db, NULL, "CREATE TEMPORARY TABLE way (i int)");
+    CHECK_INT(stats_of(db).opened, 2);
+    for (int i = 0; i < 10; i++) { /* nor does who reads */
+        ask_to_read(&a, db, sql, &one, 1);
+        wait_for(&a.done);
+        CHECK_INT(int_of(&a), 1);
+    }
+    rl_lease_return(lease);
+    close_db(db);
+}
+
 static void end_with_the_database(void)
 {
     rl_db *db = open_db((rl_db_opts){.url = url});
@@ -342,6 +364,7 @@ int main(void)
     prepare_within_bounds();
     carry_much();
     leave_room_for_writers();
+    give_way_to_writers();
     end_with_the_database();
     rl_loop_fini(&loop);
     return unit_done();

@@ -84,7 +84,8 @@ rl_value rl_result_cell(const rl_result *r, unsigned row, unsigned col);
 uint64_t rl_result_affected(const rl_result *r); /* rows inserted, updated, deleted */
 void rl_result_free(rl_result *r);               /* NULL is fine */
 
-/* Exactly one of result and err is NULL. The result is the callee's to free. */
+/* Exactly one of result and err is NULL. The result is the callee's to free. It may ask for nothing
+ * more before it returns: what it wakes does. */
 typedef void rl_query_fn(void *arg, rl_result *result, const rl_err *err);
 typedef void rl_borrow_fn(void *arg, rl_lease *lease, const rl_err *err);
 typedef void rl_db_closed_fn(void *arg);

@@ -365,6 +365,7 @@ static void slot_chore(slot *s, chore what)
     static const rl_statement ping = {.sql = {"SELECT 1", 8}};
     static const rl_statement rollback = {.sql = {"ROLLBACK", 8}};
     static const rl_statement read_only = {.sql = {"SET default_transaction_read_only = on", 38}};
+    static const rl_statement writable = {.sql = {"RESET default_transaction_read_only", 35}};
     const rl_driver *driver = s->db->driver;
     bool under_way = true;
 
@@ -386,6 +387,9 @@ static void slot_chore(slot *s, chore what)
         break;
     case SHARE:
         under_way = driver->run(s->conn, &read_only);
+        break;
+    case UNSHARE:
+        under_way = driver->run(s->conn, &writable);
         break;
     case DRAIN:
     case NO_CHORE:
@@ -534,6 +538,22 @@ static void make_shared(rl_db *db)
     slot_chore(s, SHARE);
 }
 
+static void give_back_shared(rl_db *db)
+{
+    uint64_t at = rl_share_give_back_at(db);
+    slot *s;
+
+    if (at == RL_DB_NEVER || !(s = first_idle(db, true)))
+        return;
+    if (rl_pool_now() < at) {
+        rl_pool_wake_at(db, at);
+        return;
+    }
+    db->nshared--;
+    s->shared = false;
+    slot_chore(s, UNSHARE);
+}
+
 void rl_pool_pump(rl_db *db)
 {
     rl_list *it;
@@ -557,6 +577,7 @@ void rl_pool_pump(rl_db *db)
                 rl_slot_run(s, RL_CONTAINER_OF(r, rl_query, req));
         }
         dial_more(db);
+        give_back_shared(db);
     }
     db->pumping = false;
 }
@@ -612,6 +633,8 @@ static uint64_t next_tick(rl_db *db)
         if (db->failures && db->count[DIALING] == 0)
             at = earlier(at, db->dial_at);
     }
+    if (first_idle(db, true))
+        at = earlier(at, rl_share_give_back_at(db));
     return earlier(at, rl_share_patience(db));
 }
 

@@ -19,7 +19,7 @@
 typedef enum slot_state { DIALING, IDLE, BUSY, LEASED, CLEANING, CLOSING, NSTATES } slot_state;
 
 /* What a CLEANING slot waits for. */
-typedef enum chore { NO_CHORE, PING, DRAIN, ROLLBACK, RESET, SHARE } chore;
+typedef enum chore { NO_CHORE, PING, DRAIN, ROLLBACK, RESET, SHARE, UNSHARE } chore;
 
 /* A place in the pool and the connection in it. */
 typedef struct slot {
@@ -154,6 +154,7 @@ void rl_request_leave(request *r);               /* the line it waits in */
 void rl_request_time_out(request *r);
 void rl_query_begin(rl_query *q, slot *s, uint64_t now);           /* ns; it is on s from now on */
 void rl_query_finish(rl_query *q, rl_result *result, rl_err *err); /* takes both */
+void rl_query_answer(rl_query *q, rl_result *result); /* at once: from the loop, pool at rest */
 void rl_borrow_grant(rl_borrow *b, slot *s);
 void rl_lease_break(rl_lease *l, const rl_err *why);
 bool rl_requests_deliver(rl_hook *hook);
@@ -164,6 +165,7 @@ void rl_share_wait(rl_query *q);
 void rl_share_send(rl_db *db);               /* the end of a turn */
 uint64_t rl_share_patience(const rl_db *db); /* ms; when the first read stops waiting */
 void rl_share_tick(rl_db *db, uint64_t now);
+uint64_t rl_share_give_back_at(const rl_db *db); /* ms; when a shared one becomes anybody's */
 bool rl_share_hurry(slot *s);  /* its time is over; false: more than once, or it has no batch */
 void rl_share_forget(slot *s); /* a read of its batch was given up */
 void rl_share_part(slot *s, rl_result *result, const rl_err *err);

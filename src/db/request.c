@@ -294,16 +294,28 @@ void rl_query_begin(rl_query *q, slot *s, uint64_t now)
         rl_histogram_add(&q->req.db->stats.wait, (now - q->req.asked) / 1000);
 }
 
-void rl_query_finish(rl_query *q, rl_result *result, rl_err *err)
+static void query_end(rl_query *q, rl_result *result)
 {
-    rl_db_stats *stats = &q->req.db->stats;
-
     if (q->began) {
         q->took = uv_hrtime() - q->began;
-        rl_histogram_add(&stats->run, q->took / 1000);
+        rl_histogram_add(&q->req.db->stats.run, q->took / 1000);
     }
     q->slot = NULL;
     q->result = result;
+}
+
+void rl_query_answer(rl_query *q, rl_result *result)
+{
+    query_end(q, result);
+    if (q->fn)
+        query_deliver(q);
+    else
+        query_free(q);
+}
+
+void rl_query_finish(rl_query *q, rl_result *result, rl_err *err)
+{
+    query_end(q, result);
     if (q->fn) {
         rl_request_answer(&q->req, err);
         return;

@@ -16,7 +16,8 @@
  * no answer runs again, each on a connection of its own: these are reads, which leave nothing
  * behind no connection is free after PATIENCE it waits in the line for one of its own
  *
- * A read runs again at most once, since then it does not share any more. */
+ * A result goes to its coroutine as soon as it is read, so that the next one finds its memory still
+ * warm. A read runs again at most once, since then it does not share any more. */
 #include "db/pool.h"
 
 #include <string.h>
@@ -65,8 +66,10 @@ void rl_share_part(slot *s, rl_result *result, const rl_err *err)
     rl_query *q = RL_CONTAINER_OF(RL_LIST_ENTRY(it, request, link), rl_query, req);
     if (err && strcmp(err->sqlstate, "57014") == 0)
         rl_paces_learn(&s->db->paces, q->st->sql, 1000 * (rl_pool_now() - s->since));
-    if (result || !q->fn) {
-        rl_query_finish(q, result, NULL);
+    if (result) {
+        rl_query_answer(q, result);
+    } else if (!q->fn) {
+        rl_query_finish(q, NULL, NULL);
     } else if (err && !may_retry(s, err)) {
         rl_query_finish(q, NULL, rl_pool_err_copy(err));
     } else if (err) {
@@ -164,6 +167,16 @@ uint64_t rl_share_patience(const rl_db *db)
     rl_list *it = rl_list_first(&db->reads);
 
     return it ? came(RL_LIST_ENTRY(it, request, link)) + PATIENCE : RL_DB_NEVER;
+}
+
+/* One who needs a connection of his own does not wait for long beside a shared one that idles. */
+uint64_t rl_share_give_back_at(const rl_db *db)
+{
+    rl_list *it = rl_list_first(&db->waiting);
+
+    if (!it || !db->nshared || db->slots < db->set.max_connections || db->count[DIALING])
+        return RL_DB_NEVER;
+    return came(RL_LIST_ENTRY(it, request, link)) + PATIENCE;
 }
 
 void rl_share_tick(rl_db *db, uint64_t now)
