@@ -26,8 +26,8 @@ int rl_worker_init(rl_worker *w, const rl_vm_opts *vm, const rl_server_limits *s
     int rc = rl_loop_init(&w->loop);
     if (rc < 0)
         return rl_err_set(err, rc, "no event loop: %s", uv_strerror(rc));
-    /* In the order of a turn: what waits in mailboxes, then tasks, then sockets. */
-    rl_loop_add_hook(&w->loop, &w->hook, run_turn);
+    /* In the order of a turn: what waits in mailboxes, then tasks. */
+    rl_loop_add_hook(&w->loop, RL_PHASE_RUN, &w->hook, run_turn);
     rc = rl_vm_init(&w->vm, &w->loop, vm, err);
     if (rc < 0)
         goto fail_loop;

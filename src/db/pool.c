@@ -764,7 +764,7 @@ int rl_db_open(rl_db **out, rl_loop *loop, const rl_db_opts *opts, rl_err *err)
     rl_list_init(&db->leases);
     uv_timer_init(&loop->uv, &db->timer);
     db->timer.data = db;
-    rl_loop_add_hook(loop, &db->hook, rl_requests_deliver);
+    rl_loop_add_hook(loop, RL_PHASE_ASK, &db->hook, rl_requests_deliver);
     *out = db;
     return 0;
 

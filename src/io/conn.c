@@ -368,7 +368,7 @@ int rl_conns_init(rl_conns *all, rl_loop *loop)
     rl_list_init(&all->doomed);
     rl_timeouts_open(&all->lingering, loop, LINGER_MS, on_lingered);
     rl_timeouts_open(&all->stalled, loop, STALL_MS, on_stalled);
-    rl_loop_add_hook(loop, &all->flush, run_turn);
+    rl_loop_add_hook(loop, RL_PHASE_WRITE, &all->flush, run_turn);
     return 0;
 }
 

@@ -113,11 +113,16 @@ void rl_loop_stop(rl_loop *loop)
     uv_stop(&loop->uv);
 }
 
-void rl_loop_add_hook(rl_loop *loop, rl_hook *hook, rl_hook_fn *fn)
+void rl_loop_add_hook(rl_loop *loop, rl_phase phase, rl_hook *hook, rl_hook_fn *fn)
 {
+    rl_list *at = &loop->hooks;
+
     hook->fn = fn;
+    hook->phase = phase;
     rl_list_init(&hook->link);
-    rl_list_push(&loop->hooks, &hook->link);
+    while (at->prev != &loop->hooks && RL_LIST_ENTRY(at->prev, rl_hook, link)->phase > phase)
+        at = at->prev;
+    rl_list_insert_before(at, &hook->link);
 }
 
 void rl_loop_remove_hook(rl_hook *hook)

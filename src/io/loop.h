@@ -1,7 +1,7 @@
 /* loop.h - one libuv loop with the phases that the rest of rille hangs on.
  *
- * A turn is: timers, sockets, then the turn's hooks in the order they were added, until
- * none of them did anything. Work that many callbacks of a turn produce together
+ * A turn is: timers, sockets, then the turn's hooks, phase by phase, until none of them did
+ * anything. Work that many callbacks of a turn produce together
  * (running tasks, flushing sockets, flushing pipelines) belongs in a hook, so that it
  * is done once. One loop per thread; nothing here is safe from another one but
  * rl_loop_post(). */
@@ -22,8 +22,13 @@ typedef struct rl_post rl_post;
 /* Returns true if it did something that may have given other hooks work. */
 typedef bool rl_hook_fn(rl_hook *hook);
 
+/* What a turn's hooks do, in this order: run what is ready, ask others (databases) for what that
+ * wants, and only then write to the peers, so that the others work meanwhile. */
+typedef enum rl_phase { RL_PHASE_RUN, RL_PHASE_ASK, RL_PHASE_WRITE } rl_phase;
+
 struct rl_hook {
     rl_hook_fn *fn;
+    rl_phase phase;
     rl_list link;
 };
 
@@ -56,8 +61,8 @@ void rl_loop_fini(rl_loop *loop);
 void rl_loop_run(rl_loop *loop);
 void rl_loop_stop(rl_loop *loop);
 
-/* Hooks run in this order, after every one added before. */
-void rl_loop_add_hook(rl_loop *loop, rl_hook *hook, rl_hook_fn *fn);
+/* It runs after every hook of its phase that was added before. */
+void rl_loop_add_hook(rl_loop *loop, rl_phase phase, rl_hook *hook, rl_hook_fn *fn);
 void rl_loop_remove_hook(rl_hook *hook);
 
 /* Have the hooks run soon even if nothing else happens. */

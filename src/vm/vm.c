@@ -235,7 +235,7 @@ int rl_vm_init(rl_vm *vm, rl_loop *loop, const rl_vm_opts *opts, rl_err *err)
     vm->collector = luaL_ref(vm->L, LUA_REGISTRYINDEX);
     rl_vm_end_script(vm);
     mend_net(vm);
-    rl_loop_add_hook(loop, &vm->hook, run_turn);
+    rl_loop_add_hook(loop, RL_PHASE_RUN, &vm->hook, run_turn);
     return 0;
 }
 
