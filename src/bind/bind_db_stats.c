@@ -1,4 +1,4 @@
-#include "bind/bind_db_stats.h"
+#include "bind/bind_db.h"
 
 #include "base/log.h"
 
@@ -37,7 +37,7 @@ static void set_bounds(lua_State *L)
     lua_setfield(L, -2, "bounds");
 }
 
-int rl_push_db_stats(lua_State *L, const rl_db *db)
+int rl_db_push_stats(lua_State *L, const rl_db *db)
 {
     static const char *const classes[RL_DB_ERRORS] = {
         "OperationalError",           "IntegrityError",    "DataError", "ProgrammingError",
@@ -98,7 +98,7 @@ static void find_place(lua_State *co, char *out, size_t size)
     snprintf(out, size, "the library");
 }
 
-void rl_tell_slow_statement(const rl_db *db, const rl_query *q, lua_State *co)
+void rl_db_tell_slow(const rl_db *db, const rl_query *q, lua_State *co)
 {
     rl_query_times times;
     char place[LUA_IDSIZE + 16];

@@ -1,0 +1,29 @@
+/* bind_db.h - what the files of the database binding share: statements and pins are in
+ * bind_db.c, values in bind_db_value.c, figures in bind_db_stats.c. Nobody else includes this. */
+#ifndef RL_BIND_BIND_DB_H
+#define RL_BIND_BIND_DB_H
+
+#include "bind/bind.h"
+
+/* bind_db_value.c */
+
+/* Parameter $n, at `arg`; raises what cannot be one. Its bytes are borrowed from the stack. */
+rl_value rl_db_check_param(lua_State *L, int arg, int n);
+
+/* [rows, affected, names of JSON columns or nil], and how many of them. NULLs are absent. */
+int rl_db_push_result(lua_State *co, const rl_result *r);
+
+/* Adds what makes parameters to the table on top. */
+void rl_db_open_values(lua_State *L);
+
+/* bind_db_stats.c */
+
+/* [stats]: counts by name, `errors` by class, and histograms `wait run lease age`, each with
+ * `count`, `sum` in seconds and `buckets`; their upper bounds, in seconds, are in `bounds`. */
+int rl_db_push_stats(lua_State *L, const rl_db *db);
+
+/* Log a statement that has just ended if it was slow: how long, its text without parameters, and
+ * the line of the script that waits for it in co, which is parked. */
+void rl_db_tell_slow(const rl_db *db, const rl_query *q, lua_State *co);
+
+#endif
