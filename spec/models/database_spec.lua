@@ -165,6 +165,7 @@ local function suite(label, open)
         { amount__gt = "2.5" },
         { ratio__in = { 0.1, 0.2 } },
         { big = "9007199254740993" },
+        { big = 9007199254740993LL },
         { blob = "a\0\255b" },
         { day__range = { "2024-02-01", "2024-02-29" } },
         { at__gte = "2024-05-01T10:30:00Z" },

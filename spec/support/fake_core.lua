@@ -12,7 +12,11 @@ if not pcall(require, "rille.core") then
     end
   end
   package.loaded["rille.core"] = { null = newproxy() }
-  package.loaded["rille.core.db"] = { bytes = wrap("bytes"), json = wrap("json") }
+  package.loaded["rille.core.db"] = {
+    bytes = wrap("bytes"),
+    json = wrap("json"),
+    array = wrap("array"),
+  }
 end
 if not pcall(require, "rille.json") then
   package.loaded["rille.json"] = require("cjson")

@@ -22,6 +22,9 @@ int rl_open_layer(lua_State *L);
 int rl_open_task(lua_State *L);
 int rl_open_worker(lua_State *L);
 
+/* In the registry: the metatable that marks a table as an array (rille.array). */
+#define RL_ARRAY_MARK "rille.array_mark"
+
 /* A string argument as a slice, valid while the string is on the stack; nil gives nothing. */
 rl_str rl_check_str(lua_State *L, int arg);
 rl_str rl_opt_str(lua_State *L, int arg);

@@ -161,6 +161,7 @@ struct query {
     rl_db *db;
     rl_query *query;
     rl_task *task;
+    bool reads;
 };
 
 static void on_result(void *arg, rl_result *result, const rl_err *err)
@@ -171,7 +172,7 @@ static void on_result(void *arg, rl_result *result, const rl_err *err)
     if (err)
         rl_task_wake_err(q->task, err);
     else
-        rl_task_wake(q->task, rl_db_push_result(rl_task_stack(q->task), result));
+        rl_task_wake(q->task, rl_db_push_result(rl_task_stack(q->task), result, !q->reads));
     rl_result_free(result);
     rl_free(q);
 }
@@ -200,6 +201,7 @@ static int run(lua_State *L, bool reads)
     struct pin *pin = find_pin(t, db);
     struct query *q = rl_malloc(sizeof(*q));
     q->db = db;
+    q->reads = reads;
     q->task = t;
     q->query = rl_db_query(db, pin ? pin->lease : NULL,
                            &(rl_statement){sql, params, (unsigned)n, reads}, on_result, q);

@@ -10,8 +10,10 @@
 /* Parameter $n, at `arg`; raises what cannot be one. Its bytes are borrowed from the stack. */
 rl_value rl_db_check_param(lua_State *L, int arg, int n);
 
-/* [rows, affected, names of JSON columns or nil], and how many of them. NULLs are absent. */
-int rl_db_push_result(lua_State *co, const rl_result *r);
+/* [rows, affected, names of the columns of JSON or nil, names of all columns or nil], and how many
+ * of these there are. NULLs are absent from rows; the last one is there when any is, and `names`
+ * asks for it. */
+int rl_db_push_result(lua_State *co, const rl_result *r, bool names);
 
 /* Adds what makes parameters to the table on top. */
 void rl_db_open_values(lua_State *L);

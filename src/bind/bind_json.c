@@ -224,6 +224,8 @@ int rl_open_json(lua_State *L)
     lua_setfield(L, -2, "is_utf8");
     lua_newtable(L); /* [module, mark] */
     lua_pushvalue(L, -1);
+    lua_setfield(L, LUA_REGISTRYINDEX, RL_ARRAY_MARK);
+    lua_pushvalue(L, -1);
     lua_setfield(L, -3, "array_mark");
     lua_pushcclosure(L, l_encode, 1);
     lua_setfield(L, -2, "encode");

@@ -37,10 +37,13 @@ typedef enum rl_kind {
     RL_BYTES,   /* s */
     RL_NUMERIC, /* s, decimal digits as the server wrote them, nothing lost */
     RL_JSON,    /* s, JSON text */
+    RL_ARRAY,   /* s, as PostgreSQL writes arrays: read it with db/pg_array.h; SQLite has none */
 } rl_kind;
 
 typedef struct rl_value {
     rl_kind kind;
+    uint8_t element; /* an array as a cell: the kind of its elements, */
+    char delimiter;  /* and what stands between them */
     union {
         int64_t i;
         double f;

@@ -1,5 +1,6 @@
 /* pg.h - the inside of the PostgreSQL driver: where to connect (pg_url.c), how values and
- * errors read (pg_row.c), asking for a cancel (pg_cancel.c). pg.c makes a connection of them. */
+ * errors read (pg_row.c, pg_array.h), asking for a cancel (pg_cancel.c). pg.c makes a
+ * connection of them. */
 #ifndef RL_DB_PG_H
 #define RL_DB_PG_H
 

@@ -1,10 +1,11 @@
 /* Values travel as text, which every type of the server has; only bytes go out in binary.
  * Types of parameters are left for the server to infer, with the same exception. */
 #include "db/pg.h"
+#include "db/pg_array.h"
 
 #include <ctype.h>
+#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 /* From the server's pg_type.dat; they never change. */
 enum {
@@ -15,10 +16,22 @@ enum {
     OID_INT4 = 23,
     OID_OID = 26,
     OID_JSON = 114,
+    OID_JSON_ARRAY = 199,
     OID_FLOAT4 = 700,
     OID_FLOAT8 = 701,
+    OID_BOOL_ARRAY = 1000,
+    OID_BYTEA_ARRAY = 1001,
+    OID_INT2_ARRAY = 1005,
+    OID_INT4_ARRAY = 1007,
+    OID_INT8_ARRAY = 1016,
+    OID_BOX_ARRAY = 1020,
+    OID_FLOAT4_ARRAY = 1021,
+    OID_FLOAT8_ARRAY = 1022,
+    OID_OID_ARRAY = 1028,
+    OID_NUMERIC_ARRAY = 1231,
     OID_NUMERIC = 1700,
     OID_JSONB = 3802,
+    OID_JSONB_ARRAY = 3807,
 };
 
 /* Parameters */
@@ -51,8 +64,10 @@ rl_pg_params rl_pg_params_of(const rl_statement *st)
             p.values[i] = number;
             break;
         case RL_FLOAT:
-            snprintf(number, NUMBER_SIZE, "%.17g",
-                     v->f); /* also inf and nan, as the server reads */
+            if (isnan(v->f)) /* printf may sign it, which the server does not read */
+                snprintf(number, NUMBER_SIZE, "NaN");
+            else
+                snprintf(number, NUMBER_SIZE, "%.17g", v->f);
             p.values[i] = number;
             break;
         case RL_BYTES:
@@ -64,6 +79,7 @@ rl_pg_params rl_pg_params_of(const rl_statement *st)
         case RL_TEXT:
         case RL_NUMERIC:
         case RL_JSON:
+        case RL_ARRAY:
             p.values[i] = v->s.p;
             break;
         }
@@ -82,41 +98,86 @@ void rl_pg_params_free(rl_pg_params *p)
 struct pg_result {
     rl_result base;
     PGresult *res;
-    rl_kind *kinds;  /* by column */
-    rl_value *bytes; /* rows * cols, or NULL when no column is of bytes */
+    rl_value *columns; /* what their cells are like */
+    rl_value *bytes;   /* rows * cols, or NULL when no column is of bytes */
     char *decoded;
 };
 
-static rl_kind kind_of(Oid type)
+/* Every array type that comes with the server and whose elements are text to us. */
+static bool is_text_array(Oid type)
+{
+    static const uint16_t known[] = {
+        143,  210,  270,  271,  272,  273,  629,  651,  719,  775,  791,  1002, 1003, 1006,
+        1008, 1009, 1010, 1011, 1012, 1013, 1014, 1015, 1017, 1018, 1019, 1027, 1034, 1040,
+        1041, 1115, 1182, 1183, 1185, 1187, 1263, 1270, 1561, 1563, 2201, 2207, 2208, 2209,
+        2210, 2211, 2287, 2949, 2951, 3221, 3643, 3644, 3645, 3735, 3770, 3905, 3907, 3909,
+        3911, 3913, 3927, 4073, 4090, 4097, 4192, 5039, 6150, 6151, 6152, 6153, 6155, 6157,
+    };
+    size_t low = 0, high = RL_COUNT(known);
+
+    while (low < high) {
+        size_t mid = (low + high) / 2;
+        if (known[mid] == type)
+            return true;
+        if (known[mid] < type)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return false;
+}
+
+static rl_value array_of(rl_kind element, char delimiter)
+{
+    return (rl_value){.kind = RL_ARRAY, .element = (uint8_t)element, .delimiter = delimiter};
+}
+
+/* What the cells of such a column are like. */
+static rl_value column_of(Oid type)
 {
     switch (type) {
     case OID_BOOL:
-        return RL_BOOL;
+        return (rl_value){.kind = RL_BOOL};
     case OID_INT2:
     case OID_INT4:
     case OID_INT8:
     case OID_OID:
-        return RL_INT;
+        return (rl_value){.kind = RL_INT};
     case OID_FLOAT4:
     case OID_FLOAT8:
-        return RL_FLOAT;
+        return (rl_value){.kind = RL_FLOAT};
     case OID_NUMERIC:
-        return RL_NUMERIC;
+        return (rl_value){.kind = RL_NUMERIC};
     case OID_JSON:
     case OID_JSONB:
-        return RL_JSON;
+        return (rl_value){.kind = RL_JSON};
     case OID_BYTEA:
-        return RL_BYTES;
+        return (rl_value){.kind = RL_BYTES};
+    case OID_BOOL_ARRAY:
+        return array_of(RL_BOOL, ',');
+    case OID_INT2_ARRAY:
+    case OID_INT4_ARRAY:
+    case OID_INT8_ARRAY:
+    case OID_OID_ARRAY:
+        return array_of(RL_INT, ',');
+    case OID_FLOAT4_ARRAY:
+    case OID_FLOAT8_ARRAY:
+        return array_of(RL_FLOAT, ',');
+    case OID_NUMERIC_ARRAY:
+        return array_of(RL_NUMERIC, ',');
+    case OID_JSON_ARRAY:
+    case OID_JSONB_ARRAY:
+        return array_of(RL_JSON, ',');
+    case OID_BYTEA_ARRAY:
+        return array_of(RL_BYTES, ',');
+    case OID_BOX_ARRAY:
+        return array_of(RL_TEXT, ';');
     default:
-        return RL_TEXT;
+        return is_text_array(type) ? array_of(RL_TEXT, ',') : (rl_value){.kind = RL_TEXT};
     }
 }
 
-static int hex_digit(char c)
-{
-    return c <= '9' ? c - '0' : (c | 32) - 'a' + 10;
-}
-
+/* One block for all of them: libpq's cells are not ours to change. */
 static void decode_bytes(struct pg_result *r)
 {
     unsigned rows = r->base.rows, cols = r->base.cols;
@@ -124,20 +185,18 @@ static void decode_bytes(struct pg_result *r)
 
     for (unsigned row = 0; row < rows; row++)
         for (unsigned col = 0; col < cols; col++)
-            if (r->kinds[col] == RL_BYTES)
-                total += (size_t)PQgetlength(r->res, (int)row, (int)col) / 2;
+            if (r->columns[col].kind == RL_BYTES)
+                total += (size_t)PQgetlength(r->res, (int)row, (int)col) + 1;
     r->bytes = rl_calloc((size_t)rows * cols + 1, sizeof(rl_value));
     r->decoded = rl_malloc(total + 1);
     for (unsigned row = 0; row < rows; row++)
         for (unsigned col = 0; col < cols; col++) {
-            const char *hex = PQgetvalue(r->res, (int)row, (int)col);
-            int n = PQgetlength(r->res, (int)row, (int)col);
-            if (r->kinds[col] != RL_BYTES || n < 2)
+            size_t n = (size_t)PQgetlength(r->res, (int)row, (int)col);
+            if (r->columns[col].kind != RL_BYTES)
                 continue;
-            rl_value v = {.kind = RL_BYTES, .s = {r->decoded + at, (size_t)(n - 2) / 2}};
-            for (int i = 2; i + 1 < n; i += 2) /* behind "\x" */
-                r->decoded[at++] = (char)(hex_digit(hex[i]) << 4 | hex_digit(hex[i + 1]));
-            r->bytes[(size_t)row * cols + col] = v;
+            memcpy(r->decoded + at, PQgetvalue(r->res, (int)row, (int)col), n + 1);
+            r->bytes[(size_t)row * cols + col] = rl_pg_read(RL_BYTES, r->decoded + at, n);
+            at += n + 1;
         }
 }
 
@@ -146,44 +205,19 @@ static const char *result_name(const rl_result *base, unsigned col)
     return PQfname(((const struct pg_result *)base)->res, (int)col);
 }
 
-static int64_t to_int(const char *s)
-{
-    bool negative = *s == '-';
-    uint64_t n = 0;
-
-    for (s += negative; *s; s++)
-        n = n * 10 + (uint64_t)(*s - '0');
-    return (int64_t)(negative ? 0 - n : n);
-}
-
 static rl_value result_cell(const rl_result *base, unsigned row, unsigned col)
 {
     const struct pg_result *r = (const struct pg_result *)base;
-    rl_value v = {.kind = RL_NULL};
+    rl_value column = r->columns[col];
 
     if (PQgetisnull(r->res, (int)row, (int)col))
-        return v;
-    const char *text = PQgetvalue(r->res, (int)row, (int)col);
-    v.kind = r->kinds[col];
-    switch (v.kind) {
-    case RL_BOOL:
-        v.i = *text == 't';
-        break;
-    case RL_INT:
-        v.i = to_int(text);
-        break;
-    case RL_FLOAT:
-        v.f = strtod(text, NULL);
-        break;
-    case RL_BYTES:
+        return (rl_value){.kind = RL_NULL};
+    if (column.kind == RL_BYTES)
         return r->bytes[(size_t)row * base->cols + col];
-    case RL_NULL:
-    case RL_TEXT:
-    case RL_NUMERIC:
-    case RL_JSON:
-        v.s = (rl_str){text, (size_t)PQgetlength(r->res, (int)row, (int)col)};
-        break;
-    }
+    rl_value v = rl_pg_read(column.kind, PQgetvalue(r->res, (int)row, (int)col),
+                            (size_t)PQgetlength(r->res, (int)row, (int)col));
+    v.element = column.element;
+    v.delimiter = column.delimiter;
     return v;
 }
 
@@ -212,15 +246,15 @@ rl_result *rl_pg_result_new(PGresult *res)
 {
     static const rl_result_ops ops = {result_name, result_cell, result_free};
     unsigned cols = (unsigned)PQnfields(res);
-    struct pg_result *r = rl_calloc(1, sizeof(*r) + cols * sizeof(rl_kind));
+    struct pg_result *r = rl_calloc(1, sizeof(*r) + cols * sizeof(rl_value));
     bool bytes = false;
 
     r->base = (rl_result){&ops, (unsigned)PQntuples(res), cols, affected_by(res)};
     r->res = res;
-    r->kinds = (rl_kind *)(r + 1);
+    r->columns = (rl_value *)(r + 1);
     for (unsigned i = 0; i < cols; i++) {
-        r->kinds[i] = kind_of(PQftype(res, (int)i));
-        bytes |= r->kinds[i] == RL_BYTES;
+        r->columns[i] = column_of(PQftype(res, (int)i));
+        bytes |= r->columns[i].kind == RL_BYTES;
     }
     if (bytes)
         decode_bytes(r);

@@ -14,6 +14,7 @@
 #include "base/map.h"
 #include "io/loop.h"
 
+#include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
@@ -278,6 +279,25 @@ static cached *compile(sqlite_conn *c, rl_str sql)
     return NULL;
 }
 
+/* What SQLite cannot keep: it has no arrays, and would make NULL of what is no number. */
+static bool accepts(sqlite_conn *c, const rl_statement *st)
+{
+    for (unsigned i = 0; i < st->nparams; i++) {
+        const rl_value *v = &st->params[i];
+        if (v->kind == RL_ARRAY) {
+            rl_err_set(&c->err, RL_ENOTSUPPORTED, "parameter $%u: SQLite has no arrays", i + 1);
+            set_state(&c->err, "0A000");
+            return false;
+        }
+        if (v->kind == RL_FLOAT && isnan(v->f)) {
+            rl_err_set(&c->err, RL_EDATA, "parameter $%u: SQLite cannot keep NaN", i + 1);
+            set_state(&c->err, "22003");
+            return false;
+        }
+    }
+    return true;
+}
+
 static void run(sqlite_conn *c, const rl_statement *st)
 {
     cached *k = compile(c, st->sql);
@@ -291,6 +311,8 @@ static void run(sqlite_conn *c, const rl_statement *st)
         set_state(&c->err, "08P01");
         return;
     }
+    if (!accepts(c, st))
+        return;
     if (c->conf->statement_timeout)
         c->give_up_at = now_ms() + c->conf->statement_timeout;
     for (int i = 1; rc == SQLITE_OK && i <= sqlite3_bind_parameter_count(k->stmt); i++)

@@ -36,6 +36,8 @@ int rl_sqlite_bind(sqlite3_stmt *stmt, int at, const rl_value *v)
     case RL_JSON:
         return sqlite3_bind_text64(stmt, at, v->s.n ? v->s.p : "", v->s.n, SQLITE_STATIC,
                                    SQLITE_UTF8);
+    case RL_ARRAY: /* refused before */
+        break;
     }
     return SQLITE_MISUSE;
 }

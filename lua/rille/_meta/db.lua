@@ -5,8 +5,9 @@
 ---@class rille.core.Database : userdata  a handle
 ---@class rille.core.DatabaseValue : userdata  a parameter that is not plain text
 
---- What may be a parameter; nil and null are NULL, whole numbers up to 2^53 integers.
----@alias rille.core.Parameter string|number|boolean|rille.core.DatabaseValue|lightuserdata|nil
+--- What may be a parameter; nil and null are NULL, whole numbers integers, as is cdata of 64 bits.
+---@alias rille.core.Parameter
+---| string|number|boolean|ffi.cdata*|rille.core.DatabaseValue|lightuserdata|nil
 
 ---@class rille.core.DatabaseOptions
 ---@field name string?               default "default"
@@ -68,7 +69,7 @@ function db.open(options) end
 function db.close(handle) end
 
 --- Run a statement on the task's pinned connection, or else on any. NULLs are absent from rows.
---- Integers beyond 2^53 and JSON come as text.
+--- Integers beyond 2^53 and JSON come as text, arrays as lists.
 ---@async
 ---@param handle rille.core.Database
 ---@param sql string  with $1, $2, …
@@ -76,7 +77,8 @@ function db.close(handle) end
 ---@param ... rille.core.Parameter
 ---@return table<string, any>[]? rows
 ---@return integer|rille.DatabaseError affected
----@return string[]? json  names of the columns that hold JSON
+---@return string[]? json     names of the columns that hold JSON, or arrays of it
+---@return string[]? columns  names of all columns, when a cell is NULL
 function db.query(handle, sql, n, ...) end
 
 --- As `query`, for a SELECT that takes no locks and calls nothing that changes anything.
@@ -122,6 +124,11 @@ function db.bytes(text) end
 ---@param text string
 ---@return rille.core.DatabaseValue  JSON
 function db.json(text) end
+
+--- Raises on holes, and on what is neither a list nor an element.
+---@param items any[]  may hold lists; null is NULL
+---@return rille.core.DatabaseValue  an array (PostgreSQL only)
+function db.array(items) end
 
 ---@param handle rille.core.Database
 ---@return "postgresql"|"sqlite"

@@ -14,12 +14,33 @@ local class = require("rille.class")
 local core = require("rille.core.db")
 local dialects = require("rille.db.dialect")
 local errors = require("rille.errors")
+local null = require("rille.core").null
 local transaction = require("rille.db.transaction")
 
 local db = {}
 
----@alias rille.db.Value nil|boolean|number|string|userdata|table
----@alias rille.db.Row table<string, any>  columns by name; NULL is absent
+--- What may be a parameter: nil and `rille.null` (NULL), booleans, numbers, strings (text, and
+--- everything that is written as text: numeric, uuid, dates, …), LuaJIT's 64-bit integers like
+--- `9007199254740993LL`, and what `db.bytes`, `db.json` and `db.array` make.
+---@alias rille.db.Value nil|boolean|number|string|ffi.cdata*|userdata
+
+--- Columns by name. How a cell comes to Lua:
+---
+---     boolean                  a boolean
+---     integers                 a number; beyond 2^53 a string of decimal digits, nothing lost
+---     real, double precision   a number, also inf and nan
+---     numeric                  a string of decimal digits, as the server wrote it
+---     bytea, BLOB              a string
+---     json, jsonb              decoded by `rille.json`; null in it is `rille.null`
+---     arrays of these          a list marked as by `rille.array`, lists in it for more dimensions;
+---                              NULL in it is `rille.null`
+---     anything else            a string, as the server writes it: dates as in ISO 8601, times with
+---                              a zone in UTC
+---     NULL                     absent, or `rille.null` with the setting `null = true`
+---
+--- A domain comes as what it is based on. Arrays of enums, domains and other types that were made
+--- in the database come as text: cast them, `tags::text[]`.
+---@alias rille.db.Row table<string, any>
 
 ---@class rille.db.Database : rille.Class
 ---@field name string                 "default", or its key in `databases`
@@ -37,7 +58,9 @@ local function log_to_stderr(message)
   io.stderr:write("rille: ", message, "\n")
 end
 
---- Open a database. Nothing connects yet. Raises `ConfigurationError` on a bad URL.
+--- Open a database. Nothing connects yet. Raises `ConfigurationError` on a bad URL. With the
+--- setting `null = true`, which does not ride on the URL, rows of `aquery` hold `rille.null` for
+--- NULL.
 ---@param name string
 ---@param settings { url: string, [string]: any }
 ---@param driver table?
@@ -61,12 +84,32 @@ function Database:__tostring()
   return ("database '%s' (%s)"):format(self.name, self.url)
 end
 
+--- JSON text, or lists of it.
+local function decode_cell(decode, cell)
+  if type(cell) == "string" then
+    return decode(cell)
+  elseif type(cell) == "table" then
+    for i, element in ipairs(cell) do
+      cell[i] = decode_cell(decode, element)
+    end
+  end
+  return cell
+end
+
 local function decode_columns(rows, names)
   local decode = require("rille.json").decode
   for _, row in ipairs(rows) do
     for _, name in ipairs(names) do
-      if row[name] ~= nil then
-        row[name] = decode(row[name])
+      row[name] = decode_cell(decode, row[name])
+    end
+  end
+end
+
+local function fill_nulls(rows, names)
+  for _, row in ipairs(rows) do
+    for _, name in ipairs(names) do
+      if row[name] == nil then
+        row[name] = null
       end
     end
   end
@@ -74,16 +117,19 @@ end
 
 --- Have the driver's function `run` send a statement.
 ---@async
+---@return rille.db.Row[] rows
+---@return integer affected
+---@return string[]? columns  of all of them; absent when there is no NULL
 local function asend(self, run, sql, n, ...)
   local handle = self.handle
   local state = self.driver.pin_state(handle)
   transaction.check(state)
-  local rows, affected, json_columns = run(handle, sql, n, ...)
+  local rows, affected, json_columns, columns = run(handle, sql, n, ...)
   if rows then
     if json_columns then
       decode_columns(rows, json_columns)
     end
-    return rows, affected
+    return rows, affected, columns
   end
   transaction.mark(state, affected)
   error(affected, 0) -- nil, err
@@ -117,12 +163,16 @@ end
 --- Run a statement with `$1` parameters on every backend. Raises a `DatabaseError`.
 ---@async
 ---@param sql string
----@param ... rille.db.Value  nil and rille.null are NULL
+---@param ... rille.db.Value
 ---@return rille.db.Row[] rows
 function Database:aquery(sql, ...)
   check_sql(sql, "aquery")
   transaction.check_raw(self.driver.pin_state(self.handle), sql)
-  return (asend(self, self.driver.query, sql, select("#", ...), ...))
+  local rows, _, columns = asend(self, self.driver.query, sql, select("#", ...), ...)
+  if columns and self.settings.null then
+    fill_nulls(rows, columns)
+  end
+  return rows
 end
 
 --- As `aquery`, for the number of rows inserted, updated or deleted.
@@ -336,6 +386,15 @@ end
 ---@return userdata
 function db.json(value)
   return core.json(require("rille.json").encode(value))
+end
+
+--- A list as a parameter for an array type: of numbers, strings, booleans, `db.bytes`, `db.json`,
+--- 64-bit integers, and lists of these for more dimensions, at most six. `rille.null` is NULL; a
+--- list with holes raises. SQLite has no arrays: there the statement raises `NotSupportedError`.
+---@param items any[]
+---@return userdata
+function db.array(items)
+  return core.array(items)
 end
 
 -- The default database, as `rille.atomic` and its sisters -----------------------------

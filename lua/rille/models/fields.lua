@@ -53,6 +53,9 @@ local EXACT = 2 ^ 53
 
 --- Integers of eight bytes: exact as numbers to 2^53, as decimal digits beyond.
 local function big(_, value)
+  if type(value) == "cdata" then -- 9007199254740993LL
+    value = tostring(value):match("^(%-?%d+)U?LL$")
+  end
   if type(value) == "number" and value % 1 == 0 and value >= -INT8 and value < INT8 then
     return math.abs(value) <= EXACT and value or ("%.0f"):format(value)
   end
