@@ -118,20 +118,24 @@ local function array_element(value)
   return '"' .. tostring(value):gsub('[\\"]', "\\%0") .. '"'
 end
 
---- The SQL of `column IN values`, and its parameters appended by `param`.
----@param column string
----@param values any[]       prepared, not empty
----@param kind string        kind of the field
----@param param fun(value: any): string  adds a parameter and returns its placeholder
----@return string
-function dialects.postgresql.in_list(column, values, kind, param)
+local function array_literal(values)
   local parts = {}
   for i, value in ipairs(values) do
     parts[i] = array_element(value)
   end
+  return "{" .. table.concat(parts, ",") .. "}"
+end
+
+--- The SQL of `column IN values`, and its parameters appended by `param`.
+---@param column string
+---@param values any[]       prepared, not empty
+---@param kind string        kind of the field
+---@param param fun(value: any, make: function?): string  adds a parameter, made of the value by
+---       `make`, and returns its placeholder
+---@return string
+function dialects.postgresql.in_list(column, values, kind, param)
   local element = dialects.postgresql.types[kind]
-  local literal = "{" .. table.concat(parts, ",") .. "}"
-  return ("%s = ANY(%s::%s[])"):format(column, param(literal), element)
+  return ("%s = ANY(%s::%s[])"):format(column, param(values, array_literal), element)
 end
 
 --- A text column of at most `length` characters.

@@ -115,16 +115,13 @@ local function fill_nulls(rows, names)
   end
 end
 
---- Have the driver's function `run` send a statement.
+--- Have the driver's function `run` send a statement. `state` is the pin's.
 ---@async
 ---@return rille.db.Row[] rows
 ---@return integer affected
 ---@return string[]? columns  of all of them; absent when there is no NULL
-local function asend(self, run, sql, n, ...)
-  local handle = self.handle
-  local state = self.driver.pin_state(handle)
-  transaction.check(state)
-  local rows, affected, json_columns, columns = run(handle, sql, n, ...)
+local function asend(self, state, run, sql, n, ...)
+  local rows, affected, json_columns, columns = run(self.handle, sql, n, ...)
   if rows then
     if json_columns then
       decode_columns(rows, json_columns)
@@ -135,6 +132,17 @@ local function asend(self, run, sql, n, ...)
   error(affected, 0) -- nil, err
 end
 
+--- The same with parameters in a table.
+---@async
+local function asend_params(self, run, sql, params, n)
+  local state = self.driver.pin_state(self.handle)
+  transaction.check(state)
+  if n <= 4 then -- the core looks at the first n of them
+    return asend(self, state, run, sql, n, params[1], params[2], params[3], params[4])
+  end
+  return asend(self, state, run, sql, n, unpack(params, 1, n))
+end
+
 --- Run a statement that the library wrote. `params` has its length in `n`.
 ---@async
 ---@param sql string
@@ -142,16 +150,26 @@ end
 ---@return rille.db.Row[] rows
 ---@return integer affected
 function Database:_arun(sql, params)
-  return asend(self, self.driver.query, sql, params.n, unpack(params, 1, params.n))
+  return asend_params(self, self.driver.query, sql, params, params.n)
 end
 
 --- As `_arun`, for a SELECT that the library built: it changes nothing and locks nothing.
 ---@async
 ---@param sql string
----@param params { n: integer, [integer]: rille.db.Value }
+---@param params table<integer, rille.db.Value>
+---@param n integer?  how many of them; default `params.n`
 ---@return rille.db.Row[] rows
-function Database:_aread(sql, params)
-  return (asend(self, self.driver.read, sql, params.n, unpack(params, 1, params.n)))
+function Database:_aread(sql, params, n)
+  return (asend_params(self, self.driver.read, sql, params, n or params.n))
+end
+
+--- As `_arun`, for text that a script wrote.
+---@async
+local function asend_raw(self, sql, ...)
+  local state = self.driver.pin_state(self.handle)
+  transaction.check_raw(state, sql)
+  transaction.check(state)
+  return asend(self, state, self.driver.query, sql, select("#", ...), ...)
 end
 
 local function check_sql(sql, name)
@@ -167,8 +185,7 @@ end
 ---@return rille.db.Row[] rows
 function Database:aquery(sql, ...)
   check_sql(sql, "aquery")
-  transaction.check_raw(self.driver.pin_state(self.handle), sql)
-  local rows, _, columns = asend(self, self.driver.query, sql, select("#", ...), ...)
+  local rows, _, columns = asend_raw(self, sql, ...)
   if columns and self.settings.null then
     fill_nulls(rows, columns)
   end
@@ -182,8 +199,7 @@ end
 ---@return integer affected
 function Database:aexecute(sql, ...)
   check_sql(sql, "aexecute")
-  transaction.check_raw(self.driver.pin_state(self.handle), sql)
-  local _, affected = asend(self, self.driver.query, sql, select("#", ...), ...)
+  local _, affected = asend_raw(self, sql, ...)
   return affected or 0
 end
 

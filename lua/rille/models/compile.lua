@@ -24,6 +24,8 @@ local compile = {}
 ---@field params rille.models.Params
 ---@field aliases table<string, string>  path of names to quoted alias
 ---@field joins string[]
+---@field slots table<integer, integer>   parameters that come from an open value: which one
+---@field makes table<integer, function>  of these, what makes the parameter from the value
 local Statement = {}
 Statement.__index = Statement
 
@@ -35,15 +37,25 @@ local function new(model, dialect)
     params = { n = 0 },
     aliases = {},
     joins = {},
+    slots = {},
+    makes = {},
   }, Statement)
 end
 
---- Add a parameter; its placeholder.
-function Statement:param(value)
+--- Add a parameter; its placeholder. In a template the value is open, and has a number; what the
+--- parameter is made of it by, if it is not the value itself, is `make`.
+function Statement:param(value, slot, make)
   local params = self.params
-  params.n = params.n + 1
-  params[params.n] = value
-  return "$" .. params.n
+  local n = params.n + 1
+  params.n = n
+  if make then
+    value = make(value)
+  end
+  params[n] = value
+  if slot then
+    self.slots[n], self.makes[n] = slot, make
+  end
+  return "$" .. n
 end
 
 --- The alias of the table at the end of `joins`, joining it first where needed.
@@ -95,13 +107,13 @@ function Statement:comparison(node, column)
   local lookup = node.lookup
   local operator = OPERATORS[lookup]
   if operator then
-    local right = node.f and self:expression(node.f) or self:param(node.value)
+    local right = node.f and self:expression(node.f) or self:param(node.value, node.slot)
     return column .. " " .. operator .. " " .. right
   end
   if lookup == "in" then
     local kind = node.path.field:storage().kind
-    return self.dialect.in_list(column, node.value, kind, function(value)
-      return self:param(value)
+    return self.dialect.in_list(column, node.value, kind, function(value, make)
+      return self:param(value, make and node.slot, make)
     end)
   end
   local template = self.dialect.lookups[lookup]
@@ -113,7 +125,7 @@ function Statement:comparison(node, column)
       0
     )
   end
-  local marks = { c = column, p = self:param(template.escape(node.value)) }
+  local marks = { c = column, p = self:param(node.value, node.slot, template.escape) }
   return (template.sql:gsub("%%([cp])", marks))
 end
 
@@ -193,10 +205,10 @@ function Statement:slice(query, most)
   if most and (not limit or limit > most) then
     sql = " LIMIT " .. most
   elseif limit then
-    sql = " LIMIT " .. self:param(limit)
+    sql = " LIMIT " .. self:param(limit, query.limit_slot)
   end
   if query.skip > 0 then
-    sql = (sql == "" and self.dialect.unlimited or sql) .. " OFFSET " .. self:param(query.skip)
+    sql = (sql == "" and self.dialect.unlimited or sql) .. " OFFSET " .. self:param(query.skip, query.skip_slot)
   end
   return sql
 end
@@ -302,9 +314,10 @@ end
 ---@param most integer?
 ---@return string sql
 ---@return rille.models.Params params
+---@return rille.models.Statement statement
 function compile.select(query, dialect, most)
   local statement = new(query.model, dialect)
-  return statement:select(query, nil, most), statement.params
+  return statement:select(query, nil, most), statement.params, statement
 end
 
 --- Is the number of rows decided by more than the WHERE clause?
@@ -317,20 +330,20 @@ function compile.count(query, dialect)
   local statement = new(query.model, dialect)
   if is_cut(query) then
     local inner = statement:select(query:_with({ lock = false }))
-    return 'SELECT COUNT(*) AS "n" FROM (' .. inner .. ') AS "counted"', statement.params
+    return 'SELECT COUNT(*) AS "n" FROM (' .. inner .. ') AS "counted"', statement.params, statement
   end
   local where = statement:where(query)
-  return 'SELECT COUNT(*) AS "n"' .. statement:from() .. where, statement.params
+  return 'SELECT COUNT(*) AS "n"' .. statement:from() .. where, statement.params, statement
 end
 
 --- Is there a row: one row or none.
 function compile.exists(query, dialect)
   local statement = new(query.model, dialect)
   if query.distinct_on and query.skip > 0 then
-    return statement:select(query, nil, 1), statement.params
+    return statement:select(query, nil, 1), statement.params, statement
   end
   local plain = query:_with({ distinct_on = false, order = {}, lock = false, related = {} })
-  return statement:select(plain, '1 AS "n"', 1), statement.params
+  return statement:select(plain, '1 AS "n"', 1), statement.params, statement
 end
 
 -- What a backend would widen is brought back to what Lua can count with.

@@ -51,15 +51,19 @@ end
 
 local adopt = {}
 
-function adopt.instances(query, rows, dialect)
+--- `database` is the query's. Nothing absent is assigned: even nil would make room for a key.
+function adopt.instances(query, rows, dialect, database)
   local meta = query.model._meta
-  local instance, database, related = meta.instance, query.database, query.related
-  local deferred = query.deferred
+  local instance, related, deferred = meta.instance, query.related, query.deferred
   convert(rows, meta:readers(dialect))
   for i = 1, #rows do
     local row = rows[i]
-    row._db = database
-    row._deferred = deferred
+    if database then
+      row._db = database
+    end
+    if deferred then
+      row._deferred = deferred
+    end
     if related[1] then
       take_related(row, related, dialect)
     end
@@ -120,7 +124,7 @@ function Query:_afetch(most)
   end
   local sql, params = compile.select(self, database.dialect, most)
   local rows = self.lock and database:_arun(sql, params) or database:_aread(sql, params)
-  return adopt[self.shape](self, rows, database.dialect)
+  return adopt[self.shape](self, rows, database.dialect, self.database)
 end
 
 --- All rows, as a list that the query keeps: fetched once, and shared by later calls.
@@ -259,7 +263,8 @@ function Query:acount()
     return 0
   end
   local database = self:_database()
-  return database:_aread(compile.count(self, database.dialect))[1].n
+  local sql, params = compile.count(self, database.dialect)
+  return database:_aread(sql, params)[1].n
 end
 
 --- Is there any?
@@ -273,7 +278,8 @@ function Query:aexists()
     return false
   end
   local database = self:_database()
-  return #database:_aread(compile.exists(self, database.dialect)) > 0
+  local sql, params = compile.exists(self, database.dialect)
+  return #database:_aread(sql, params) > 0
 end
 
 --- Figures over the rows: `aaggregate { total = models.Sum "pages", n = models.Count "*" }`.
