@@ -137,8 +137,10 @@ end
 local function asend_params(self, run, sql, params, n)
   local state = self.driver.pin_state(self.handle)
   transaction.check(state)
-  if n <= 4 then -- the core looks at the first n of them
-    return asend(self, state, run, sql, n, params[1], params[2], params[3], params[4])
+  if n == 1 then
+    return asend(self, state, run, sql, n, params[1])
+  elseif n == 2 then
+    return asend(self, state, run, sql, n, params[1], params[2])
   end
   return asend(self, state, run, sql, n, unpack(params, 1, n))
 end
@@ -156,7 +158,7 @@ end
 --- As `_arun`, for a SELECT that the library built: it changes nothing and locks nothing.
 ---@async
 ---@param sql string
----@param params table<integer, rille.db.Value>
+---@param params table<integer, rille.db.Value>  no other key of it is read
 ---@param n integer?  how many of them; default `params.n`
 ---@return rille.db.Row[] rows
 function Database:_aread(sql, params, n)

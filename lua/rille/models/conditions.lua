@@ -134,16 +134,22 @@ local function resolve_lookup(model, key)
   return { path = path, lookup = lookup }
 end
 
+-- A key may go round through foreign keys any number of times: one model remembers so many.
+local MOST_RESOLVED = 1000
+
 --- `author__name__icontains` to its path and lookup; remembered by the model.
 ---@param model rille.models.Model
 ---@param key any
----@return { path: rille.models.Path, lookup: string }
+---@return { path: rille.models.Path, lookup: string, fit: rille.models.Fit? }
 local function resolve(model, key)
-  local known = model._meta.resolved
-  local found = known[key]
+  local meta = model._meta
+  local found = meta.resolved[key]
   if not found then
     found = resolve_lookup(model, key)
-    known[key] = found
+    if meta.resolved_count == MOST_RESOLVED then
+      meta.resolved, meta.resolved_count = {}, 0
+    end
+    meta.resolved[key], meta.resolved_count = found, meta.resolved_count + 1
   end
   return found
 end
@@ -326,6 +332,82 @@ local function build_test(model, key, value)
     return make[lookup](key, path, value)
   end
   return make[COMPARES[lookup] and "compare" or "text"](key, path, value, lookup)
+end
+
+-- Values that are plainly fit --------------------------------------------------------
+
+--- What a test makes of a value, when nothing is special about the value: it decides nothing, and
+--- the SQL does not depend on it.
+---@class rille.models.Fit
+---@field field rille.models.Field
+---@field check fun(field: rille.models.Field, value: any): any
+---@field wire (fun(value: any): any)?
+---@field target rille.models.Meta?  of a foreign key, for instances as values
+---@field list boolean       the value is a list of such values
+---@field flag boolean       the value is true or false, and part of the SQL
+---@field nullable boolean   it may be null instead
+local Fit = {}
+Fit.__index = Fit
+
+function Fit:single(value)
+  local target = self.target
+  if target and type(value) == "table" then
+    if getmetatable(value) ~= target.instance then
+      return nil
+    end
+    value = rawget(value, target.pk.attr)
+  end
+  local fitting = self.check(self.field, value)
+  local wire = self.wire
+  if wire and fitting ~= nil then
+    return wire(fitting)
+  end
+  return fitting
+end
+
+--- What the node of this test would hold; nil: the value is not plain, or does not fit.
+---@param value any
+---@return any
+function Fit:value(value)
+  if not self.list then
+    return self:single(value)
+  end
+  if type(value) ~= "table" or getmetatable(value) ~= nil then
+    return nil
+  end
+  local list = {}
+  for i = 1, #value do
+    list[i] = self:single(value[i])
+    if list[i] == nil then
+      return nil
+    end
+  end
+  return list[1] ~= nil and list or nil
+end
+
+--- How values fit a key of a filter; nil: the key is unknown, or its values are never plain.
+---@param model rille.models.Model
+---@param key any
+---@return rille.models.Fit?
+function conditions.fit(model, key)
+  local ok, resolved = pcall(resolve, model, key)
+  if not ok or resolved.lookup == "range" then
+    return nil
+  end
+  if not resolved.fit then
+    local field, lookup = resolved.path.field, resolved.lookup
+    local behaviour = field:behaviour()
+    resolved.fit = setmetatable({
+      field = field,
+      check = behaviour.check,
+      wire = behaviour.wire,
+      target = field.kind == "foreign_key" and field:target()._meta or nil,
+      list = lookup == "in",
+      flag = lookup == "isnull",
+      nullable = lookup == "exact" or lookup == "iexact",
+    }, Fit)
+  end
+  return resolved.fit
 end
 
 local function sorted_keys(model, given)

@@ -1,26 +1,31 @@
 --- `Model.objects`, and `author.books`.
 ---
---- A manager has the methods of a query, each on a fresh query for all rows, so it never
---- remembers anything.
+--- A manager has the methods of a query for all rows, and never remembers anything but the forms
+--- of its model's queries.
 
 local errors = require("rille.errors")
+local forms = require("rille.models.forms")
+local light = require("rille.models.light")
 local queries = require("rille.models.query")
-require("rille.models.reading")
-require("rille.models.iteration")
-require("rille.models.writing")
 
-local Query = queries.Query
-
----@class rille.models.Manager : rille.models.Query
+---@class rille.models.Manager : rille.models.LightQuery
 local Manager = {}
-Manager.__index = Manager
 
-for name, method in pairs(Query) do
-  if type(method) == "function" and name:sub(1, 1) ~= "_" then
-    Manager[name] = function(self, ...)
-      return method(queries.new(self.model), ...)
-    end
+local methods = {}
+for name, method in pairs(light.methods) do
+  if name:sub(1, 1) ~= "_" then
+    methods[name] = method
   end
+end
+
+--- The form is made when a method is first looked for: an ordering may follow foreign keys whose
+--- targets were not there when the model was defined.
+function Manager:__index(key)
+  local method = methods[key]
+  if method and not rawget(self, "form") then
+    self.form = forms.root(queries.new(self.model))
+  end
+  return method
 end
 
 function Manager:__tostring()
@@ -43,10 +48,10 @@ local function of_owner(field, instance)
       0
     )
   end
-  return queries.new(field.model):filter({ [field.name] = instance }):_with({
-    database = rawget(instance, "_db"),
-    owner = { field = field, instance = instance },
-  })
+  local query = field.model.objects:filter({ [field.name] = instance })
+  query.database = rawget(instance, "_db")
+  query.owner = { field = field, instance = instance }
+  return query
 end
 
 --- The `objects` of a model.

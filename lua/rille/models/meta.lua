@@ -25,6 +25,7 @@ local null = require("rille.core").null
 ---@field readers_of table<string, table>        by dialect: cells to convert
 ---@field selections table<string, string>       by dialect: its columns as SQL
 ---@field resolved table<string, table>          filter keys seen, resolved
+---@field resolved_count integer
 local Meta = {}
 Meta.__index = Meta
 

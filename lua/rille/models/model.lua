@@ -472,6 +472,7 @@ local function define(table_name, declared, options)
     readers_of = {},
     selections = {},
     resolved = {},
+    resolved_count = 0,
     unique_together = options.unique or {},
     indexes = options.indexes or {},
   }, Meta)

@@ -7,12 +7,10 @@ local compile = require("rille.models.compile")
 local conditions = require("rille.models.conditions")
 local errors = require("rille.errors")
 local expressions = require("rille.models.expressions")
+local forms = require("rille.models.forms")
 local null = require("rille.core").null
 
 local Query = require("rille.models.query").Query
-
--- aget looks at this many rows to tell how many there are.
-local MOST_FOR_GET = 21
 
 local function convert(rows, readers)
   for _, reader in ipairs(readers) do
@@ -137,15 +135,14 @@ function Query:alist()
   return self.cached
 end
 
---- The one row, or nil when there is none.
-function Query:_aone()
-  local query = self:_is_sliced() and self or self:_with({ order = {} })
-  local rows = query:_afetch(MOST_FOR_GET)
+--- The one row of those that were found, or nil when there is none.
+local function single(model, rows)
   if #rows > 1 then
-    local many = #rows < MOST_FOR_GET and tostring(#rows) or "more than " .. MOST_FOR_GET - 1
+    local most = forms.MOST_FOR_GET
+    local many = #rows < most and tostring(#rows) or "more than " .. most - 1
     error(
-      self.model.MultipleObjectsReturned(
-        ("get() returned more than one %s -- it returned %s!"):format(self.model.__name, many)
+      model.MultipleObjectsReturned(
+        ("get() returned more than one %s -- it returned %s!"):format(model.__name, many)
       ),
       0
     )
@@ -153,8 +150,22 @@ function Query:_aone()
   return rows[1]
 end
 
+function Query:_aone()
+  local query = self:_is_sliced() and self or self:_with({ order = {} })
+  return single(self.model, query:_afetch(forms.MOST_FOR_GET))
+end
+
 local function does_not_exist(model)
   return model.DoesNotExist(("%s matching query does not exist."):format(model.__name))
+end
+
+--- The one row of those that were found; raises when there is none, or more.
+local function the_one(model, rows)
+  local found = single(model, rows)
+  if found == nil then
+    error(does_not_exist(model), 0)
+  end
+  return found
 end
 
 --- The one row for which the conditions hold. Raises the model's `DoesNotExist` or
@@ -351,4 +362,4 @@ function Query:ain_bulk(ids, opts)
   return found
 end
 
-return Query
+return { adopt = adopt, the_one = the_one }

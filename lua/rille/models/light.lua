@@ -1,0 +1,270 @@
+--- Light queries: of a known form, and so no more than that and their values.
+---
+--- `Model.objects` is one, and what its builders give as long as the form says it all; then the
+--- `a` methods send what was compiled before. For everything else, and for whoever looks at its
+--- parts, a light query turns into the ordinary one that it stands for, where it is.
+
+local db = require("rille.db")
+local forms = require("rille.models.forms")
+local queries = require("rille.models.query")
+local reading = require("rille.models.reading")
+require("rille.models.iteration")
+require("rille.models.writing")
+
+local Query = queries.Query
+
+---@class rille.models.LightQuery : rille.models.Query
+---@field form rille.models.Form
+---@field [integer] any  its values
+local Light = {}
+local methods = {}
+
+--- The ordinary query that it is from now on. A manager stays what it is.
+local function settle(self)
+  local form = rawget(self, "form")
+  if not form then
+    return self
+  end
+  local query = self
+  if getmetatable(self) == Light then
+    local values = { unpack(self, 1, form.n) }
+    for i = 1, form.n do
+      self[i] = nil
+    end
+    self.form = nil
+    forms.close(form, values, self)
+  else
+    query = { database = rawget(self, "database") }
+    forms.close(form, self, query)
+  end
+  return setmetatable(query, Query)
+end
+
+function Light:__index(key)
+  local method = methods[key]
+  if method ~= nil then
+    return method
+  end
+  return settle(self)[key]
+end
+
+function Light:__tostring()
+  return tostring(settle(self))
+end
+
+for name, method in pairs(Query) do
+  if type(method) == "function" and name:sub(1, 2) ~= "__" then
+    methods[name] = function(self, ...)
+      return method(settle(self), ...)
+    end
+  end
+end
+
+--- A query like this one, of another form; values that are new are still to come.
+local function derive(self, form)
+  local query = setmetatable({
+    form = form,
+    database = rawget(self, "database"),
+    owner = rawget(self, "owner"),
+  }, Light)
+  for i = 1, self.form.n do
+    query[i] = self[i]
+  end
+  return query
+end
+
+--- The form that `given` leads to, its values behind this query's in `values`. nil: the builders
+--- have to do it.
+local function filtered(self, given, values)
+  local form = self.form
+  local found = forms.filter(form, given, values)
+  if not found and forms.learn_filter(form, given) then
+    found = forms.filter(form, given, values)
+  end
+  return found
+end
+
+-- Builders --------------------------------------------------------------------------
+
+function methods:filter(...)
+  local given = ...
+  if select("#", ...) == 1 and type(given) == "table" and rawget(self, "form") then
+    local query = derive(self, self.form)
+    local form = filtered(self, given, query)
+    if form then
+      query.form = form
+      return query
+    end
+  end
+  return Query.filter(settle(self), ...)
+end
+
+--- Builders whose arguments are names.
+for _, name in ipairs({
+  "order_by",
+  "reverse",
+  "distinct",
+  "values",
+  "values_list",
+  "only",
+  "defer",
+  "select_related",
+}) do
+  local method = Query[name]
+  methods[name] = function(self, ...)
+    local n = select("#", ...)
+    local a, b, c = ...
+    local plain = n <= 3
+      and (n < 1 or type(a) == "string")
+      and (n < 2 or type(b) == "string")
+      and (n < 3 or type(c) == "string")
+    if plain and rawget(self, "form") then
+      local form = forms.call(self.form, name, n, a, b, c)
+      if form then
+        return derive(self, form)
+      end
+      local ok, template = pcall(method, self.form.template, ...)
+      if ok then
+        return derive(self, forms.learn_call(self.form, name, template, 0, ...))
+      end
+    end
+    return method(settle(self), ...) -- it raises, and blames the caller
+  end
+end
+
+--- `limit` and `offset`, the first time: the number is one more value.
+local function slicer(name, field, slot, may)
+  local method = Query[name]
+  methods[name] = function(self, n)
+    local old = rawget(self, "form")
+    if old and type(n) == "number" and n > 0 and n % 1 == 0 and n <= 2 ^ 53 then
+      local form = forms.call(old, name, 0)
+      if not form and may(old.template) then
+        local template = old.template:_with({ [field] = 1, [slot] = old.n + 1 })
+        form = forms.learn_call(old, name, template, 1)
+      end
+      if form then
+        local query = derive(self, form)
+        query[form.n] = n
+        return query
+      end
+    end
+    return method(settle(self), n)
+  end
+end
+
+slicer("limit", "limit_to", "limit_slot", function(template)
+  return template.limit_to == nil
+end)
+slicer("offset", "skip", "skip_slot", function(template)
+  return not template:_is_sliced()
+end)
+
+function methods:all()
+  return rawget(self, "form") and derive(self, self.form) or Query.all(self)
+end
+
+function methods:using(database)
+  if not rawget(self, "form") then
+    return Query.using(self, database)
+  end
+  db.get(database) -- raises if there is none
+  local query = derive(self, self.form)
+  query.database = database
+  return query
+end
+
+-- Reading ---------------------------------------------------------------------------
+
+--- The rows as the database gives them; nil: this way of reading has no plan.
+---@async
+local function aread(form, way, database, values)
+  local plan = forms.plan(form, database.dialect, way)
+  if plan then
+    return database:_aread(plan.sql, forms.params(plan, values), plan.n)
+  end
+end
+
+--- What they are for the script.
+---@async
+local function afetch(form, way, name, values)
+  local database = db.get(name)
+  local rows = aread(form, way, database, values)
+  local template = form.template
+  return rows and reading.adopt[template.shape](template, rows, database.dialect, name)
+end
+
+function methods:aget(...)
+  local form, values = rawget(self, "form"), self
+  local given = ...
+  if form and select("#", ...) == 1 and type(given) == "table" then
+    values = { unpack(self, 1, form.n) }
+    form = filtered(self, given, values)
+  elseif select("#", ...) > 0 then
+    form = nil
+  end
+  local rows = form and afetch(form, "get", rawget(self, "database"), values)
+  if not rows then
+    return Query.aget(settle(self), ...)
+  end
+  return reading.the_one(form.template.model, rows)
+end
+
+function methods:alist()
+  local cached, form = rawget(self, "cached"), rawget(self, "form")
+  if cached then
+    return cached
+  end
+  local rows = form and afetch(form, "list", rawget(self, "database"), self)
+  if not rows then
+    return Query.alist(settle(self))
+  end
+  if getmetatable(self) == Light then -- a manager remembers nothing
+    self.cached = rows
+  end
+  return rows
+end
+
+function methods:afirst()
+  local form = rawget(self, "form")
+  local rows = form and afetch(form, "first", rawget(self, "database"), self)
+  if not rows then
+    return Query.afirst(settle(self))
+  end
+  return rows[1]
+end
+
+function methods:alast()
+  local form = rawget(self, "form")
+  local rows = form
+    and not form.template:_is_sliced()
+    and afetch(form, "last", rawget(self, "database"), self)
+  if not rows then
+    return Query.alast(settle(self))
+  end
+  return rows[1]
+end
+
+function methods:acount()
+  local form = rawget(self, "form")
+  local rows = form
+    and not rawget(self, "cached")
+    and aread(form, "count", db.get(rawget(self, "database")), self)
+  if not rows then
+    return Query.acount(settle(self))
+  end
+  return rows[1].n
+end
+
+function methods:aexists()
+  local form = rawget(self, "form")
+  local rows = form
+    and not rawget(self, "cached")
+    and aread(form, "exists", db.get(rawget(self, "database")), self)
+  if not rows then
+    return Query.aexists(settle(self))
+  end
+  return #rows > 0
+end
+
+return { Light = Light, methods = methods }
