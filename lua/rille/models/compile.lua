@@ -208,7 +208,8 @@ function Statement:slice(query, most)
     sql = " LIMIT " .. self:param(limit, query.limit_slot)
   end
   if query.skip > 0 then
-    sql = (sql == "" and self.dialect.unlimited or sql) .. " OFFSET " .. self:param(query.skip, query.skip_slot)
+    local limited = sql == "" and self.dialect.unlimited or sql
+    sql = limited .. " OFFSET " .. self:param(query.skip, query.skip_slot)
   end
   return sql
 end
@@ -330,7 +331,8 @@ function compile.count(query, dialect)
   local statement = new(query.model, dialect)
   if is_cut(query) then
     local inner = statement:select(query:_with({ lock = false }))
-    return 'SELECT COUNT(*) AS "n" FROM (' .. inner .. ') AS "counted"', statement.params, statement
+    local sql = 'SELECT COUNT(*) AS "n" FROM (' .. inner .. ') AS "counted"'
+    return sql, statement.params, statement
   end
   local where = statement:where(query)
   return 'SELECT COUNT(*) AS "n"' .. statement:from() .. where, statement.params, statement

@@ -1,8 +1,8 @@
 --- Light queries: of a known form, and so no more than that and their values.
 ---
 --- `Model.objects` is one, and what its builders give as long as the form says it all; then the
---- `a` methods send what was compiled before. For everything else, and for whoever looks at its
---- parts, a light query turns into the ordinary one that it stands for, where it is.
+--- `a` methods send what was compiled before. For everything else the ordinary query that it stands
+--- for does the work; a light query turns into that one when somebody looks at its parts.
 
 local db = require("rille.db")
 local forms = require("rille.models.forms")
@@ -19,25 +19,30 @@ local Query = queries.Query
 local Light = {}
 local methods = {}
 
---- The ordinary query that it is from now on. A manager stays what it is.
-local function settle(self)
+--- The ordinary query that it stands for.
+local function ordinary(self)
   local form = rawget(self, "form")
   if not form then
     return self
   end
-  local query = self
-  if getmetatable(self) == Light then
-    local values = { unpack(self, 1, form.n) }
-    for i = 1, form.n do
-      self[i] = nil
-    end
-    self.form = nil
-    forms.close(form, values, self)
-  else
-    query = { database = rawget(self, "database") }
-    forms.close(form, self, query)
-  end
+  local query = { database = rawget(self, "database"), owner = rawget(self, "owner") }
+  forms.close(form, self, query)
   return setmetatable(query, Query)
+end
+
+--- Turn into it: for what reads its parts, or changes what it has fetched. A manager never does.
+local function settle(self)
+  if getmetatable(self) ~= Light then
+    return ordinary(self)
+  end
+  for key, value in pairs(ordinary(self)) do
+    self[key] = value
+  end
+  for i = 1, self.form.n do
+    self[i] = nil
+  end
+  self.form = nil
+  return setmetatable(self, Query)
 end
 
 function Light:__index(key)
@@ -49,13 +54,16 @@ function Light:__index(key)
 end
 
 function Light:__tostring()
-  return tostring(settle(self))
+  return tostring(ordinary(self))
 end
+
+local SETTLING = { alist = true, aupdate = true, adelete = true, acontains = true }
 
 for name, method in pairs(Query) do
   if type(method) == "function" and name:sub(1, 2) ~= "__" then
+    local turn = (SETTLING[name] or name:sub(1, 1) == "_") and settle or ordinary
     methods[name] = function(self, ...)
-      return method(settle(self), ...)
+      return method(turn(self), ...)
     end
   end
 end
@@ -96,7 +104,7 @@ function methods:filter(...)
       return query
     end
   end
-  return Query.filter(settle(self), ...)
+  return Query.filter(ordinary(self), ...)
 end
 
 --- Builders whose arguments are names.
@@ -128,7 +136,7 @@ for _, name in ipairs({
         return derive(self, forms.learn_call(self.form, name, template, 0, ...))
       end
     end
-    return method(settle(self), ...) -- it raises, and blames the caller
+    return method(ordinary(self), ...) -- it raises, and blames the caller
   end
 end
 
@@ -149,7 +157,7 @@ local function slicer(name, field, slot, may)
         return query
       end
     end
-    return method(settle(self), n)
+    return method(ordinary(self), n)
   end
 end
 
@@ -205,7 +213,7 @@ function methods:aget(...)
   end
   local rows = form and afetch(form, "get", rawget(self, "database"), values)
   if not rows then
-    return Query.aget(settle(self), ...)
+    return Query.aget(ordinary(self), ...)
   end
   return reading.the_one(form.template.model, rows)
 end
@@ -229,7 +237,7 @@ function methods:afirst()
   local form = rawget(self, "form")
   local rows = form and afetch(form, "first", rawget(self, "database"), self)
   if not rows then
-    return Query.afirst(settle(self))
+    return Query.afirst(ordinary(self))
   end
   return rows[1]
 end
@@ -240,29 +248,31 @@ function methods:alast()
     and not form.template:_is_sliced()
     and afetch(form, "last", rawget(self, "database"), self)
   if not rows then
-    return Query.alast(settle(self))
+    return Query.alast(ordinary(self))
   end
   return rows[1]
 end
 
 function methods:acount()
-  local form = rawget(self, "form")
-  local rows = form
-    and not rawget(self, "cached")
-    and aread(form, "count", db.get(rawget(self, "database")), self)
+  local cached, form = rawget(self, "cached"), rawget(self, "form")
+  if cached then
+    return #cached
+  end
+  local rows = form and aread(form, "count", db.get(rawget(self, "database")), self)
   if not rows then
-    return Query.acount(settle(self))
+    return Query.acount(ordinary(self))
   end
   return rows[1].n
 end
 
 function methods:aexists()
-  local form = rawget(self, "form")
-  local rows = form
-    and not rawget(self, "cached")
-    and aread(form, "exists", db.get(rawget(self, "database")), self)
+  local cached, form = rawget(self, "cached"), rawget(self, "form")
+  if cached then
+    return #cached > 0
+  end
+  local rows = form and aread(form, "exists", db.get(rawget(self, "database")), self)
   if not rows then
-    return Query.aexists(settle(self))
+    return Query.aexists(ordinary(self))
   end
   return #rows > 0
 end
