@@ -61,6 +61,8 @@ static void open_begin(struct load *l, struct conn *c)
 
     c->fd = new_socket();
     c->sent_at = allocate(l->cycle, sizeof(*c->sent_at));
+    if (l->mode[0] == 's')
+        c->asked = allocate(l->cycle, sizeof(*c->asked));
     setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     if (connect(c->fd, (struct sockaddr *)&l->addr, sizeof(l->addr)) < 0)
         fail("connect: %s", strerror(errno));

@@ -3,6 +3,8 @@
  *   load MODE [options] HOST:PORT/PATH
  *
  *   echo     -c connections, each with -p messages of -s bytes outstanding, for -t seconds
+ *   select   likewise, each message a number drawn at random from 1 to --last; the answer to
+ *            n is --sum less n
  *   walk     each message is a number; the server answers with lines up to "."
  *   connect  connect, upgrade, close, over and over, at most -c at a time
  *   idle     open -c connections, say so, hold them until standard input has something
@@ -73,6 +75,8 @@ static void run(struct load *l)
             cycle_begin(l, c);
         else if (l->mode[0] == 'w')
             send_walk(l, c, start);
+        else if (l->mode[0] == 's')
+            send_selects(l, c, start);
         else
             send_echoes(l, c, l->outstanding, start);
     }
@@ -113,9 +117,9 @@ static void hold(struct load *l)
 }
 
 static const char *const usage =
-    "usage: load echo|walk|connect|idle [-c connections] [-p outstanding] [-s bytes]\n"
+    "usage: load echo|select|walk|connect|idle [-c connections] [-p outstanding] [-s bytes]\n"
     "            [-t seconds] [-w warm-up seconds] [--raw] [--pid server] [--last id]\n"
-    "            [--chain length] HOST:PORT[/path]";
+    "            [--chain length] [--sum number] HOST:PORT[/path]";
 
 static double number(const char *text, double least, double most)
 {
@@ -169,6 +173,7 @@ static void parse(struct load *l, int argc, char **argv)
         {"pid", required_argument, NULL, 'P'},
         {"last", required_argument, NULL, 'l'},
         {"chain", required_argument, NULL, 'n'},
+        {"sum", required_argument, NULL, 'S'},
         {NULL, 0, NULL, 0},
     };
     int letter;
@@ -179,7 +184,7 @@ static void parse(struct load *l, int argc, char **argv)
             l->connections = (unsigned)number(optarg, 1, 15000);
             break;
         case 'p':
-            l->outstanding = (unsigned)number(optarg, 1, 1024);
+            l->outstanding = (unsigned)number(optarg, 1, OUTSTANDING);
             break;
         case 's':
             l->size = (size_t)number(optarg, 1, 65536);
@@ -202,6 +207,9 @@ static void parse(struct load *l, int argc, char **argv)
         case 'n':
             l->chain = (unsigned)number(optarg, 1, 1e6);
             break;
+        case 'S':
+            l->sum = (unsigned)number(optarg, 1, 1e9);
+            break;
         default:
             fail("%s", usage);
         }
@@ -209,20 +217,28 @@ static void parse(struct load *l, int argc, char **argv)
     if (argc - optind != 2)
         fail("%s", usage);
     l->mode = argv[optind];
-    if (strcmp(l->mode, "echo") != 0 && strcmp(l->mode, "walk") != 0 &&
-        strcmp(l->mode, "connect") != 0 && strcmp(l->mode, "idle") != 0)
+    if (strcmp(l->mode, "echo") != 0 && strcmp(l->mode, "select") != 0 &&
+        strcmp(l->mode, "walk") != 0 && strcmp(l->mode, "connect") != 0 &&
+        strcmp(l->mode, "idle") != 0)
         fail("%s", usage);
     if (l->raw && l->mode[0] != 'e' && l->mode[0] != 'i')
         fail("--raw goes with echo and idle only");
     if (l->last < l->chain)
         fail("--last must be at least --chain");
+    if (l->mode[0] == 's' && l->sum < l->last)
+        fail("--sum must be at least --last");
     parse_target(l, argv[optind + 1]);
 }
 
 int main(int argc, char **argv)
 {
-    static struct load l = {
-        .connections = 10, .outstanding = 1, .size = 20, .seconds = 0.7, .last = 1000, .chain = 10};
+    static struct load l = {.connections = 10,
+                            .outstanding = 1,
+                            .size = 20,
+                            .seconds = 0.7,
+                            .last = 1000,
+                            .chain = 10,
+                            .sum = 1000000};
     struct rlimit files;
 
     parse(&l, argc, argv);

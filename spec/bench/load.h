@@ -1,7 +1,8 @@
 /* load.h - what the parts of the load generator share.
  *
  * load.c reads the command line, runs the windows and reports; dial.c opens connections;
- * wire.c makes frames, sends them and checks what comes back; measure.c keeps time and counts.
+ * wire.c makes frames, sends them and checks what comes back, select.c those that vary;
+ * measure.c keeps time and counts.
  * Whatever goes wrong is the end of the run: fail() does not return.
  */
 #ifndef BENCH_LOAD_H
@@ -17,6 +18,7 @@ enum {
     IN_SIZE = 1 << 20,    /* one recv takes at most this, less a kept tail */
     STEPS = 64,           /* histogram buckets per power of two */
     BUCKETS = 60 * STEPS, /* enough for any 64-bit number of nanoseconds */
+    OUTSTANDING = 1024,   /* messages on one connection, at most */
     OP_TEXT = 1,
     OP_CLOSE = 8,
     OP_PING = 9,
@@ -34,6 +36,7 @@ struct conn {
     uint8_t *tail;     /* an incomplete frame, kept for the next recv; NULL: none ever was */
     size_t tail_len;
     uint64_t *sent_at; /* ns, per message of the cycle */
+    uint32_t *asked;   /* select: the numbers out, in no order; 0: a free place */
     uint32_t id;       /* walk: the line that must come next; 0: the final "." */
     enum { CONNECTING, UPGRADING, CLOSING } phase; /* connect mode only */
     uint64_t begun;                                /* likewise; ns */
@@ -51,8 +54,9 @@ struct load {
     double warmup; /* s, before counting begins */
     bool raw;
     pid_t pid;      /* the server; 0: its CPU time is not asked for */
-    unsigned last;  /* walk: ids go up to here, */
-    unsigned chain; /* in chains of so many, each chain walked from its end */
+    unsigned last;  /* walk and select: ids go up to here, */
+    unsigned chain; /* walk: in chains of so many, each walked from its end */
+    unsigned sum;   /* select: what a number and its answer add up to */
 
     /* What is sent. */
     char request[512];
@@ -66,6 +70,7 @@ struct load {
     struct conn *conns;
     uint8_t *in; /* IN_SIZE */
     uint32_t next_id;
+    uint64_t dice;   /* select: the state of its random numbers */
     uint32_t cycles; /* connect: begun so far */
 
     /* What is counted. */
@@ -117,6 +122,12 @@ void send_walk(struct load *l, struct conn *c, uint64_t now);
 /* One recv: check the replies in it and send as many messages. */
 void on_readable(struct load *l, struct conn *c);
 void keep_tail(struct conn *c, const uint8_t *bytes, size_t n);
+
+/* select.c */
+
+/* Ask as many numbers as there is room for. */
+void send_selects(struct load *l, struct conn *c, uint64_t now);
+void check_select(struct load *l, struct conn *c, const uint8_t *bytes, size_t n, uint64_t now);
 
 /* dial.c */
 

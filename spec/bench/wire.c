@@ -174,6 +174,8 @@ static void on_frame(struct load *l, struct conn *c, uint8_t op, uint8_t *payloa
         check_echo(l, c, payload, n, now);
     else if (l->mode[0] == 'w')
         check_walk(l, c, payload, n, now);
+    else if (l->mode[0] == 's')
+        check_select(l, c, payload, n, now);
     else
         fail("the server spoke first");
 }
@@ -242,6 +244,8 @@ void on_readable(struct load *l, struct conn *c)
     while ((used = take_frame(l, c, l->in + at, len - at, now)) > 0)
         at += used;
     keep_tail(c, l->in + at, len - at);
-    if (c->answered)
+    if (c->answered && l->mode[0] == 's')
+        send_selects(l, c, now);
+    else if (c->answered)
         send_echoes(l, c, c->answered, now);
 }
