@@ -124,10 +124,10 @@ class Bench:
         finally:
             self.processes.end(process)
 
-    def load(self, mode, server, *options, window=WINDOW):
+    def load(self, mode, server, *options, window=WINDOW, path=""):
         """One window of load. Returns the figures of its line as a dict of numbers."""
         command = [LOAD, mode, "--pid", server.pid, "-t", window, "-w", WARMUP, *options,
-                   server.target]
+                   server.target + path]
         if server.peer.raw:
             command.insert(2, "--raw")
         with self.cores.pinned(self.cores.load):
