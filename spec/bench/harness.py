@@ -227,5 +227,10 @@ class Server:
         except (OSError, StopIteration) as error:
             raise RuntimeError(f"{self.peer.name}: its memory cannot be read: {error}")
 
+    def peak(self):
+        """The most bytes that were ever resident."""
+        with open(f"/proc/{self.pid}/status") as lines:
+            return next(int(s.split()[1]) * 1024 for s in lines if s.startswith("VmHWM:"))
+
     def end(self):
         self.bench.processes.end(self.process)

@@ -42,7 +42,7 @@ def rounds_of(bench, label, windows):
                 continue
             progress(f"{label}: round {max(number + 1, 0)}/{bench.rounds}, {name}")
             try:
-                line = windows[name](WINDOW if number >= 0 else 0.3)
+                line = windows[name](WINDOW)
             except (RuntimeError, Skip) as error:
                 say(f"{label}: {error}; left out")
                 del figures[name]
