@@ -31,6 +31,8 @@ typedef struct rl_conn_events {
     /* `sent`: the statement under way may have reached the server. */
     void (*lost)(void *owner, const rl_err *why, bool sent);
     void (*closed)(void *owner); /* the rl_conn is gone */
+    /* Somebody said something on a channel that is listened to. NULL: of no interest. */
+    void (*notified)(void *owner, rl_str channel, rl_str payload, int pid);
 } rl_conn_events;
 
 struct rl_conn { /* embedded first in the driver's own struct */
@@ -41,6 +43,7 @@ struct rl_conn { /* embedded first in the driver's own struct */
 
 struct rl_driver {
     const char *backend;
+    bool can_listen; /* LISTEN works, and `notified` comes of it */
 
     /* Check what follows the scheme, without rille's own settings, and make what dial needs of
      * it. May correct the settings. *display is what to call it, without password; the caller's. */

@@ -404,13 +404,17 @@ static void take_last_words(pg_conn *c)
         take(c, res);
 }
 
-/* Notifications are nobody's here, but would pile up. */
-static void skip_notifies(pg_conn *c)
+/* Those that nobody wants to hear would pile up. */
+static void tell_notifies(pg_conn *c)
 {
+    const rl_conn_events *events = c->base.events;
     PGnotify *n;
 
-    while ((n = PQnotifies(c->pg)))
+    while (!c->closing && (n = PQnotifies(c->pg))) {
+        if (events->notified)
+            events->notified(c->base.owner, rl_str_of(n->relname), rl_str_of(n->extra), n->be_pid);
         PQfreemem(n);
+    }
 }
 
 /* What an idle connection is told: nothing, or that it is over. */
@@ -421,7 +425,7 @@ static bool still_fine(pg_conn *c)
     /* One read may leave the rest of a TLS record where no poll can see it. */
     if (PQsslInUse(c->pg) && !PQconsumeInput(c->pg))
         return false;
-    skip_notifies(c);
+    PQisBusy(c->pg); /* reads what came, which may be the reason why it is over */
     return !c->fatal && PQstatus(c->pg) == CONNECTION_OK;
 }
 
@@ -443,15 +447,14 @@ static void on_ready_open(pg_conn *c, int status, int events)
         c->watch->events = 0;
         watch_for(c, wanted);
     }
-    if (c->step == IDLE || c->answered)
-        return;
-    if (c->unsent) {
+    if (c->step != IDLE && !c->answered && c->unsent) {
         int rest = PQflush(c->pg);
         c->unsent = rest != 0;
         if (rest == 0)
             watch_for(c, UV_READABLE);
     }
     take_all(c);
+    tell_notifies(c);
 }
 
 /* Connecting */
@@ -646,6 +649,7 @@ static void pg_close(rl_conn *base)
 
 const rl_driver rl_driver_pg = {
     .backend = "postgresql",
+    .can_listen = true,
     .config = rl_pg_config,
     .config_free = rl_pg_config_free,
     .dial = pg_dial,

@@ -118,7 +118,7 @@ static void free_db(uv_handle_t *timer)
 
 void rl_pool_close_if_over(rl_db *db)
 {
-    if (!db->closing || db->closed || db->slots || !rl_list_empty(&db->answers))
+    if (!db->closing || db->closed || db->slots || db->ear || !rl_list_empty(&db->answers))
         return;
     db->closed = true;
     RL_LIST_EACH (it, &db->leases) {
@@ -220,17 +220,19 @@ static void on_batch_done(void *owner)
         rl_slot_lost(s, &odd, true);
 }
 
+uint64_t rl_pool_backoff(rl_db *db, unsigned failures)
+{
+    uint64_t most = failures <= 6 ? (uint64_t)BACKOFF_FIRST << failures >> 1 : BACKOFF_MOST;
+
+    return BACKOFF_FIRST / 4 + random_below(db, most);
+}
+
 static void dial_failed(rl_db *db, const rl_err *why)
 {
-    uint64_t most = BACKOFF_MOST;
-
-    if (db->failures == 0)
+    if (db->failures++ == 0)
         rl_warn("database %s: %s; trying again", db->name, why->msg);
-    if (db->failures < 6)
-        most = (uint64_t)BACKOFF_FIRST << db->failures;
-    db->failures++;
     db->last_error = *why;
-    db->dial_at = rl_pool_now() + BACKOFF_FIRST / 4 + random_below(db, most);
+    db->dial_at = rl_pool_now() + rl_pool_backoff(db, db->failures);
 }
 
 /* The statement under way has no connection any more. */
@@ -305,8 +307,14 @@ static void on_closed(void *owner)
     rl_pool_close_if_over(db);
 }
 
-static const rl_conn_events events = {on_opened,     on_done, on_part,
-                                      on_batch_done, on_lost, on_closed};
+static const rl_conn_events events = {
+    .opened = on_opened,
+    .done = on_done,
+    .part = on_part,
+    .batch_done = on_batch_done,
+    .lost = on_lost,
+    .closed = on_closed,
+};
 
 /* Use */
 
@@ -793,6 +801,7 @@ void rl_db_close(rl_db *db, double grace, rl_db_closed_fn *done, void *arg)
     for (size_t i = 0; i < RL_COUNT(unused); i++)
         RL_LIST_EACH (at, &db->in[unused[i]])
             slot_close(RL_LIST_ENTRY(at, slot, link));
+    rl_ear_close(db->ear);
     rl_pool_wake_at(db, db->close_by);
     rl_loop_kick(db->loop); /* the hook closes a pool that is empty already */
 }

@@ -1,5 +1,6 @@
 /* pool.h - the inside of an rl_db: its connections (pool.c), what is asked of them (request.c),
- * and reads that share a few (share.c). Nobody else includes this. */
+ * reads that share a few (share.c), and the one that listens (listen.c). Nobody else includes
+ * this. */
 #ifndef RL_DB_POOL_H
 #define RL_DB_POOL_H
 
@@ -90,6 +91,8 @@ struct rl_lease {
     char where[];
 };
 
+typedef struct rl_ear rl_ear;
+
 struct rl_db {
     rl_loop *loop;
     rl_hook hook;
@@ -119,6 +122,8 @@ struct rl_db {
     rl_err last_error; /* of the last failed dial */
     uint64_t random;
 
+    rl_ear *ear; /* the connection that listens, not one of the pool's; NULL: nobody wants it */
+
     uv_timer_t timer;
     uint64_t timer_at; /* ms; RL_DB_NEVER when stopped */
     bool pumping, pump_again;
@@ -133,6 +138,7 @@ struct rl_db {
 
 /* pool.c */
 uint64_t rl_pool_now(void); /* ms on the loop's clock, but not older than this call */
+uint64_t rl_pool_backoff(rl_db *db, unsigned failures); /* ms to wait after so many of them */
 void rl_pool_wake_at(rl_db *db, uint64_t when);
 void rl_pool_close_if_over(rl_db *db);
 void rl_pool_pump(rl_db *db); /* match who waits with what is free; dial when short */
@@ -170,5 +176,8 @@ bool rl_share_hurry(slot *s);  /* its time is over; false: more than once, or it
 void rl_share_forget(slot *s); /* a read of its batch was given up */
 void rl_share_part(slot *s, rl_result *result, const rl_err *err);
 void rl_share_lost(slot *s, bool sent);
+
+/* listen.c */
+void rl_ear_close(rl_ear *ear); /* nobody is told any more; NULL is fine */
 
 #endif
