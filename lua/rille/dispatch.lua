@@ -47,13 +47,19 @@ local function respond(scope, status, body, headers)
   end
 end
 
---- Run the rest of the first event with a new instance of a class.
-local function open_consumer(cls, scope)
+--- A new instance of a class, in its groups, which answers from now on.
+local function make_consumer(cls, scope)
   local self = cls:open(scope)
   for _, group in ipairs(self.groups or {}) do
     layer:agroup_add(group, self.channel_name)
   end
   consumer.bind(scope._id, self, cls:defines("websocket_send"))
+  return self
+end
+
+--- Run the rest of the first event with a new instance of a class.
+local function open_consumer(cls, scope)
+  local self = make_consumer(cls, scope)
   if scope.type == "websocket" then
     self:connect()
     if not consumer.answered(scope._id) then
@@ -164,6 +170,25 @@ function M.message(self, encoded)
   return self:dispatch(layer.decode(encoded))
 end
 
+--- A consumer without a peer begins.
+---@async
+---@param id number
+---@param origin rille.Origin
+function M.background(id, origin)
+  make_consumer(origin.target, origin.scope)
+end
+
+--- What the source of such a consumer tells. A gap is told to those who want to know.
+---@async
+---@param self rille.Consumer
+---@param event { type: string, [string]: any }
+function M.event(self, event)
+  if event.type == "notify.gap" and not getmetatable(self):defines("notify_gap") then
+    return
+  end
+  return self:dispatch(event)
+end
+
 --- The end.
 ---@async
 ---@param self rille.Consumer
@@ -184,7 +209,7 @@ function M.adopt(old_generation, entry, self, ...)
   local cls = loader.successor(current, old)
   if not cls then
     if entry ~= M.disconnect then
-      self:close(1012, "the code that served this is gone")
+      consumer.close(self._id, 1012, "the code that served this is gone")
       return
     end
   elseif cls ~= old then

@@ -12,7 +12,7 @@ local http = core.http
 local consumer = core.consumer
 
 ---@class rille.Scope
----@field type "http"|"websocket"
+---@field type "http"|"websocket"|"notify"
 ---@field method string            "GET"; only HTTP
 ---@field scheme string            "http" or "ws"
 ---@field path string              decoded
@@ -26,6 +26,8 @@ local consumer = core.consumer
 ---@field client { host: string, port: integer }
 ---@field server { host: string, port: integer }
 ---@field url_route { kwargs: table<string, any> }
+---@field channel string           only notify: what it listens to,
+---@field database string          and the name of the database where
 ---@field generation integer       of the code that accepted it
 ---@field session any
 ---@field user any
@@ -192,6 +194,14 @@ function Request:aform()
   return first, all
 end
 
+--- Of a consumer without a peer: what there is, is there from the start.
+local background_meta = {
+  __name = "Scope",
+  __index = function(self, name)
+    return name == "generation" and generation_of(self) or nil
+  end,
+}
+
 local websocket_meta = new_meta({ type = "websocket", scheme = "ws" }, {})
 local http_meta = new_meta({ type = "http", scheme = "http" }, Request)
 
@@ -207,6 +217,13 @@ function Scope.new(id, kind, method, target, fields)
     return setmetatable({ _id = id, _target = target, _fields = fields }, websocket_meta)
   end
   return setmetatable({ _id = id, _target = target, _fields = fields, method = method }, http_meta)
+end
+
+--- The scope of a consumer without a peer; `_id` is still to come.
+---@param fields table
+---@return rille.Scope
+function Scope.background(fields)
+  return setmetatable(fields, background_meta)
 end
 
 return Scope

@@ -1,6 +1,7 @@
 /* What a handler may do to its connection, by the number in self._id. */
 #include "bind/bind.h"
 
+#include "core/background.h"
 #include "proto/http_write.h"
 #include "proto/utf8.h"
 
@@ -101,6 +102,16 @@ static int l_bind(lua_State *L)
     c->own_send = lua_toboolean(L, 3);
     rl_consumer_bind(c, L, 2);
     lua_pushboolean(L, true);
+    return 1;
+}
+
+/* background(origin) -> id: a consumer without a peer. dispatch.background makes its self of the
+ * origin, a table, at the end of the turn. */
+static int l_background(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+
+    lua_pushnumber(L, rl_background_open(rl_worker_of(L), L, 1)->id);
     return 1;
 }
 
@@ -310,6 +321,7 @@ static int l_here(lua_State *L)
 
 static const luaL_Reg functions[] = {
     {"bind", l_bind},
+    {"background", l_background},
     {"own_send", l_own_send},
     {"accept", l_accept},
     {"answered", l_answered},

@@ -6,6 +6,7 @@
 #include "bind/bind_db.h"
 
 #include "base/log.h"
+#include "core/notify.h"
 
 #define HANDLE "rille.Database"
 
@@ -323,6 +324,26 @@ static int l_mark_dirty(lua_State *L)
     return 0;
 }
 
+/* listen(handle, channel, id) -> true | nil, error: the consumer, one in the background, hears what
+ * is said on the channel, until it leaves. */
+static int l_listen(lua_State *L)
+{
+    rl_db *db = check_db(L, 1);
+    rl_str channel = rl_check_str(L, 2);
+    rl_consumer *c = rl_roster_find(&rl_worker_of(L)->roster, luaL_checknumber(L, 3));
+    rl_err err;
+    luaL_argcheck(L, !c || (c->kind == RL_CONSUMER_BACKGROUND && !c->source), 3,
+                  "a consumer in the background without a source expected");
+
+    int rc = c && c->state != RL_CONSUMER_LEAVING
+                 ? rl_notify_open(c, db, channel, &err)
+                 : rl_err_set(&err, RL_ECLOSED, "the consumer is gone");
+    if (rc < 0)
+        return rl_failure(L, &err);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
 /* close_old(handle or nil): the boundary, by hand; of every database of the worker without one. */
 static int l_close_old(lua_State *L)
 {
@@ -358,6 +379,7 @@ static int l_stats(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
+    {"listen", l_listen},
     {"open", l_open},
     {"close", l_close}, /* yields */
     {"query", l_query}, /* yields */

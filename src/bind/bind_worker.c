@@ -1,13 +1,18 @@
 /* The worker itself: where events begin, which generation of the code runs. */
 #include "bind/bind.h"
 
-/* entries{ open =, receive =, message =, disconnect =, adopt = }: where events begin. */
+/* entries{ open =, receive =, message =, event =, disconnect =, adopt =, background = }: where
+ * events begin. */
 static int l_entries(lua_State *L)
 {
     static const char *const names[RL_ENTRY_COUNT] = {
-        [RL_ENTRY_OPEN] = "open",       [RL_ENTRY_RECEIVE] = "receive",
-        [RL_ENTRY_MESSAGE] = "message", [RL_ENTRY_DISCONNECT] = "disconnect",
+        [RL_ENTRY_OPEN] = "open",
+        [RL_ENTRY_RECEIVE] = "receive",
+        [RL_ENTRY_MESSAGE] = "message",
+        [RL_ENTRY_DISCONNECT] = "disconnect",
         [RL_ENTRY_ADOPT] = "adopt",
+        [RL_ENTRY_EVENT] = "event",
+        [RL_ENTRY_BACKGROUND] = "background",
     };
     rl_worker *w = rl_worker_of(L);
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -33,8 +38,8 @@ static int l_generation(lua_State *L)
     return 1;
 }
 
-/* census() -> { consumers =, tasks =, connections =, leases =, memory = }: what is alive, for tests
- * and the curious. */
+/* census() -> { consumers =, tasks =, connections =, leases =, memory =, dropped = }: what is
+ * alive, and what sources told in vain, for tests and the curious. */
 static int l_census(lua_State *L)
 {
     rl_worker *w = rl_worker_of(L);
@@ -46,7 +51,7 @@ static int l_census(lua_State *L)
             rl_db_stats_of(w->dbs[i], &stats);
             leases += stats.leased;
         }
-    lua_createtable(L, 0, 5);
+    lua_createtable(L, 0, 6);
     lua_pushinteger(L, (lua_Integer)leases);
     lua_setfield(L, -2, "leases");
     lua_pushinteger(L, (lua_Integer)w->roster.count);
@@ -57,6 +62,8 @@ static int l_census(lua_State *L)
     lua_setfield(L, -2, "connections");
     lua_pushnumber(L, (double)w->vm.used);
     lua_setfield(L, -2, "memory");
+    lua_pushnumber(L, (double)w->dropped);
+    lua_setfield(L, -2, "dropped");
     return 1;
 }
 

@@ -106,7 +106,7 @@ int rl_consumer_respond(rl_consumer *c, int status, rl_str headers, rl_str body,
 
 void rl_consumer_close(rl_consumer *c, uint16_t code, rl_str reason)
 {
-    if (c->ws) {
+    if (c->ws || c->kind == RL_CONSUMER_BACKGROUND) {
         rl_consumer_leave(c, code, reason);
     } else if (c->http && c->kind == RL_CONSUMER_WEBSOCKET && !rl_http_conn_started(c->http)) {
         rl_err err;
@@ -119,6 +119,8 @@ void rl_consumer_close(rl_consumer *c, uint16_t code, rl_str reason)
 
 void rl_consumer_leave(rl_consumer *c, uint16_t code, rl_str reason)
 {
+    if (c->kind == RL_CONSUMER_BACKGROUND && c->state != RL_CONSUMER_LEAVING)
+        rl_consumer_lost(c, code, reason);
     if (!c->ws || c->state == RL_CONSUMER_LEAVING)
         return;
     c->state = RL_CONSUMER_LEAVING;
@@ -131,6 +133,8 @@ void rl_consumer_abort(rl_consumer *c)
         rl_ws_conn_abort(c->ws);
     else if (c->http)
         rl_http_conn_abort(c->http);
+    else
+        rl_consumer_leave(c, 1001, RL_STR("the server is going away"));
     if (c->task)
         rl_task_cancel(c->task);
 }

@@ -1,26 +1,16 @@
 #include "core/consumer.h"
 
+#include "core/background.h"
 #include "core/failure.h"
 
 #include <string.h>
 
 /* Events */
 
-enum event_kind { TEXT, BINARY, LAYER };
-
-struct event {
-    rl_list link;
-    enum event_kind kind;
-    rl_message *message; /* LAYER */
-    size_t n;            /* the others */
-    char data[];
-};
-
-static void pump(rl_consumer *c);
 static void end(rl_consumer *c);
 
-/* Have it pumped at the end of the turn: what happens to a consumer while others run. */
-static void stir(rl_consumer *c)
+/* What happens to a consumer while others run. */
+void rl_consumer_stir(rl_consumer *c)
 {
     if (!rl_list_alone(&c->stirred))
         return;
@@ -36,23 +26,16 @@ bool rl_consumer_run_stirred(rl_worker *w)
     rl_list_take(&stirred, &w->stirred);
     bool any = !rl_list_empty(&stirred);
     while ((it = rl_list_pop(&stirred)))
-        pump(RL_LIST_ENTRY(it, rl_consumer, stirred));
+        rl_consumer_pump(RL_LIST_ENTRY(it, rl_consumer, stirred));
     return any;
 }
 
-static void free_event(struct event *ev)
-{
-    if (ev->kind == LAYER)
-        rl_message_unref(ev->message);
-    rl_free(ev);
-}
-
-static void drop_mailbox(rl_consumer *c)
+void rl_consumer_drop_mailbox(rl_consumer *c)
 {
     rl_list *it;
 
     while ((it = rl_list_pop(&c->mailbox)))
-        free_event(RL_LIST_ENTRY(it, struct event, link));
+        rl_event_free(RL_LIST_ENTRY(it, rl_event, link));
     c->nqueued = 0;
     c->queued_bytes = 0;
 }
@@ -131,14 +114,16 @@ static void on_event_ended(rl_task *t, void *arg, lua_State *co, bool failed)
     if (failed && !(c->state == RL_CONSUMER_LEAVING && rl_failure_is(co, "Closed"))) {
         if (!rl_failure_is_quiet(c, co))
             rl_failure_log(c, co);
-        c->failed = true;
-        drop_mailbox(c);
-        rl_consumer_leave(c, 1011, RL_STR("error in a handler"));
+        if (c->kind != RL_CONSUMER_BACKGROUND) {
+            c->failed = true;
+            rl_consumer_drop_mailbox(c);
+            rl_consumer_leave(c, 1011, RL_STR("error in a handler"));
+        }
     }
-    pump(c);
+    rl_consumer_pump(c);
 }
 
-static rl_task *begin(rl_consumer *c, rl_task_ended_fn *ended)
+rl_task *rl_consumer_begin(rl_consumer *c, rl_task_ended_fn *ended)
 {
     rl_worker_boundary(c->worker);
     c->task = rl_task_new(&c->worker->vm, ended, c);
@@ -147,7 +132,7 @@ static rl_task *begin(rl_consumer *c, rl_task_ended_fn *ended)
 
 static void run_message(rl_consumer *c, bool text, rl_str data)
 {
-    rl_task *t = begin(c, on_event_ended);
+    rl_task *t = rl_consumer_begin(c, on_event_ended);
     lua_State *co = rl_task_stack(t);
     int nargs = push_event(c, co, RL_ENTRY_RECEIVE);
 
@@ -160,12 +145,23 @@ static void run_message(rl_consumer *c, bool text, rl_str data)
 
 static void run_layer(rl_consumer *c, rl_message *m)
 {
-    rl_task *t = begin(c, on_event_ended);
+    rl_task *t = rl_consumer_begin(c, on_event_ended);
     lua_State *co = rl_task_stack(t);
     int nargs = push_event(c, co, RL_ENTRY_MESSAGE);
 
     c->event = "a message of the layer";
     lua_pushlstring(co, m->body.p, m->body.n);
+    rl_task_start(t, nargs + 1);
+}
+
+static void run_fields(rl_consumer *c, const rl_event *ev)
+{
+    rl_task *t = rl_consumer_begin(c, on_event_ended);
+    lua_State *co = rl_task_stack(t);
+    int nargs = push_event(c, co, RL_ENTRY_EVENT);
+
+    c->event = ev->type;
+    rl_event_push_table(ev, co);
     rl_task_start(t, nargs + 1);
 }
 
@@ -177,7 +173,7 @@ static void on_disconnect_ended(rl_task *t, void *arg, lua_State *co, bool faile
     if (failed && !rl_failure_is_quiet(c, co))
         rl_failure_log(c, co);
     rl_worker_boundary(c->worker);
-    pump(c);
+    rl_consumer_pump(c);
 }
 
 static void run_disconnect(rl_consumer *c)
@@ -185,7 +181,7 @@ static void run_disconnect(rl_consumer *c)
     c->event = "disconnect";
     c->bound = false;
     rl_timeout_stop(&c->grace);
-    rl_task *t = begin(c, on_disconnect_ended);
+    rl_task *t = rl_consumer_begin(c, on_disconnect_ended);
     lua_State *co = rl_task_stack(t);
     int nargs = push_event(c, co, RL_ENTRY_DISCONNECT);
 
@@ -196,33 +192,52 @@ static void run_disconnect(rl_consumer *c)
 
 static void run_next(rl_consumer *c)
 {
-    struct event *ev = RL_LIST_ENTRY(rl_list_pop(&c->mailbox), struct event, link);
+    rl_event *ev = RL_LIST_ENTRY(rl_list_pop(&c->mailbox), rl_event, link);
 
     c->nqueued--;
-    c->queued_bytes -= (uint32_t)ev->n;
-    if (ev->kind == LAYER)
+    switch (ev->kind) {
+    case RL_EVENT_TEXT:
+    case RL_EVENT_BYTES:
+        c->queued_bytes -= (uint32_t)ev->n;
+        run_message(c, ev->kind == RL_EVENT_TEXT, rl_event_data(ev));
+        break;
+    case RL_EVENT_LAYER:
         run_layer(c, ev->message);
-    else
-        run_message(c, ev->kind == TEXT, (rl_str){ev->data, ev->n});
-    free_event(ev);
+        break;
+    case RL_EVENT_FIELDS:
+        run_fields(c, ev);
+        break;
+    }
+    rl_event_free(ev);
+}
+
+/* Sources cannot be asked to wait, as a client is, and may come in bursts: they have more room. */
+bool rl_consumer_has_place(const rl_consumer *c)
+{
+    unsigned most = c->worker->limits.mailbox;
+
+    return c->nqueued < (c->kind == RL_CONSUMER_BACKGROUND ? (uint64_t)most * 10 : most);
 }
 
 static bool has_room(const rl_consumer *c)
 {
-    return c->nqueued < c->worker->limits.mailbox &&
-           c->queued_bytes < c->worker->limits.mailbox_bytes;
+    return rl_consumer_has_place(c) && c->queued_bytes < c->worker->limits.mailbox_bytes;
 }
 
 /* Everything a consumer does next is decided here. A handler that ends at once comes back into
  * on_event_ended(), hence the flag: the loop goes on instead of nesting. */
-static void pump(rl_consumer *c)
+void rl_consumer_pump(rl_consumer *c)
 {
     if (c->pumping)
         return;
     c->pumping = true;
     while (!c->task) {
-        if (c->state == RL_CONSUMER_OPENING && !c->gone)
-            break;
+        if (c->state == RL_CONSUMER_OPENING && !c->gone) {
+            if (!c->unmade)
+                break;
+            rl_background_begin(c);
+            continue;
+        }
         if (!rl_list_empty(&c->mailbox) && c->bound)
             run_next(c);
         else if (!c->gone)
@@ -248,8 +263,8 @@ static void end(rl_consumer *c)
 {
     rl_list *it;
 
-    RL_CHECK(!c->task && !c->http && !c->ws);
-    drop_mailbox(c);
+    RL_CHECK(!c->task && !c->http && !c->ws && !c->source);
+    rl_consumer_drop_mailbox(c);
     rl_channel_close(c->channel);
     while ((it = rl_list_pop(&c->tasks)))
         rl_task_cancel(RL_LIST_ENTRY(it, rl_task, owned));
@@ -272,11 +287,14 @@ void rl_consumer_note_close(rl_consumer *c, uint16_t code, rl_str reason)
     c->close_reason = rl_strndup(reason.p, reason.n);
 }
 
-/* The peer is gone. A handler under way gets a little time, then is cancelled. */
-static void lost(rl_consumer *c, uint16_t code, rl_str reason)
+/* A handler under way gets a little time, then is cancelled. */
+void rl_consumer_lost(rl_consumer *c, uint16_t code, rl_str reason)
 {
     rl_err err;
 
+    if (c->source)
+        c->source->close(c->source);
+    c->source = NULL;
     rl_consumer_note_close(c, code, reason);
     c->gone = true;
     c->state = RL_CONSUMER_LEAVING;
@@ -284,26 +302,24 @@ static void lost(rl_consumer *c, uint16_t code, rl_str reason)
     rl_consumer_wake(c, &err);
     if (c->task || c->nqueued)
         rl_timeout_start(&c->worker->graces, &c->grace);
-    stir(c);
+    rl_consumer_stir(c);
 }
 
 void rl_consumer_on_grace(rl_timeout *t)
 {
     rl_consumer *c = RL_CONTAINER_OF(t, rl_consumer, grace);
 
-    drop_mailbox(c);
+    rl_consumer_drop_mailbox(c);
     if (c->task)
         rl_task_cancel(c->task);
 }
 
 /* From the WebSocket */
 
-static void enqueue(rl_consumer *c, struct event *ev)
+void rl_consumer_enqueue(rl_consumer *c, rl_event *ev)
 {
-    rl_list_init(&ev->link);
     rl_list_push(&c->mailbox, &ev->link);
     c->nqueued++;
-    c->queued_bytes += (uint32_t)ev->n;
 }
 
 static void on_ws_message(void *owner, bool text, rl_str data)
@@ -316,11 +332,8 @@ static void on_ws_message(void *owner, bool text, rl_str data)
         run_message(c, text, data);
         return;
     }
-    struct event *ev = rl_malloc(sizeof(*ev) + data.n);
-    ev->kind = text ? TEXT : BINARY;
-    ev->n = data.n;
-    memcpy(ev->data, data.p, data.n);
-    enqueue(c, ev);
+    rl_consumer_enqueue(c, rl_event_of_client(text, data));
+    c->queued_bytes += (uint32_t)data.n;
     if (!has_room(c)) {
         c->reading_paused = true;
         rl_ws_conn_pause(c->ws);
@@ -337,7 +350,7 @@ static void on_ws_closed(void *owner, uint16_t code, rl_str reason)
     rl_consumer *c = owner;
 
     c->ws = NULL;
-    lost(c, code, reason);
+    rl_consumer_lost(c, code, reason);
 }
 
 const rl_ws_conn_events rl_consumer_ws_events = {
@@ -358,7 +371,7 @@ static void on_http_gone(void *owner)
     rl_consumer *c = owner;
 
     c->http = NULL;
-    lost(c, 1006, RL_STR("the peer went away"));
+    rl_consumer_lost(c, 1006, RL_STR("the peer went away"));
 }
 
 static const rl_http_conn_events http_events = {
@@ -401,7 +414,7 @@ static void on_open_ended(rl_task *t, void *arg, lua_State *co, bool failed)
     } else if (failed && !rl_failure_is_quiet(c, co)) {
         rl_failure_log(c, co);
         c->failed = true;
-        drop_mailbox(c);
+        rl_consumer_drop_mailbox(c);
     }
     if (c->http && failed && rl_http_conn_started(c->http)) {
         /* Half an answer cannot be mended. on_gone follows, and with it the rest. */
@@ -421,7 +434,7 @@ static void on_open_ended(rl_task *t, void *arg, lua_State *co, bool failed)
         c->state = RL_CONSUMER_OPEN;
     if (c->gone && !c->bound)
         rl_worker_boundary(c->worker);
-    pump(c);
+    rl_consumer_pump(c);
 }
 
 /* Every header as "name\0value\0", for Lua to look into when a script asks. */
@@ -440,12 +453,12 @@ static void push_fields(lua_State *co, const rl_http_head *head)
     rl_buf_fini(&all);
 }
 
-void rl_consumer_open(rl_worker *w, rl_http_conn *hc)
+rl_consumer *rl_consumer_new(rl_worker *w, enum rl_consumer_kind kind)
 {
     rl_consumer *c = rl_calloc(1, sizeof(*c));
 
     c->worker = w;
-    c->http = hc;
+    c->kind = (uint8_t)kind;
     c->self = LUA_NOREF;
     c->generation = w->generation;
     c->state = RL_CONSUMER_OPENING;
@@ -454,8 +467,16 @@ void rl_consumer_open(rl_worker *w, rl_http_conn *hc)
     rl_list_init(&c->waiters);
     rl_list_init(&c->stirred);
     rl_timeout_init(&c->grace);
-    c->peer = rl_conn_peer(rl_http_conn_stream(hc));
     c->id = rl_roster_add(&w->roster, c);
+    return c;
+}
+
+void rl_consumer_open(rl_worker *w, rl_http_conn *hc)
+{
+    rl_consumer *c = rl_consumer_new(w, RL_CONSUMER_HTTP);
+
+    c->http = hc;
+    c->peer = rl_conn_peer(rl_http_conn_stream(hc));
     rl_http_conn_own(hc, &http_events, c);
 
     int upgrade = rl_http_conn_wants_websocket(hc);
@@ -467,11 +488,12 @@ void rl_consumer_open(rl_worker *w, rl_http_conn *hc)
         end(c);
         return;
     }
-    c->kind = upgrade == 101 ? RL_CONSUMER_WEBSOCKET : RL_CONSUMER_HTTP;
+    if (upgrade == 101)
+        c->kind = RL_CONSUMER_WEBSOCKET;
 
     const rl_http_head *head = rl_http_conn_head(hc);
     c->event = c->kind == RL_CONSUMER_HTTP ? "handle" : "connect";
-    rl_task *t = begin(c, on_open_ended);
+    rl_task *t = rl_consumer_begin(c, on_open_ended);
     lua_State *co = rl_task_stack(t);
     push_entry(c, co, RL_ENTRY_OPEN);
     lua_pushnumber(co, c->id);
@@ -505,13 +527,10 @@ static bool deliver(void *owner, rl_message *m)
         rl_ws_conn_send_frame(c->ws, m->frame);
         return true;
     }
-    if (c->nqueued >= c->worker->limits.mailbox)
+    if (!rl_consumer_has_place(c))
         return false;
-    struct event *ev = rl_calloc(1, sizeof(*ev));
-    ev->kind = LAYER;
-    ev->message = rl_message_ref(m);
-    enqueue(c, ev);
-    stir(c);
+    rl_consumer_enqueue(c, rl_event_of_layer(m));
+    rl_consumer_stir(c);
     return true;
 }
 

@@ -1,9 +1,10 @@
 /* consumer.h - the C half of a consumer: its mailbox, its life, its way to the peer.
  *
- * One per request or connection. Events come in order and one at a time: the next begins when
- * the handler of the one before has ended. `disconnect` runs exactly once after `connect` (or
- * `handle`) has begun, as the last event, whatever ended it; then the core leaves the groups,
- * cancels the tasks the consumer spawned, and forgets it.
+ * One per request or connection, or fed by a source in the background (background.h). Events come
+ * in order and one at a time: the next begins when the handler of the one before has ended.
+ * `disconnect` runs exactly once after `connect` (or `handle`) has begun, as the last event,
+ * whatever ended it; then the core leaves the groups, cancels the tasks the consumer spawned, and
+ * forgets it.
  *
  *   OPENING --> OPEN --> LEAVING --> (gone)
  *      '-------------------^
@@ -13,12 +14,15 @@
 #ifndef RL_CORE_CONSUMER_H
 #define RL_CORE_CONSUMER_H
 
+#include "core/event.h"
 #include "core/worker.h"
 #include "net/http_conn.h"
 #include "net/ws_conn.h"
 
-enum rl_consumer_kind { RL_CONSUMER_HTTP, RL_CONSUMER_WEBSOCKET };
+enum rl_consumer_kind { RL_CONSUMER_HTTP, RL_CONSUMER_WEBSOCKET, RL_CONSUMER_BACKGROUND };
 enum rl_consumer_state { RL_CONSUMER_OPENING, RL_CONSUMER_OPEN, RL_CONSUMER_LEAVING };
+
+typedef struct rl_source rl_source;
 
 struct rl_consumer {
     rl_worker *worker;
@@ -32,12 +36,14 @@ struct rl_consumer {
     bool pumping : 1;
     bool own_send : 1; /* the class defines websocket_send: no fan-out by the core */
     bool reading_paused : 1;
+    bool unmade : 1; /* in the background: self is to be made before anything else */
     uint16_t close_code;
     uint32_t nqueued;
     uint32_t queued_bytes;
-    int self;           /* registry reference */
+    int self;           /* registry reference; in the background first to what it is made of */
     rl_http_conn *http; /* until answered, or accepted */
     rl_ws_conn *ws;     /* once accepted, until closed */
+    rl_source *source;  /* in the background, until it leaves */
     rl_task *task;      /* the event under way, */
     const char *event;  /* and which one; static */
     rl_list mailbox;
@@ -81,7 +87,15 @@ void rl_consumer_abort(rl_consumer *c);
 void rl_consumer_on_grace(rl_timeout *t);
 bool rl_consumer_run_stirred(rl_worker *w);
 
-/* Between consumer.c and answer.c. */
+/* Between consumer.c, answer.c and background.c. */
+rl_consumer *rl_consumer_new(rl_worker *w, enum rl_consumer_kind kind);
+rl_task *rl_consumer_begin(rl_consumer *c, rl_task_ended_fn *ended); /* an event */
+void rl_consumer_stir(rl_consumer *c); /* have it pumped at the end of the turn */
+void rl_consumer_pump(rl_consumer *c);
+bool rl_consumer_has_place(const rl_consumer *c); /* for another event */
+void rl_consumer_enqueue(rl_consumer *c, rl_event *ev);
+void rl_consumer_drop_mailbox(rl_consumer *c);
+void rl_consumer_lost(rl_consumer *c, uint16_t code, rl_str reason); /* its peer, or its source */
 extern const rl_ws_conn_events rl_consumer_ws_events;
 void rl_consumer_note_close(rl_consumer *c, uint16_t code, rl_str reason); /* the first counts */
 void rl_consumer_wake(rl_consumer *c, const rl_err *err); /* all who wait; NULL: go on */

@@ -45,17 +45,22 @@ bool rl_failure_is_quiet(const rl_consumer *c, lua_State *co)
            (rl_failure_is(co, "Closed") || rl_failure_is(co, "Cancelled"));
 }
 
-/* "Chat on /ws/<room>" of a bound consumer; raw reads, no Lua runs. */
+/* "Chat on /ws/<room>" of a bound consumer, "a consumer on notify orders" of what one is made of;
+ * raw reads, no Lua runs. */
 static void describe(const rl_consumer *c, rl_buf *out)
 {
     lua_State *L = c->worker->vm.L;
     int top = lua_gettop(L);
 
     lua_rawgeti(L, LUA_REGISTRYINDEX, c->self);
-    if (lua_istable(L, -1) && lua_getmetatable(L, -1)) { /* [self, class] */
-        lua_pushliteral(L, "__name");
-        lua_rawget(L, -2);
-        rl_buf_add_str(out, rl_str_of(lua_isstring(L, -1) ? lua_tostring(L, -1) : "a consumer"));
+    if (lua_istable(L, -1)) {
+        const char *name = NULL;
+        if (lua_getmetatable(L, -1)) { /* [self, class] */
+            lua_pushliteral(L, "__name");
+            lua_rawget(L, -2);
+            name = lua_tostring(L, -1);
+        }
+        rl_buf_add_str(out, rl_str_of(name ? name : "a consumer"));
         lua_pushliteral(L, "scope");
         lua_rawget(L, top + 1);
         if (lua_istable(L, -1)) {
@@ -79,8 +84,12 @@ void rl_failure_tell(const rl_consumer *c, lua_State *co, rl_buf *out)
     char host[RL_HOST_MAX];
 
     describe(c, out);
-    rl_address_text(&c->peer, host);
-    rl_buf_printf(out, " failed in %s for %s: ", c->event, *host ? host : "a local peer");
+    rl_buf_printf(out, " failed in %s", c->event);
+    if (c->kind != RL_CONSUMER_BACKGROUND) {
+        rl_address_text(&c->peer, host);
+        rl_buf_printf(out, " for %s", *host ? host : "a local peer");
+    }
+    rl_buf_add_str(out, RL_STR(": "));
     rl_vm_describe_failure(co, out);
 }
 
@@ -99,5 +108,14 @@ void rl_failure_log_silence(const rl_consumer *c)
 
     describe(c, &who);
     rl_error("%s returned without an answer", rl_buf_cstr(&who));
+    rl_buf_fini(&who);
+}
+
+void rl_failure_log_drops(const rl_consumer *c, unsigned n)
+{
+    rl_buf who = {0};
+
+    describe(c, &who);
+    rl_warn("%s: %u event%s dropped, too many waited", rl_buf_cstr(&who), n, n == 1 ? "" : "s");
     rl_buf_fini(&who);
 }

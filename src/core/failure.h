@@ -17,5 +17,7 @@ void rl_failure_tell(const rl_consumer *c, lua_State *co, rl_buf *out);
 void rl_failure_log(const rl_consumer *c, lua_State *co);
 /* It returned, and left the request without an answer. */
 void rl_failure_log_silence(const rl_consumer *c);
+/* So many events found no room. */
+void rl_failure_log_drops(const rl_consumer *c, unsigned n);
 
 #endif

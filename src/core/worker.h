@@ -24,13 +24,15 @@ enum rl_entry {
     RL_ENTRY_OPEN,       /* (id, kind, method, target, path, query, fields) */
     RL_ENTRY_RECEIVE,    /* (self, text, bytes) */
     RL_ENTRY_MESSAGE,    /* (self, encoded message) */
+    RL_ENTRY_EVENT,      /* (self, event), in the background */
     RL_ENTRY_DISCONNECT, /* (self, code, reason) */
     RL_ENTRY_ADOPT,      /* (old generation, entry, its arguments…) after a reload */
+    RL_ENTRY_BACKGROUND, /* (id, origin): a consumer without a peer begins */
     RL_ENTRY_COUNT,
 };
 
 typedef struct rl_worker_limits {
-    unsigned mailbox;     /* events that wait for one consumer; default 100 */
+    unsigned mailbox;     /* events that wait for one consumer; default 100, tenfold without peer */
     size_t mailbox_bytes; /* client bytes that wait for one consumer; default 256 KiB */
     double abandon_grace; /* seconds a handler may go on after its peer has left; default 2 */
 } rl_worker_limits;
@@ -53,6 +55,7 @@ struct rl_worker {
     rl_hook hook;
     rl_list tasks; /* spawned by nobody's consumer; cancelled when the worker stops */
     rl_timeouts graces;
+    uint64_t dropped; /* events of sources, for want of room */
 
     int entries[RL_ENTRY_COUNT]; /* registry references */
     unsigned generation;         /* of the code; counts reloads */
@@ -75,7 +78,8 @@ static inline rl_worker *rl_worker_of(lua_State *L)
 /* Accept from fd (taken also on failure). */
 int rl_worker_listen(rl_worker *w, int fd, rl_err *err) RL_MUST_USE;
 
-/* Stop accepting, close every connection (WebSockets with 1001), run every disconnect. Poll
+/* Stop accepting and listening, close every connection (WebSockets with 1001), run every
+ * disconnect. Poll
  * rl_worker_is_idle() for the end of it. */
 void rl_worker_drain(rl_worker *w);
 bool rl_worker_is_idle(const rl_worker *w);

@@ -18,6 +18,12 @@ local consumer = {}
 ---@return rille.Closed? err
 function consumer.bind(id, self, own_send) end
 
+--- A consumer without a peer: `dispatch.background` makes its `self` of `origin`, soon. Its errors
+--- are named after `origin.scope._route`.
+---@param origin { scope: table, [string]: any }
+---@return number id
+function consumer.background(origin) end
+
 --- After a reload the class may have become another.
 ---@param id number
 ---@param own_send boolean

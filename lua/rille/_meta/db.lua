@@ -114,6 +114,16 @@ function db.pin_state(handle) end
 ---@param handle rille.core.Database
 function db.mark_dirty(handle) end
 
+--- A consumer in the background hears what is said on a channel, until it leaves: events of type
+--- `notify`, with `channel`, `payload` and `pid`; and `notify.gap`, with `channel`, when it may have
+--- missed something.
+---@param handle rille.core.Database
+---@param channel string  1 to 63 bytes
+---@param id number
+---@return true?
+---@return rille.Error? err
+function db.listen(handle, channel, id) end
+
 --- The boundary between events, by hand, for every database of the worker.
 function db.close_old() end
 

@@ -6,8 +6,10 @@
 ---@field open async fun(id: number, kind: "http"|"websocket", method: string, target: string, fields: string)
 ---@field receive async fun(self: table, text: string?, bytes: string?)
 ---@field message async fun(self: table, encoded: string)
+---@field event async fun(self: table, event: table)
 ---@field disconnect async fun(self: table, code: integer, reason: string)
 ---@field adopt async fun(entry: function, self: table, ...)
+---@field background async fun(id: number, origin: table)
 
 ---@class rille.core.Census
 ---@field consumers integer
@@ -15,6 +17,7 @@
 ---@field connections integer
 ---@field leases integer       pinned database connections
 ---@field memory number        bytes of Lua's heap
+---@field dropped integer      events of sources that found a mailbox full, since the start
 
 ---@class rille.core.worker
 local worker = {}

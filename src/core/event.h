@@ -1,0 +1,41 @@
+/* event.h - what waits in a consumer's mailbox. */
+#ifndef RL_CORE_EVENT_H
+#define RL_CORE_EVENT_H
+
+#include "base/list.h"
+#include "layer/layer.h"
+
+#include <lua.h>
+
+typedef enum rl_event_kind {
+    RL_EVENT_TEXT, /* from the client */
+    RL_EVENT_BYTES,
+    RL_EVENT_LAYER, /* a message of the layer */
+    RL_EVENT_FIELDS /* a table made here */
+} rl_event_kind;
+
+/* A field of a table: a string, or without one a number. */
+typedef struct rl_field {
+    const char *name; /* static */
+    rl_str text;
+    double number;
+} rl_field;
+
+typedef struct rl_event {
+    rl_list link;
+    rl_event_kind kind;
+    size_t n;            /* bytes of the client's, or fields */
+    const char *type;    /* FIELDS: static */
+    rl_message *message; /* LAYER */
+} rl_event;
+
+/* All copy what they are given. */
+rl_event *rl_event_of_client(bool text, rl_str data);
+rl_event *rl_event_of_layer(rl_message *m);
+rl_event *rl_event_of_fields(const char *type, const rl_field *fields, unsigned n);
+void rl_event_free(rl_event *ev);
+
+rl_str rl_event_data(const rl_event *ev);                   /* TEXT and BYTES */
+void rl_event_push_table(const rl_event *ev, lua_State *L); /* FIELDS: with its type */
+
+#endif
