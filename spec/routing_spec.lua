@@ -235,3 +235,66 @@ describe("routes", function()
     assert.truthy(lines[1][4]:find("^routing_spec%.lua:%d+$"))
   end)
 end)
+
+describe("a notify route", function()
+  local Listener = Consumer:extend("Listener")
+  function Listener.notify() end
+
+  it("has a channel and a database instead of a path", function()
+    local route = routing.notify('Odd "name"', Listener)
+    assert.same({ 'Odd "name"', "default" }, { route.channel, route.database })
+    assert.equal("reports", routing.notify("a", Listener, { database = "reports" }).database)
+    local both = router(routing.http("/a", page), route)
+    assert.same({ route }, both.background)
+    assert.equal(2, #both.routes)
+    assert.is_nil((both:match("http", 'Odd "name"', "GET")))
+  end)
+
+  it("is the same behind any prefix", function()
+    local included = routing.include("/x", { routing.notify("a", Listener) })[1]
+    assert.equal("a", included.channel)
+    assert.is_nil(included.pattern)
+  end)
+
+  it("needs a class that extends Consumer itself, and defines notify", function()
+    local Silent = Consumer:extend("Silent")
+    says('route notify "a": Silent has no method notify(event)', routing.notify, "a", Silent)
+    for _, target in ipairs { page, Consumer.extend, "Listener", {} } do
+      says('route notify "a": a class that extends Consumer itself', routing.notify, "a", target)
+    end
+    local Socket = websocket.WebsocketConsumer:extend("Socket")
+    local Request = http.HttpConsumer:extend("Request")
+    for _, cls in ipairs { Socket, Request } do
+      function cls.notify() end
+      says("a class that extends Consumer itself", routing.notify, "a", cls)
+    end
+    local Heir = Listener:extend("Heir")
+    assert.equal(Heir, routing.notify("a", Heir).target)
+  end)
+
+  it("refuses a channel that PostgreSQL would cut or could not have", function()
+    routing.notify(("x"):rep(63), Listener)
+    for _, channel in ipairs { ("x"):rep(64), "", "a\0b" } do
+      says("a channel's name has 1 to 63 bytes", routing.notify, channel, Listener)
+    end
+    says("channel is a string, got nil", routing.notify, nil, Listener)
+  end)
+
+  it("has one option, the database's name", function()
+    for _, options in ipairs { { "reports" }, { database = 5 }, { databse = "x" }, "reports" } do
+      says("the only option is { database = name }", routing.notify, "a", Listener, options)
+    end
+    says("the only option", routing.notify, "a", Listener, { database = "x", more = 1 })
+  end)
+
+  it("may be there twice for a channel, but not for the same class", function()
+    local Other = Consumer:extend("Other")
+    function Other.notify() end
+    local first = routing.notify("a", Listener)
+    assert.equal(2, #router(first, routing.notify("a", Other)).background)
+    assert.equal(2, #router(first, routing.notify("b", Listener)).background)
+    local reports = { database = "reports" }
+    assert.equal(2, #router(first, routing.notify("a", Listener, reports)).background)
+    says('route notify "a": twice for Listener', router, first, routing.notify("a", Listener))
+  end)
+end)

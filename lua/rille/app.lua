@@ -104,7 +104,7 @@ function App:init(settings)
   end
 end
 
---- Lines for `rille routes`: kind, method, pattern, target.
+--- Lines for `rille routes`: kind, method (or database), pattern (or channel), target.
 ---@return string[][]
 function App:describe_routes()
   local lines = {}
@@ -119,7 +119,8 @@ function App:describe_routes()
       local info = debug.getinfo(target, "S")
       name = ("%s:%d"):format(info.short_src:match("[^/]*$"), info.linedefined)
     end
-    lines[#lines + 1] = { route.kind, route.method or "*", route.pattern, name }
+    local where = route.database or route.method or "*"
+    lines[#lines + 1] = { route.kind, where, route.pattern or route.channel, name }
   end
   return lines
 end

@@ -29,6 +29,7 @@ local websocket = require("rille.consumer.websocket")
 ---@field put rille.HttpRoute
 ---@field patch rille.HttpRoute
 ---@field delete rille.HttpRoute
+---@field notify fun(channel: string, consumer: rille.Class, options: { database: string? }?): rille.Route
 ---@field db rille.db.Database     the default database; it exists once the app is loaded
 ---@field databases table<string, rille.db.Database>
 ---@field atomic async fun(fn: async fun(): (...), options: table?): ...  see `Database:atomic`
@@ -70,6 +71,7 @@ local rille = {
   delete = routing.delete,
   static = routing.static,
   include = routing.include,
+  notify = routing.notify,
 
   asleep = task.asleep,
   atimeout = task.atimeout,

@@ -2,6 +2,7 @@
 ---
 --- What may suspend runs as a task; loading and switching do not.
 
+local background = require("rille.background")
 local core = require("rille.core")
 local coroutines = require("rille.coroutine")
 local db = require("rille.db")
@@ -23,6 +24,7 @@ local M = {}
 local options
 ---@type rille.Generation?
 local staged
+local started = false
 
 --- The databases of an application: the strongest word on the default one wins.
 local function database_settings(generation)
@@ -69,6 +71,7 @@ function M.stage()
   local running = dispatch.current()
   local generation = loader.load(options.app, running and running.number + 1 or 1)
   configure_databases(generation)
+  background.check(generation.app.router.background)
   staged = generation
   local listen = generation.app.settings.listen or {}
   return {
@@ -83,6 +86,9 @@ end
 ---@return integer  the generation's number
 function M.commit()
   dispatch.switch(staged)
+  if started then
+    background.follow(staged.app.router.background)
+  end
   staged = nil
   jit.flush()
   return dispatch.current().number
@@ -115,6 +121,8 @@ function M.start()
   if on_start then
     on_start()
   end
+  started = true
+  background.follow(dispatch.current().app.router.background)
 end
 
 --- After a reload: a new model may need its table.

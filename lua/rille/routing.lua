@@ -66,9 +66,11 @@ local function compile(pattern)
 end
 
 ---@class rille.Route
----@field kind "http"|"websocket"
+---@field kind "http"|"websocket"|"notify"
 ---@field method string?   only this one (GET answers HEAD, too)
----@field pattern string
+---@field pattern string?  of paths; without one a consumer runs in the background:
+---@field channel string?  of notify
+---@field database string? its name, of notify
 ---@field target function|rille.Class
 
 local function check_pattern(pattern)
@@ -118,6 +120,39 @@ function M.websocket(pattern, consumer)
   return { kind = "websocket", pattern = pattern, target = consumer }
 end
 
+--- A consumer in the background that hears what is said on a channel of a database with NOTIFY. It
+--- answers `notify(event)`, with `channel`, `payload` and `pid`; and, if it likes, `notify_gap(event)`
+--- after the connection was lost, or its mailbox full: then it may have missed something.
+---@param channel string   1 to 63 bytes, exactly as NOTIFY says it
+---@param consumer rille.Class  extends Consumer, and defines notify
+---@param options { database: string? }?  default "default"
+---@return rille.Route
+function M.notify(channel, consumer, options)
+  if type(channel) ~= "string" then
+    fail("a notify route's channel is a string, got " .. type(channel))
+  elseif #channel < 1 or #channel > 63 or channel:find("\0", 1, true) then
+    fail(("route notify %q: a channel's name has 1 to 63 bytes"):format(channel))
+  end
+  local WebsocketConsumer, HttpConsumer = consumer_bases()
+  if
+    not extends(consumer, require("rille.consumer"))
+    or extends(consumer, WebsocketConsumer)
+    or extends(consumer, HttpConsumer)
+  then
+    fail(("route notify %q: a class that extends Consumer itself expected"):format(channel))
+  end
+  if not consumer:defines("notify") then
+    fail(("route notify %q: %s has no method notify(event)"):format(channel, consumer.__name))
+  end
+  options = options or {}
+  local rest = type(options) == "table" and next(options, options.database and "database")
+  if rest ~= nil or type(options.database or "") ~= "string" then
+    fail(("route notify %q: the only option is { database = name }"):format(channel))
+  end
+  local database = options.database or "default"
+  return { kind = "notify", channel = channel, database = database, target = consumer }
+end
+
 --- A route for HTTP requests of any method.
 ---@param pattern string
 ---@param target rille.Class|async fun(request: rille.Scope): ...  a class that extends
@@ -164,7 +199,7 @@ function M.include(prefix, routes)
     for key, value in pairs(route) do
       copy[key] = value
     end
-    copy.pattern = (prefix .. route.pattern):gsub("//+", "/")
+    copy.pattern = route.pattern and (prefix .. route.pattern):gsub("//+", "/")
     out[#out + 1] = copy
   end
   return out
@@ -199,21 +234,43 @@ function M.flatten(routes)
 end
 
 ---@class rille.Router
+---@field routes rille.Route[]
+---@field background rille.Route[]  those that no path leads to
 local Router = class("Router")
 
 ---@param routes rille.Route[]
 function Router:init(routes)
   self.routes = M.flatten(routes)
   self.by_kind = { http = {}, websocket = {} }
+  self.background = {}
   for _, route in ipairs(self.routes) do
-    local entry = { route = route, method = route.method }
-    if route.pattern:find("<", 1, true) then
-      entry.lua, entry.names, entry.converters = compile(route.pattern)
+    if route.pattern then
+      self:_add(route)
     else
-      entry.path = route.pattern
+      self:_add_background(route)
     end
-    table.insert(self.by_kind[route.kind], entry)
   end
+end
+
+function Router:_add(route)
+  local entry = { route = route, method = route.method }
+  if route.pattern:find("<", 1, true) then
+    entry.lua, entry.names, entry.converters = compile(route.pattern)
+  else
+    entry.path = route.pattern
+  end
+  table.insert(self.by_kind[route.kind], entry)
+end
+
+function Router:_add_background(route)
+  local cls = route.target
+  for _, other in ipairs(self.background) do
+    local same = other.channel == route.channel and other.database == route.database
+    if same and other.target.module == cls.module and other.target.__name == cls.__name then
+      fail(("route notify %q: twice for %s"):format(route.channel, cls.__name))
+    end
+  end
+  table.insert(self.background, route)
 end
 
 --- The captures by name, or nil when one of them is none.

@@ -205,6 +205,32 @@ function Database:aexecute(sql, ...)
   return affected or 0
 end
 
+--- Say something on a channel, to all who listen: `rille.notify` routes of this or another process,
+--- LISTEN of any session. Inside `atomic` it is heard when the transaction commits, and vanishes
+--- with a rollback. Raises `NotSupportedError` on SQLite.
+---@async
+---@param channel string  1 to 63 bytes
+---@param payload string|table|nil  at most 7999 bytes, more raise `DataError`; a table travels as JSON
+function Database:anotify(channel, payload)
+  if type(channel) ~= "string" or #channel < 1 or #channel > 63 then
+    error("anotify needs the name of a channel, of 1 to 63 bytes", 2)
+  end
+  if self.backend ~= "postgresql" then
+    error(errors.NotSupportedError(("%s has no NOTIFY, PostgreSQL has"):format(tostring(self))), 2)
+  end
+  if type(payload) == "table" then
+    payload = require("rille.json").encode(payload)
+  elseif payload ~= nil and type(payload) ~= "string" then
+    error(("anotify needs a string or a table as payload, not a %s"):format(type(payload)), 2)
+  end
+  payload = payload or ""
+  if #payload > 7999 then
+    local told = "a payload of %d bytes for channel %s: NOTIFY takes at most 7999"
+    error(errors.DataError(told:format(#payload, channel)), 2)
+  end
+  self:_asend("SELECT pg_notify($1, $2)", 2, channel, payload)
+end
+
 --- Run `fn` in a transaction and return its results. Commits when it returns, rolls back when
 --- it raises (and raises the same error) or is cancelled. Inside another block it is a
 --- savepoint. A lost connection at COMMIT raises `OperationalError`, and its message says
@@ -251,7 +277,7 @@ function Pinned:init(database)
   self._db = database
 end
 
-for _, name in ipairs({ "aquery", "aexecute", "atomic", "on_commit" }) do
+for _, name in ipairs({ "aquery", "aexecute", "anotify", "atomic", "on_commit" }) do
   Pinned[name] = function(self, ...)
     local database = self._db
     if not database then

@@ -1,0 +1,83 @@
+--- Consumers without a peer: those that the routes of an application ask for.
+---
+--- A route and its class make one consumer, which lives as long as both are there: over a reload it
+--- keeps its `self`, and takes the new class as a connection does, before its next event.
+
+local Scope = require("rille.scope")
+local core = require("rille.core")
+local db = require("rille.db")
+local errors = require("rille.errors")
+
+local consumer = core.consumer
+
+local M = {}
+
+---@class rille.Origin  what dispatch makes a consumer of
+---@field target rille.Consumer
+---@field scope rille.Scope
+
+---@type table<string, rille.Origin>
+local living = {}
+
+local function key_of(route)
+  local cls = route.target
+  return table.concat({ route.kind, route.database, route.channel, cls.module, cls.__name }, "\0")
+end
+
+--- Can the routes of an application be followed? Raises what is in the way; changes nothing.
+---@param routes rille.Route[]
+function M.check(routes)
+  for _, route in ipairs(routes) do
+    local database = rawget(db.databases, route.database)
+    if not database then
+      local told = "route notify %q: there is no database '%s'"
+      error(errors.ConfigurationError(told:format(route.channel, route.database)), 0)
+    end
+    if database.backend ~= "postgresql" then
+      local told = "route notify %q: %s has no LISTEN and NOTIFY, PostgreSQL has"
+      error(errors.NotSupportedError(told:format(route.channel, tostring(database))), 0)
+    end
+  end
+end
+
+local function open(route)
+  local scope = Scope.background {
+    type = "notify",
+    channel = route.channel,
+    database = route.database,
+    _route = "notify " .. route.channel,
+  }
+  local origin = { target = route.target, scope = scope }
+  scope._id = consumer.background(origin)
+  local ok, err = core.db.listen(db.get(route.database).handle, route.channel, scope._id)
+  if not ok then
+    core.log("error", ("route notify %q: %s"):format(route.channel, tostring(err)))
+  end
+  return origin
+end
+
+--- Have a consumer for each of these routes, and no other. One worker of a process calls this: each
+--- would hear everything.
+---@param routes rille.Route[]
+function M.follow(routes)
+  local wanted = {}
+  for _, route in ipairs(routes) do
+    wanted[key_of(route)] = true
+  end
+  for key, origin in pairs(living) do
+    if not wanted[key] then
+      living[key] = nil
+      consumer.close(origin.scope._id, 1012, "its route is gone")
+    end
+  end
+  for _, route in ipairs(routes) do
+    local key = key_of(route)
+    if living[key] then
+      living[key].target = route.target
+    else
+      living[key] = open(route)
+    end
+  end
+end
+
+return M
