@@ -22,6 +22,7 @@ local websocket = require("rille.consumer.websocket")
 
 ---@alias rille.Target rille.Class|async fun(request: rille.Scope): ...
 ---@alias rille.HttpRoute fun(pattern: string, target: rille.Target): rille.Route
+---@alias rille.NotifyRoute fun(channel: string, consumer: rille.Class, options: table?): rille.Route
 
 ---@class rille.Module
 ---@field get rille.HttpRoute      answers HEAD, too
@@ -29,7 +30,7 @@ local websocket = require("rille.consumer.websocket")
 ---@field put rille.HttpRoute
 ---@field patch rille.HttpRoute
 ---@field delete rille.HttpRoute
----@field notify fun(channel: string, consumer: rille.Class, options: { database: string? }?): rille.Route
+---@field notify rille.NotifyRoute
 ---@field db rille.db.Database     the default database; it exists once the app is loaded
 ---@field databases table<string, rille.db.Database>
 ---@field atomic async fun(fn: async fun(): (...), options: table?): ...  see `Database:atomic`

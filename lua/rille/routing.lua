@@ -121,8 +121,9 @@ function M.websocket(pattern, consumer)
 end
 
 --- A consumer in the background that hears what is said on a channel of a database with NOTIFY. It
---- answers `notify(event)`, with `channel`, `payload` and `pid`; and, if it likes, `notify_gap(event)`
---- after the connection was lost, or its mailbox full: then it may have missed something.
+--- answers `notify(event)`, with `channel`, `payload` and `pid`; and, if it likes,
+--- `notify_gap(event)` when it may have missed something, because the connection was lost or its
+--- mailbox full.
 ---@param channel string   1 to 63 bytes, exactly as NOTIFY says it
 ---@param consumer rille.Class  extends Consumer, and defines notify
 ---@param options { database: string? }?  default "default"

@@ -1,3 +1,4 @@
+local Database = require("rille.db").Database
 local clients = require("spec.support.clients")
 local server = require("spec.support.server")
 
@@ -151,6 +152,37 @@ describe("an example", function()
       server.sleep(1.2)
       assert.is_nil(it_runs:stderr():find("traceback", 1, true), it_runs:stderr())
       assert.equal(0, it_runs:stop())
+    end)
+  end)
+
+  describe("notify", function()
+    local url = os.getenv("RILLE_TEST_POSTGRES")
+    if not url then
+      pending("needs RILLE_TEST_POSTGRES, the URL of a server")
+      return
+    end
+
+    it("shows rows that somebody else inserted to all who watch", function()
+      local db = Database("test", { url = url })
+      local it_runs = server.start({ "run", "examples/notify.lua" }, { database = url })
+      local steps = { { "until", '{"id":2,"item":"a lamp"}' }, { "close", 1000, "" } }
+      local watchers = {}
+      for i = 1, 2 do
+        watchers[i] = clients.open("ws.js", it_runs.ws .. "/orders", steps)
+        watchers[i]:wait("open")
+      end
+      assert.is_truthy(server.eventually(5, function()
+        return db:aquery("SELECT 1 FROM pg_stat_activity WHERE query = 'LISTEN \"orders\"'")[1]
+      end))
+      db:aexecute("INSERT INTO notify_order (item) VALUES ('a rover'), ('a lamp')")
+      for _, watcher in ipairs(watchers) do
+        watcher:finish()
+        assert.same({ '{"id":1,"item":"a rover"}', steps[1][2] }, data_of(watcher))
+      end
+      assert.equal(0, it_runs:stop())
+      db:aexecute("DROP TABLE notify_order CASCADE")
+      db:aexecute("DROP FUNCTION notify_order")
+      db:aclose()
     end)
   end)
 

@@ -19,8 +19,9 @@ describe("a notify route", function()
 
   it("needs a database that can be listened to, and says which one cannot", function()
     local status, stderr = server.run { "check", APP, "--database", "sqlite:x.db" }
+    local told = 'route notify "orders": database \'default\' (sqlite:'
     assert.equal(1, status)
-    assert.truthy(stderr:find('route notify "orders": database \'default\' (sqlite:', 1, true), stderr)
+    assert.truthy(stderr:find(told, 1, true), stderr)
     assert.truthy(stderr:find("NotSupportedError", 1, true), stderr)
   end)
 
@@ -34,8 +35,9 @@ describe("a notify route", function()
       return rille.app { routes = { rille.notify("a", C, { database = "reports" }) } }]]
     )
     local status, stderr = server.run { "check", folder }
+    local told = 'route notify "a": there is no database \'reports\''
     assert.equal(1, status)
-    assert.truthy(stderr:find('route notify "a": there is no database \'reports\'', 1, true), stderr)
+    assert.truthy(stderr:find(told, 1, true), stderr)
   end)
 
   it("stands in the list of routes with its database, channel and class", function()
@@ -77,8 +79,8 @@ describe("NOTIFY", function()
 
   local function start(app, settings)
     local database = with("application_name=" .. NAME .. (settings or ""))
-    running = server.start({ "run", app or "spec/support/apps/notify.lua" }, { database = database })
-    return running
+    app = app or "spec/support/apps/notify.lua"
+    running = server.start({ "run", app }, { database = database })
   end
 
   local function says(text, seconds)
@@ -381,11 +383,12 @@ describe("NOTIFY", function()
       start(path)
       heard("a")
       reload(SCRIPT:format("new", 'rille.notify("b", First), error("not today")'), "not today")
-      reload(SCRIPT:format("new", 'rille.notify("b", rille.HttpConsumer)'), "extends Consumer itself")
-      reload(
-        SCRIPT:format("new", 'rille.notify("b", First, { database = "x" })'),
-        "there is no database 'x'"
-      )
+      for routes, told in pairs {
+        ['rille.notify("b", rille.HttpConsumer)'] = "extends Consumer itself",
+        ['rille.notify("b", First, { database = "x" })'] = "there is no database 'x'",
+      } do
+        reload(SCRIPT:format("new", routes), told)
+      end
       db:anotify("a", "still")
       says("old still;")
       assert.equal(0, count("left"))

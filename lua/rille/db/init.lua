@@ -210,7 +210,8 @@ end
 --- with a rollback. Raises `NotSupportedError` on SQLite.
 ---@async
 ---@param channel string  1 to 63 bytes
----@param payload string|table|nil  at most 7999 bytes, more raise `DataError`; a table travels as JSON
+---@param payload string|table|nil  default ""; a table travels as JSON. Raises `DataError` when it
+---  has more than 7999 bytes
 function Database:anotify(channel, payload)
   if type(channel) ~= "string" or #channel < 1 or #channel > 63 then
     error("anotify needs the name of a channel, of 1 to 63 bytes", 2)
