@@ -1,8 +1,8 @@
 --- What all consumers share: a scope, a channel, groups, tasks.
 ---
 --- The core makes one per connection, request or route in the background, gives it one event at a
---- time, and calls `disconnect` exactly once at the end. Classes are found again by module and name after a
---- reload, so a consumer keeps its `self` and runs the new code from its next event.
+--- time, and calls `disconnect` exactly once at the end. Classes are found again by module and name
+--- after a reload, so a consumer keeps its `self` and runs the new code from its next event.
 
 local class = require("rille.class")
 local core = require("rille.core")
