@@ -229,7 +229,7 @@ function Database:anotify(channel, payload)
     local told = "a payload of %d bytes for channel %s: NOTIFY takes at most 7999"
     error(errors.DataError(told:format(#payload, channel)), 2)
   end
-  self:_asend("SELECT pg_notify($1, $2)", 2, channel, payload)
+  self:_arun("SELECT pg_notify($1, $2)", { n = 2, channel, payload })
 end
 
 --- Run `fn` in a transaction and return its results. Commits when it returns, rolls back when
