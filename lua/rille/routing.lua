@@ -145,12 +145,13 @@ function M.notify(channel, consumer, options)
   if not consumer:defines("notify") then
     fail(("route notify %q: %s has no method notify(event)"):format(channel, consumer.__name))
   end
-  options = options or {}
-  local rest = type(options) == "table" and next(options, options.database and "database")
-  if rest ~= nil or type(options.database or "") ~= "string" then
-    fail(("route notify %q: the only option is { database = name }"):format(channel))
+  local database = "default"
+  for name, value in pairs(type(options) == "table" and options or { options }) do
+    if name ~= "database" or type(value) ~= "string" then
+      fail(("route notify %q: the only option is { database = name }"):format(channel))
+    end
+    database = value
   end
-  local database = options.database or "default"
   return { kind = "notify", channel = channel, database = database, target = consumer }
 end
 
