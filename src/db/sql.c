@@ -55,19 +55,35 @@ bool rl_sql_begins(rl_str sql, const char *word)
     return is(next_word(&sql), word);
 }
 
-/* set_config(), pg_advisory_lock() and its kin. They are all spelt with an underscore,
- * which is what makes looking cheap. */
-static bool calls_for_session(rl_str s)
+static bool is_of_word(char c)
 {
-    const char *at;
+    return isalnum((unsigned char)c) || c == '_' || (unsigned char)c >= 0x80;
+}
 
-    while ((at = memchr(s.p, '_', s.n))) {
-        s = (rl_str){at + 1, s.n - (size_t)(at + 1 - s.p)};
-        if ((s.n >= 8 && strncasecmp(s.p, "advisory", 8) == 0) ||
-            (s.n >= 6 && strncasecmp(s.p, "config", 6) == 0))
-            return true;
+static bool starts(rl_str s, size_t at, const char *with)
+{
+    size_t n = strlen(with);
+
+    return at <= s.n && s.n - at >= n && strncasecmp(s.p + at, with, n) == 0;
+}
+
+/* The functions that change a session, by name: set_config(), pg_advisory_lock() and its kin, but
+ * not those whose locks end with the transaction. They are all spelt with an underscore, which is
+ * what makes looking cheap; and a column called site_config is none of them. */
+static const char *called_for_session(rl_str s)
+{
+    const char *at = s.p, *end = s.p + s.n;
+
+    while ((at = memchr(at, '_', (size_t)(end - at)))) {
+        size_t i = (size_t)(at - s.p);
+        bool alone = i < 4 || !is_of_word(s.p[i - 4]);
+        if (i >= 3 && alone && starts(s, i - 3, "set_config"))
+            return "set_config()";
+        if (starts(s, i, "_advisory_lock") || starts(s, i, "_advisory_unlock"))
+            return "an advisory lock";
+        at++;
     }
-    return false;
+    return NULL;
 }
 
 static const char *const temporary[] = {"TEMP", "TEMPORARY", "GLOBAL", "LOCAL", NULL};
@@ -85,29 +101,46 @@ static bool mentions(rl_str s, const char *word, const char *const *behind)
     return false;
 }
 
-bool rl_sql_is_dirty(rl_str sql)
+/* temp.name, pg_temp.name, "temp".name */
+static bool names_temporary_schema(rl_str s)
 {
-    static const char *const always[] = {"RESET",   "LISTEN",     "UNLISTEN", "LOAD",
-                                         "PREPARE", "DEALLOCATE", "DISCARD",  "PRAGMA",
-                                         "ATTACH",  "DETACH",     "DO",       NULL};
+    for (size_t i = 0; i + 5 <= s.n; i++)
+        if (starts(s, i, "temp") &&
+            (s.p[i + 4] == '.' || (s.p[i + 4] == '"' && i + 5 < s.n && s.p[i + 5] == '.')))
+            return true;
+    return false;
+}
+
+const char *rl_sql_session_change(rl_str sql)
+{
+    static const char *const always[] = {"RESET",  "LISTEN", "UNLISTEN",   "LOAD",
+                                         "ATTACH", "DETACH", "DEALLOCATE", "DISCARD",
+                                         "PRAGMA", "DO",     "CALL",       NULL};
     static const char *const until_commit[] = {"LOCAL", "TRANSACTION", "CONSTRAINTS", NULL};
     rl_str rest = sql, word = next_word(&rest);
 
-    if (is_any(word, always))
-        return true;
-    if (is(word, "SET"))
-        return !is_any(next_word(&rest), until_commit);
+    for (size_t i = 0; always[i]; i++)
+        if (is(word, always[i]))
+            return always[i];
+    if (is(word, "PREPARE")) /* a TRANSACTION that was prepared is nobody's session's */
+        return is(next_word(&rest), "TRANSACTION") ? NULL : "PREPARE";
+    if (is(word, "SET") && !is_any(next_word(&rest), until_commit))
+        return "SET";
     if (is(word, "CREATE")) {
+        if (names_temporary_schema(rest))
+            return "a temporary object";
         word = next_word(&rest);
         if (is(word, "OR")) /* OR REPLACE TEMPORARY VIEW */
             next_word(&rest), word = next_word(&rest);
-        return is_any(word, temporary);
+        if (is_any(word, temporary))
+            return "a temporary object";
     }
     if (is(word, "DECLARE")) /* a cursor ends with its transaction, unless WITH HOLD */
-        return mentions(rest, "HOLD", NULL);
-    if (is(word, "SELECT") && mentions(rest, "INTO", temporary))
-        return true;
-    return calls_for_session(sql);
+        return mentions(rest, "HOLD", NULL) ? "a cursor WITH HOLD" : NULL;
+    if ((is(word, "SELECT") || is(word, "WITH")) && mentions(rest, "INTO", NULL) &&
+        (mentions(rest, "INTO", temporary) || names_temporary_schema(rest)))
+        return "a temporary table";
+    return called_for_session(sql);
 }
 
 bool rl_sql_is_commit(rl_str sql)

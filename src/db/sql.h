@@ -7,8 +7,14 @@
 /* Does it begin with this word (in capitals), after blanks and comments? */
 bool rl_sql_begins(rl_str sql, const char *word);
 
-/* Does it plainly change session state that would outlive it? Errs towards yes. */
-bool rl_sql_is_dirty(rl_str sql);
+/* What session state it plainly changes that would outlive it and its transaction ("SET", "an
+ * advisory lock"), for a message; NULL when it does not. Errs towards yes; what hides in functions
+ * of the database is not seen, but CALL and DO always count. */
+const char *rl_sql_session_change(rl_str sql);
+static inline bool rl_sql_is_dirty(rl_str sql)
+{
+    return rl_sql_session_change(sql) != NULL;
+}
 
 /* COMMIT under any of its names. */
 bool rl_sql_is_commit(rl_str sql);
