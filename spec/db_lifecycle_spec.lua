@@ -233,7 +233,6 @@ describe("on PostgreSQL a database", function()
 
   it("maps what the server says to classes, with the constraint and never the password", function()
     local db = open()
-    db:aexecute("CREATE TEMP TABLE lifecycle_err (n int UNIQUE)")
     local function class_of(sql, ...)
       local ok, err = pcall(db.aexecute, db, sql, ...)
       assert.is_false(ok)
