@@ -1,7 +1,8 @@
 local core = require("rille.core")
-local db = require("rille.db")
 local errors = require("rille.errors")
 local layer = require("rille.layer")
+local task = require("rille.task")
+local Database = require("rille.db").Database
 
 local PLAIN = { type = "chat.message", text = "hi" }
 
@@ -120,56 +121,126 @@ describe("the channel layer", function()
   end)
 
   describe("inside a transaction", function()
-    local before, committed
-
-    --- A database in the middle of a transaction that commits when `committed` is run.
-    local in_transaction = {
-      in_atomic_block = function()
-        return true
-      end,
-      on_commit = function(_, fn)
-        committed[#committed + 1] = fn
-      end,
-    }
+    local real, sent, database, other
 
     before_each(function()
-      before, committed = rawget(db.databases, "default"), {}
-      rawset(db.databases, "default", in_transaction)
+      database = Database("test", { url = "sqlite::memory:" })
+      other = Database("other", { url = "sqlite::memory:" })
+      real, sent = core.layer.group_send, {}
+      core.layer.group_send = function(_, encoded)
+        sent[#sent + 1] = layer.decode(encoded).text
+        return 0, 0
+      end
     end)
 
     after_each(function()
-      rawset(db.databases, "default", before)
-    end)
-
-    it("sends at the commit what the message was when it was sent", function()
-      local sent = {}
-      local real = core.layer.group_send
-      core.layer.group_send = function(group, encoded)
-        sent[#sent + 1] = { group, layer.decode(encoded) }
-      end
-      local message = { type = "chat.message", text = "first" }
-      local delivered, dropped = layer:agroup_send("room", message)
       core.layer.group_send = real
-      message.text = "second"
-      assert.same({ 0, 0 }, { delivered, dropped })
-      assert.same({}, sent)
-      committed[1]()
-      assert.same({ { "room", { type = "chat.message", text = "first" } } }, sent)
+      database:aclose()
+      other:aclose()
     end)
 
-    it("does not wait when told so", function()
-      layer:agroup_send("room", PLAIN, { now = true })
-      layer:asend(core.layer.prefix .. "999999", PLAIN, { now = true })
-      assert.same({}, committed)
+    local function send(text, options)
+      return layer:agroup_send("room", { type = "chat.message", text = text }, options)
+    end
+
+    it("sends after the commit, in order, what the message was when it was sent", function()
+      database:atomic(function()
+        local message = { type = "chat.message", text = "first" }
+        assert.same({ 0, 0 }, { layer:agroup_send("room", message) })
+        message.text = "changed"
+        database:atomic(function()
+          send("second")
+        end)
+        database:on_commit(function()
+          sent[#sent + 1] = "a hook"
+        end)
+        send("third")
+        assert.same({}, sent)
+      end)
+      assert.same({ "first", "second", "a hook", "third" }, sent)
+      send("fourth")
+      assert.equal("fourth", sent[5])
+    end)
+
+    it("forgets what was sent in a block that is rolled back", function()
+      database:atomic(function()
+        send("kept")
+        pcall(database.atomic, database, function()
+          send("lost with its savepoint")
+          error("x")
+        end)
+      end)
+      assert.same({ "kept" }, sent)
+      pcall(database.atomic, database, function()
+        send("lost with the whole")
+        error("x")
+      end)
+      database:atomic(function()
+        send("lost with a block that only ends well")
+        pcall(database.aquery, database, "SELEC")
+      end)
+      assert.same({ "kept" }, sent)
+    end)
+
+    it("waits for the commits of all databases that have a transaction around it", function()
+      database:atomic(function()
+        other:atomic(function()
+          send("both")
+        end)
+        assert.same({}, sent)
+      end)
+      assert.same({ "both" }, sent)
+      pcall(database.atomic, database, function()
+        other:atomic(function()
+          send("lost with the outer one")
+        end)
+        error("x")
+      end)
+      database:atomic(function()
+        pcall(other.atomic, other, function()
+          send("lost with the inner one")
+          error("x")
+        end)
+      end)
+      assert.same({ "both" }, sent)
+    end)
+
+    it("also from the tasks that the block gathers, but not from those it spawns", function()
+      database:atomic(function()
+        task.agather {
+          function()
+            send("gathered")
+          end,
+        }
+        task
+          .spawn(function()
+            send("spawned")
+          end)
+          :ajoin()
+        assert.same({ "spawned" }, sent)
+      end)
+      assert.same({ "spawned", "gathered" }, sent)
+    end)
+
+    it("does not wait when told so, nor without a transaction on a pinned connection", function()
+      database:apinned(function()
+        send("pinned")
+        database:atomic(function()
+          send("now", { now = true })
+          assert.same({ "pinned", "now" }, sent)
+        end)
+      end)
     end)
 
     it("refuses at once what it could not send after the commit", function()
       local wrong = { type = "websocket.send", text = "\255" }
-      refuses("a group's name has 1 to 99", "agroup_send", "no room", PLAIN)
-      refuses("a channel's name has 1 to 99", "asend", "no channel", PLAIN)
-      refuses("text is not UTF-8", "agroup_send", "room", wrong)
-      refuses("a message is a table with a type", "asend", "channel", {})
-      assert.same({}, committed)
+      database:atomic(function()
+        refuses("a group's name has 1 to 99", "agroup_send", "no room", PLAIN)
+        refuses("a channel's name has 1 to 99", "asend", "no channel", PLAIN)
+        refuses("text is not UTF-8", "agroup_send", "room", wrong)
+        refuses("a message is a table with a type", "asend", "channel", {})
+      end)
+      assert.same({}, sent)
     end)
   end)
 end)

@@ -6,8 +6,8 @@
 
 local buffer = require("string.buffer")
 local core = require("rille.core")
-local db = require("rille.db")
 local errors = require("rille.errors")
+local transaction = require("rille.db.transaction")
 
 local layer = core.layer
 
@@ -35,18 +35,20 @@ end
 -- Compiled, a failing buffer.encode has been seen to disturb its caller's locals in this LuaJIT.
 jit.off(encode)
 
---- Send now, or when the transaction around us commits; what cannot be sent is refused now.
-local function after_commit(options, send, check, ...)
-  local default = rawget(db.databases, "default")
-  if options and options.now or not (default and default:in_atomic_block()) then
-    return send(...)
+--- Send now, or when the transactions around us have committed, whatever databases they are on;
+--- what cannot be sent is refused now.
+local function after_commit(options, send, check, name, body, text, bytes)
+  local transactions = not (options and options.now) and transaction.pins()
+  if transactions then
+    check(name, body, text, bytes)
+    local later = transaction.after_all(function()
+      send(name, body, text, bytes)
+    end)
+    if later then
+      return 0, 0
+    end
   end
-  check(...)
-  local name, body, text, bytes = ...
-  default:on_commit(function()
-    send(name, body, text, bytes)
-  end)
-  return 0, 0
+  return send(name, body, text, bytes)
 end
 
 --- Send to one channel.

@@ -2,6 +2,7 @@
 
 local core = require("rille.core")
 local errors = require("rille.errors")
+local transaction = require("rille.db.transaction")
 
 local task = core.task
 
@@ -88,6 +89,10 @@ end
 
 --- Run functions side by side and wait for all. The first error, in time, cancels the others and is
 --- raised when they have ended, too.
+---
+--- Each function is a task of its own, and a transaction belongs to one task: inside `atomic`,
+--- their statements on that database raise `TransactionManagementError`, rather than be kept when
+--- the block is rolled back. What they send through the layer waits for the block's commit.
 ---@async
 ---@param functions (async fun(): any)[]
 ---@return any[]  the first result of each, in their order (nil where there was none)
@@ -102,6 +107,7 @@ function M.agather(functions)
   end
   task.may_wait() -- or nobody would wait for what we start
 
+  local pins = transaction.pins()
   local handles, results = {}, {}
   local failure
   local function fail(err)
@@ -115,6 +121,7 @@ function M.agather(functions)
   end
   for i, fn in ipairs(functions) do
     handles[i] = task.spawn(function()
+      transaction.keep_off(pins)
       local ok, value = pcall(fn)
       if ok then
         results[i] = value

@@ -16,6 +16,7 @@ if not pcall(require, "rille.core") then
     bytes = wrap("bytes"),
     json = wrap("json"),
     array = wrap("array"),
+    pins = function() end,
   }
 end
 if not pcall(require, "rille.json") then
@@ -28,6 +29,7 @@ local fake_core = {}
 function fake_core.new(backend)
   local driver = { log = {}, params = {}, pinned = 0, closed_old = 0, reads = 0 }
   local state
+  local open = false
 
   function driver.open(opts)
     driver.opts = opts
@@ -50,6 +52,11 @@ function fake_core.new(backend)
   function driver.query(_, sql, n, ...)
     driver.log[#driver.log + 1] = sql
     driver.params[#driver.params + 1] = { n = n, ... }
+    if sql:find("^BEGIN") then
+      open = true
+    elseif sql == "COMMIT" or sql == "ROLLBACK" then
+      open = false
+    end
     return driver.answer(sql, { n = n, ... })
   end
 
@@ -71,11 +78,19 @@ function fake_core.new(backend)
   function driver.unpin()
     driver.pinned, state = driver.pinned - 1, nil
     driver.log[#driver.log + 1] = "<unpin>"
+    return open
+  end
+
+  --- "open" between BEGIN and its end, as far as statements tell.
+  function driver.transaction()
+    return open and "open" or nil
   end
 
   function driver.pin_state()
     return state
   end
+
+  function driver.session_change() end
 
   function driver.mark_dirty()
     driver.dirty = true

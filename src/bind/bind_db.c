@@ -2,11 +2,13 @@
  *
  * A handle is the number of a database in worker.dbs. A pin is a lease that a guard ties to
  * the task: however the task ends, the connection goes back, cleaned, and what was left open
- * on it is said in the log together with where it began. */
+ * on it is said in the log together with where it began. Nobody pays for that traceback while all
+ * is well: a pin that is left behind was left by a coroutine that still stands where it waited. */
 #include "bind/bind_db.h"
 
 #include "base/log.h"
 #include "core/notify.h"
+#include "db/sql.h"
 
 #define HANDLE "rille.Database"
 
@@ -16,8 +18,13 @@ struct pin {
     rl_guard guard; /* on the task that pinned */
     rl_db *db;
     rl_lease *lease;
-    int state;   /* registry reference of lua/rille/db's own table */
-    char *where; /* traceback of the pin */
+    int state;           /* registry reference of lua/rille/db's own table */
+    char *where;         /* file and line of the function that it is for */
+    const char *changed; /* session state, by its first statement; NULL: none that was seen */
+    uv_timer_t hold;     /* looks whether the task does something else with the pin in its hand */
+    rl_task *task;
+    uint64_t idle_since; /* ms on the loop's clock */
+    unsigned running;    /* statements under way: 0 or 1 */
 };
 
 static rl_db *check_db(lua_State *L, int arg)
@@ -29,17 +36,89 @@ static rl_db *check_db(lua_State *L, int arg)
     return w->dbs[*slot];
 }
 
+static void free_pin(struct pin *p)
+{
+    rl_free(p->where);
+    rl_free(p);
+}
+
+static void on_hold_closed(uv_handle_t *timer)
+{
+    free_pin(RL_CONTAINER_OF(timer, struct pin, hold));
+}
+
+/* A pin that was granted goes; its memory when the loop has let go of the timer. */
+static void drop_pin(struct pin *p, lua_State *L)
+{
+    rl_lease_return(p->lease);
+    luaL_unref(L, LUA_REGISTRYINDEX, p->state);
+    uv_close((uv_handle_t *)&p->hold, on_hold_closed);
+}
+
+/* Where it began: what state.began says, or else the stack of the coroutine that pinned, which has
+ * not moved since. */
+static void add_beginning(struct pin *p, lua_State *L, rl_buf *out)
+{
+    int top = lua_gettop(L);
+    size_t n;
+
+    rl_buf_printf(out, " It began in the function at %s.", p->where);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, p->state);
+    lua_pushliteral(L, "began");
+    lua_rawget(L, top + 1);
+    if (!lua_isstring(L, -1)) {
+        lua_pushliteral(L, "coroutine");
+        lua_rawget(L, top + 1);
+        lua_State *co = lua_tothread(L, -1);
+        if (co)
+            luaL_traceback(L, co, NULL, 0);
+    }
+    const char *trace = lua_tolstring(L, -1, &n);
+    if (trace && lua_type(L, -1) == LUA_TSTRING) {
+        rl_buf_add_c(out, '\n');
+        rl_buf_add(out, trace, n);
+    }
+    lua_settop(L, top);
+}
+
+/* The task is over, and nobody gave its connection back. */
 static void release_pin(rl_guard *guard, rl_task *t)
 {
     struct pin *p = RL_CONTAINER_OF(guard, struct pin, guard);
+    rl_buf text = {0};
 
     if (rl_lease_look(p->lease).in_transaction)
-        rl_error("a task ended inside a transaction on %s: rolled back. It began here: %s",
-                 rl_db_name(p->db), p->where);
-    rl_lease_return(p->lease);
-    luaL_unref(t->vm->L, LUA_REGISTRYINDEX, p->state);
-    rl_free(p->where);
-    rl_free(p);
+        rl_buf_printf(&text, "a task ended inside a transaction on database %s: rolled back.",
+                      rl_db_name(p->db));
+    else
+        rl_buf_printf(&text, "a task ended with a connection of database %s pinned: taken back.",
+                      rl_db_name(p->db));
+    if (p->changed)
+        rl_buf_printf(&text, " It had changed the session (%s): reset.", p->changed);
+    add_beginning(p, t->vm->L, &text);
+    rl_error("%s", rl_buf_cstr(&text));
+    rl_buf_fini(&text);
+    drop_pin(p, t->vm->L);
+}
+
+/* The pin has been held for so long: by a task that waits for something else? */
+static void on_hold(uv_timer_t *timer)
+{
+    struct pin *p = RL_CONTAINER_OF(timer, struct pin, hold);
+    uint64_t limit = rl_db_hold_warning(p->db), idle = uv_now(timer->loop) - p->idle_since;
+
+    if (p->running || idle < limit) {
+        uv_timer_start(timer, on_hold, p->running ? limit : limit - idle, 0);
+        return;
+    }
+    rl_buf text = {0};
+    rl_buf_printf(&text,
+                  "a task has held a connection of database %s for %.1f s while it waits for "
+                  "something else; others may wait for that connection.",
+                  rl_db_name(p->db), (double)idle / 1000);
+    add_beginning(p, p->task->vm->L, &text);
+    rl_warn("%s", rl_buf_cstr(&text));
+    rl_buf_fini(&text);
 }
 
 static struct pin *find_pin(rl_task *t, const rl_db *db)
@@ -95,6 +174,8 @@ static int l_open(lua_State *L)
     opts.acquire_timeout = number_field(L, 1, "acquire_timeout");
     opts.statement_timeout = number_field(L, 1, "statement_timeout");
     opts.slow_statement = seconds_or_never(L, 1, "slow_statement");
+    opts.idle_in_transaction_timeout = seconds_or_never(L, 1, "idle_in_transaction_timeout");
+    opts.hold_warning = seconds_or_never(L, 1, "hold_warning");
     opts.statement_cache_size = (unsigned)number_field(L, 1, "statement_cache_size");
     lua_getfield(L, 1, "shared_connections");
     opts.has_shared_connections = !lua_isnil(L, -1);
@@ -163,12 +244,23 @@ struct query {
     rl_query *query;
     rl_task *task;
     bool reads;
+    struct pin *pin; /* or NULL */
 };
+
+/* A statement on the pin begins (1) or ends (-1). */
+static void pin_busy(struct pin *p, int by)
+{
+    if (!p)
+        return;
+    p->running += (unsigned)by;
+    p->idle_since = uv_now(p->hold.loop);
+}
 
 static void on_result(void *arg, rl_result *result, const rl_err *err)
 {
     struct query *q = arg;
 
+    pin_busy(q->pin, -1);
     rl_db_tell_slow(q->db, q->query, rl_task_stack(q->task));
     if (err)
         rl_task_wake_err(q->task, err);
@@ -182,8 +274,14 @@ static void cancel_query(void *op)
 {
     struct query *q = op;
 
+    pin_busy(q->pin, -1);
     rl_query_cancel(q->query);
     rl_free(q);
+}
+
+static void hurry_query(void *op)
+{
+    rl_query_hurry(((struct query *)op)->query);
 }
 
 /* `reads`: the query layer built it, and it changes nothing. */
@@ -204,8 +302,15 @@ static int run(lua_State *L, bool reads)
     q->db = db;
     q->reads = reads;
     q->task = t;
+    q->pin = pin;
+    pin_busy(pin, 1);
+    if (pin && !pin->changed)
+        pin->changed = rl_sql_session_change(sql);
     q->query = rl_db_query(db, pin ? pin->lease : NULL,
                            &(rl_statement){sql, params, (unsigned)n, reads}, on_result, q);
+    /* Given up half way, nobody could say whether a COMMIT was done. */
+    if (pin && rl_sql_is_commit(sql))
+        return rl_task_park_firmly(L, t, hurry_query, cancel_query, q);
     return rl_task_park(L, t, cancel_query, q);
 }
 
@@ -229,12 +334,6 @@ struct borrow {
     struct pin *pin;
 };
 
-static void free_pin(struct pin *p)
-{
-    rl_free(p->where);
-    rl_free(p);
-}
-
 static void on_borrowed(void *arg, rl_lease *lease, const rl_err *err)
 {
     struct borrow *b = arg;
@@ -244,10 +343,16 @@ static void on_borrowed(void *arg, rl_lease *lease, const rl_err *err)
         rl_task_wake_err(b->task, err);
     } else {
         lua_State *L = b->task->vm->L;
-        b->pin->lease = lease;
+        struct pin *p = b->pin;
+        p->lease = lease;
+        p->task = b->task;
         lua_newtable(L);
-        b->pin->state = luaL_ref(L, LUA_REGISTRYINDEX);
-        rl_task_guard(b->task, &b->pin->guard, release_pin);
+        p->state = luaL_ref(L, LUA_REGISTRYINDEX);
+        rl_task_guard(b->task, &p->guard, release_pin);
+        uv_timer_init(&b->task->vm->loop->uv, &p->hold);
+        p->idle_since = uv_now(p->hold.loop);
+        if (rl_db_hold_warning(p->db) != UINT64_MAX)
+            uv_timer_start(&p->hold, on_hold, rl_db_hold_warning(p->db), 0);
         lua_pushboolean(rl_task_stack(b->task), true);
         rl_task_wake(b->task, 1);
     }
@@ -289,18 +394,17 @@ static struct pin *pin_here(lua_State *L)
     return t ? find_pin(t, db) : NULL;
 }
 
-/* unpin(handle): the connection goes back; whatever is open on it is rolled back. */
+/* unpin(handle) -> was a transaction open? The connection goes back, and that is rolled back. */
 static int l_unpin(lua_State *L)
 {
     struct pin *p = pin_here(L);
 
     if (!p)
         return 0;
+    lua_pushboolean(L, rl_lease_look(p->lease).in_transaction);
     rl_task_unguard(&p->guard);
-    rl_lease_return(p->lease);
-    luaL_unref(L, LUA_REGISTRYINDEX, p->state);
-    free_pin(p);
-    return 0;
+    drop_pin(p, L);
+    return 1;
 }
 
 /* pin_state(handle) -> the pin's table | nil without a pin */
@@ -311,6 +415,44 @@ static int l_pin_state(lua_State *L)
     if (!p)
         return 0;
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->state);
+    return 1;
+}
+
+/* pins() -> the tables of all pins of the running task */
+static int l_pins(lua_State *L)
+{
+    rl_task *t = rl_task_running(L);
+    int n = 0;
+
+    for (rl_list *it = t ? t->guards.next : NULL; it && it != &t->guards; it = it->next) {
+        rl_guard *guard = RL_LIST_ENTRY(it, rl_guard, link);
+        if (guard->release != release_pin)
+            continue;
+        luaL_checkstack(L, 1, "too many pins");
+        lua_rawgeti(L, LUA_REGISTRYINDEX, RL_CONTAINER_OF(guard, struct pin, guard)->state);
+        n++;
+    }
+    return n;
+}
+
+/* transaction(handle) -> "open" or "failed", as the connection says | nil: none, or no pin */
+static int l_transaction(lua_State *L)
+{
+    struct pin *p = pin_here(L);
+    rl_lease_state state = {0};
+
+    if (p)
+        state = rl_lease_look(p->lease);
+    if (!state.in_transaction)
+        return 0;
+    lua_pushstring(L, state.failed ? "failed" : "open");
+    return 1;
+}
+
+/* session_change(sql) -> what it plainly changes of the session | nil */
+static int l_session_change(lua_State *L)
+{
+    lua_pushstring(L, rl_sql_session_change(rl_check_str(L, 1)));
     return 1;
 }
 
@@ -387,6 +529,9 @@ static const luaL_Reg functions[] = {
     {"pin", l_pin},     /* yields */
     {"unpin", l_unpin},
     {"pin_state", l_pin_state},
+    {"pins", l_pins},
+    {"transaction", l_transaction},
+    {"session_change", l_session_change},
     {"mark_dirty", l_mark_dirty},
     {"close_old", l_close_old},
     {"backend", l_backend},

@@ -161,6 +161,22 @@ static int l_may_wait(lua_State *L)
     return 0;
 }
 
+/* own(make) -> the running task's own table, which lives as long as it does. Without one nil, or a
+ * new one if asked to make it. */
+static int l_own(lua_State *L)
+{
+    rl_task *t = rl_task_running(L);
+
+    if (!t || (t->local == LUA_NOREF && !lua_toboolean(L, 1)))
+        return 0;
+    if (t->local == LUA_NOREF) {
+        lua_newtable(L);
+        t->local = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, t->local);
+    return 1;
+}
+
 /* Sleeping */
 
 struct sleep {
@@ -286,6 +302,7 @@ static const luaL_Reg functions[] = {
     {"cancel", l_cancel},
     {"done", l_done},
     {"may_wait", l_may_wait},
+    {"own", l_own},
     {"sleep", l_sleep}, /* yields */
     {"deadline", l_deadline},
     {"undeadline", l_undeadline},

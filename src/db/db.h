@@ -71,6 +71,10 @@ typedef struct rl_db_opts {
     double idle_timeout;      /* close what idles for longer; default 300; < 0: never */
     double acquire_timeout;   /* wait for a connection; default 5 */
     double statement_timeout; /* default 0: none */
+    double idle_in_transaction_timeout; /* PostgreSQL ends the session of a transaction that has
+                                           idled for longer; default 300; < 0: never */
+    double hold_warning; /* a lease whose holder has asked nothing for longer is worth a line in the
+                            log, which is the holder's to write; default 10; < 0: never */
     unsigned statement_cache_size; /* prepared per connection; default 100 */
     unsigned shared_connections; /* of max_connections, for reads that share; default 2, but at most
                                     half, 0 with conn_max_age = 0 and on SQLite */
@@ -110,6 +114,7 @@ void rl_db_close(rl_db *db, double grace, rl_db_closed_fn *done, void *arg);
 const char *rl_db_name(const rl_db *db);
 const char *rl_db_backend(const rl_db *db);     /* "postgresql" or "sqlite" */
 const char *rl_db_display_url(const rl_db *db); /* without the password */
+uint64_t rl_db_hold_warning(const rl_db *db);   /* ms; UINT64_MAX: never */
 
 /* Run one statement, on the lease if there is one (of this db; one statement at a time), else
  * on a borrowed connection. A statement that failed before it was sent is retried on a fresh
@@ -132,6 +137,9 @@ typedef struct rl_query_times {
 } rl_query_times;
 
 bool rl_query_was_slow(const rl_query *q, rl_query_times *times);
+/* It will be called, and soon: what has not been answered within a few seconds is given up as lost.
+ * For a COMMIT whose task has no more time, but has to know. On a lease only. */
+void rl_query_hurry(rl_query *q);
 
 /* `where` (copied) names the borrower in the error that a full pool gives to others. */
 rl_borrow *rl_db_borrow(rl_db *db, const char *where, rl_borrow_fn *fn, void *arg);
@@ -140,6 +148,7 @@ void rl_borrow_cancel(rl_borrow *b); /* fn will not be called */
 /* What the borrower left on it. */
 typedef struct rl_lease_state {
     bool in_transaction; /* open or failed */
+    bool failed;         /* it can only be rolled back */
     bool broken;         /* the connection is gone */
 } rl_lease_state;
 

@@ -61,8 +61,13 @@ static void put_settings(rl_pg_conf *c, const PQconninfoOption *given, const rl_
     char *all;
 
     all = rl_sprintf("-c DateStyle=ISO -c TimeZone=UTC -c standard_conforming_strings=on "
-                     "-c bytea_output=hex -c extra_float_digits=1 -c statement_timeout=%llu %s",
-                     (unsigned long long)s->statement_timeout, options ? options : "");
+                     "-c bytea_output=hex -c extra_float_digits=1 -c statement_timeout=%llu "
+                     "-c idle_in_transaction_session_timeout=%llu %s",
+                     (unsigned long long)s->statement_timeout,
+                     s->idle_in_transaction_timeout == RL_DB_NEVER
+                         ? 0
+                         : (unsigned long long)s->idle_in_transaction_timeout,
+                     options ? options : "");
     put(c, "options", all);
     rl_free(all);
     put(c, "client_encoding", "UTF8");

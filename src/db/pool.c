@@ -352,6 +352,12 @@ void rl_slot_drain(slot *s)
     s->db->driver->cancel(s->conn);
 }
 
+void rl_slot_hurry(slot *s)
+{
+    if (s->deadline == RL_DB_NEVER)
+        rl_slot_limit(s, CHORE_TIMEOUT);
+}
+
 void rl_slot_release(slot *s)
 {
     bool asked = s->query && !s->query->fn;
@@ -614,11 +620,14 @@ static void sweep(rl_db *db, uint64_t now, bool boundary)
     }
     if (db->set.conn_max_age != 0)
         return;
-    if (!boundary && db->count[IDLE] + db->count[BUSY])
+    if (!boundary && db->count[IDLE] + db->count[BUSY] + db->count[CLEANING])
         db->due = 0;
-    if (boundary)
-        RL_LIST_EACH (it, &db->in[BUSY])
-            RL_LIST_ENTRY(it, slot, link)->doomed = true;
+    if (!boundary)
+        return;
+    RL_LIST_EACH (it, &db->in[BUSY])
+        RL_LIST_ENTRY(it, slot, link)->doomed = true;
+    RL_LIST_EACH (it, &db->in[CLEANING]) /* of a statement that was given up, say */
+        RL_LIST_ENTRY(it, slot, link)->doomed = true;
 }
 
 static uint64_t next_tick(rl_db *db)
@@ -819,6 +828,11 @@ const char *rl_db_backend(const rl_db *db)
 const char *rl_db_display_url(const rl_db *db)
 {
     return db->display;
+}
+
+uint64_t rl_db_hold_warning(const rl_db *db)
+{
+    return db->set.hold_warning;
 }
 
 void rl_db_stats_of(const rl_db *db, rl_db_stats *out)

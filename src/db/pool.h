@@ -148,6 +148,7 @@ void rl_slot_run(slot *s, rl_query *q);
 void rl_slot_run_batch(slot *s, const rl_statement *const *sts, unsigned n, uint64_t limit);
 void rl_slot_settle(slot *s);  /* nobody uses it now: clean it, keep it or close it */
 void rl_slot_drain(slot *s);   /* cancel what runs; a result or a deadline follows */
+void rl_slot_hurry(slot *s);   /* what runs is lost unless it ends soon */
 void rl_slot_release(slot *s); /* its lease is gone */
 void rl_slot_lost(slot *s, const rl_err *why, bool sent);
 

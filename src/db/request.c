@@ -367,6 +367,12 @@ void rl_query_cancel(rl_query *q)
     }
 }
 
+void rl_query_hurry(rl_query *q)
+{
+    if (q->req.state == RUNNING && q->slot->state == LEASED)
+        rl_slot_hurry(q->slot);
+}
+
 /* Leases */
 
 rl_borrow *rl_db_borrow(rl_db *db, const char *where, rl_borrow_fn *fn, void *arg)
@@ -423,7 +429,8 @@ rl_lease_state rl_lease_look(const rl_lease *l)
 {
     if (!l->slot)
         return (rl_lease_state){.broken = true};
-    return (rl_lease_state){.in_transaction = l->slot->conn->txn != RL_TXN_NONE};
+    return (rl_lease_state){.in_transaction = l->slot->conn->txn != RL_TXN_NONE,
+                            .failed = l->slot->conn->txn == RL_TXN_FAILED};
 }
 
 void rl_lease_mark_dirty(rl_lease *l)

@@ -79,6 +79,10 @@ static int take(rl_db_opts *o, rl_str name, rl_str v)
         ok = to_seconds(v, &o->statement_timeout) && o->statement_timeout >= 0;
     else if (rl_str_eq(name, RL_STR("slow_statement")))
         ok = to_seconds(v, &o->slow_statement);
+    else if (rl_str_eq(name, RL_STR("idle_in_transaction_timeout")))
+        ok = to_seconds(v, &o->idle_in_transaction_timeout);
+    else if (rl_str_eq(name, RL_STR("hold_warning")))
+        ok = to_seconds(v, &o->hold_warning);
     else if (rl_str_eq(name, RL_STR("max_connections")))
         ok = to_count(v, &o->max_connections);
     else if (rl_str_eq(name, RL_STR("min_connections")))
@@ -122,11 +126,14 @@ int rl_db_settings_read(rl_db_settings *s, char **rest, const rl_db_opts *opts, 
         rl_buf_add_str(&kept, pair);
         sep = '&';
     }
+    double in_transaction = o.idle_in_transaction_timeout;
     *s = (rl_db_settings){
         .conn_max_age = ms(o.has_max_age ? o.conn_max_age : 3600),
         .idle_timeout = ms(o.idle_timeout == 0 ? 300 : o.idle_timeout),
         .acquire_timeout = ms(o.acquire_timeout <= 0 ? 5 : at_most(o.acquire_timeout, 1e9)),
         .statement_timeout = o.statement_timeout <= 0 ? 0 : ms(at_most(o.statement_timeout, 2e6)),
+        .idle_in_transaction_timeout = ms(in_transaction == 0 ? 300 : at_most(in_transaction, 2e6)),
+        .hold_warning = ms(o.hold_warning == 0 ? 10 : at_most(o.hold_warning, 1e9)),
         .max_connections = o.max_connections,
         .min_connections = o.min_connections,
         .statement_cache_size = o.statement_cache_size ? o.statement_cache_size : 100,

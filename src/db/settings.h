@@ -10,8 +10,10 @@ struct rl_db_settings {    /* times in ms */
     uint64_t conn_max_age; /* RL_DB_NEVER; 0: closed at the next boundary or return */
     uint64_t idle_timeout; /* RL_DB_NEVER */
     uint64_t acquire_timeout;
-    uint64_t statement_timeout; /* 0: none */
-    unsigned max_connections;   /* 0: not said, the driver fills in its default */
+    uint64_t statement_timeout;           /* 0: none */
+    uint64_t idle_in_transaction_timeout; /* RL_DB_NEVER */
+    uint64_t hold_warning;                /* RL_DB_NEVER */
+    unsigned max_connections;             /* 0: not said, the driver fills in its default */
     unsigned min_connections;
     unsigned statement_cache_size;
     unsigned shared_connections; /* UINT_MAX: not said */

@@ -74,7 +74,7 @@ static void abandon_wait(rl_task *t)
 {
     if (t->cancel)
         t->cancel(t->op);
-    t->cancel = NULL;
+    t->cancel = t->hurry = NULL;
     t->op = NULL;
 }
 
@@ -193,11 +193,18 @@ int rl_task_park(lua_State *L, rl_task *t, rl_task_cancel_fn *cancel, void *op)
     return lua_yield(L, 1);
 }
 
+int rl_task_park_firmly(lua_State *L, rl_task *t, rl_task_cancel_fn *hurry,
+                        rl_task_cancel_fn *cancel, void *op)
+{
+    t->hurry = hurry;
+    return rl_task_park(L, t, cancel, op);
+}
+
 void rl_task_wake(rl_task *t, int nresults)
 {
     RL_CHECK(t->state == RL_TASK_PARKED);
     t->op = NULL;
-    t->cancel = NULL;
+    t->cancel = t->hurry = NULL;
     rl_task_queue(t, nresults);
 }
 
@@ -215,6 +222,10 @@ static void stop_waiting(rl_task *t)
 
     if (t->state != RL_TASK_PARKED || t->vm->running == t)
         return;
+    if (t->hurry) {
+        t->hurry(t->op);
+        return;
+    }
     abandon_wait(t);
     why_not_wait(t, &err);
     rl_task_wake_err(t, &err);

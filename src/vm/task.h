@@ -42,12 +42,13 @@ struct rl_task {
     int nresume;         /* values on co to resume with */
     rl_list link;        /* on vm.ready, or alone */
     rl_task_cancel_fn *cancel;
+    rl_task_cancel_fn *hurry; /* of a wait that is not given up; else NULL */
     void *op;
     rl_task_ended_fn *ended;
     void *arg;
     rl_list guards;
     rl_list owned; /* on its owner's list of tasks, or alone */
-    int local;     /* registry reference of the task's own table, or LUA_NOREF */
+    int local;     /* registry reference of the task's own table (task.own), or LUA_NOREF */
 };
 
 /* Begin: push a function and its arguments on rl_task_stack(), then start or queue it. */
@@ -73,6 +74,10 @@ static inline rl_task *rl_task_running(lua_State *L)
 
 /* return rl_task_park(…) from the C function. cancel is called at most once. */
 int rl_task_park(lua_State *L, rl_task *t, rl_task_cancel_fn *cancel, void *op);
+/* Likewise, for what must not be left half known (a COMMIT): a cancel or a deadline calls hurry,
+ * any number of times, and the wait goes on to its result; the waits behind it raise. */
+int rl_task_park_firmly(lua_State *L, rl_task *t, rl_task_cancel_fn *hurry,
+                        rl_task_cancel_fn *cancel, void *op);
 void rl_task_wake(rl_task *t, int nresults);
 void rl_task_wake_err(rl_task *t, const rl_err *err); /* nil and the error */
 

@@ -20,6 +20,8 @@
 ---@field acquire_timeout number?    seconds
 ---@field statement_timeout number?  seconds
 ---@field slow_statement number|false|nil  seconds: log what takes longer; default 1
+---@field idle_in_transaction_timeout number|false|nil  seconds; PostgreSQL's own
+---@field hold_warning number|false|nil  seconds that a pin may be held and not used, unlogged
 ---@field statement_cache_size integer?
 ---@field shared_connections integer?  of max_connections, for reads that share; 0: none share
 
@@ -103,12 +105,27 @@ function db.pin(handle, where) end
 
 --- Give the connection back; what is open on it is rolled back. Nothing without a pin.
 ---@param handle rille.core.Database
+---@return boolean? open  was a transaction open?
 function db.unpin(handle) end
 
 --- A table that lives as long as the pin; nothing without one.
 ---@param handle rille.core.Database
 ---@return table?
 function db.pin_state(handle) end
+
+--- The tables of all pins of the running task.
+---@return table ...
+function db.pins() end
+
+--- What transaction there is on the pinned connection, as the server says; nil: none, or no pin.
+---@param handle rille.core.Database
+---@return "open"|"failed"|nil
+function db.transaction(handle) end
+
+--- What a statement plainly changes of its session: "SET", "an advisory lock", …
+---@param sql string
+---@return string?
+function db.session_change(sql) end
 
 --- Session state was changed: have it reset when the pin ends.
 ---@param handle rille.core.Database

@@ -31,6 +31,11 @@ function task.done(handle) end
 --- Raise what a wait would raise here, and do nothing else.
 function task.may_wait() end
 
+--- The running task's own table, which lives as long as it does.
+---@param make boolean?  make it if there is none
+---@return table?
+function task.own(make) end
+
 ---@async
 ---@param seconds number  0 to 1e9
 ---@return true?

@@ -12,9 +12,10 @@
 
 local class = require("rille.class")
 local core = require("rille.core.db")
+local rille_core = require("rille.core")
 local dialects = require("rille.db.dialect")
 local errors = require("rille.errors")
-local null = require("rille.core").null
+local null = rille_core.null
 local transaction = require("rille.db.transaction")
 
 local db = {}
@@ -50,12 +51,12 @@ local db = {}
 ---@field settings table              as configured
 ---@field driver table                `rille.core.db`, or what stands in for it in a spec
 ---@field handle any                  the driver's
----@field log fun(message: string)    where errors go that nobody waits for
+---@field log fun(message: string, level: string?)  for what nobody waits to hear; default "error"
 local Database = class("rille.db.Database")
 db.Database = Database
 
-local function log_to_stderr(message)
-  io.stderr:write("rille: ", message, "\n")
+local function log(message, level)
+  rille_core.log(level or "error", message)
 end
 
 --- Open a database. Nothing connects yet. Raises `ConfigurationError` on a bad URL. With the
@@ -77,7 +78,7 @@ function Database:init(name, settings, driver)
   self.backend = driver.backend(self.handle)
   self.url = driver.url(self.handle)
   self.dialect = dialects[self.backend]
-  self.log = log_to_stderr
+  self.log = log
 end
 
 function Database:__tostring()
@@ -136,7 +137,7 @@ end
 ---@async
 local function asend_params(self, run, sql, params, n)
   local state = self.driver.pin_state(self.handle)
-  transaction.check(state)
+  transaction.check(state, self)
   if n == 1 then
     return asend(self, state, run, sql, n, params[1])
   elseif n == 2 then
@@ -169,8 +170,8 @@ end
 ---@async
 local function asend_raw(self, sql, ...)
   local state = self.driver.pin_state(self.handle)
-  transaction.check_raw(state, sql)
-  transaction.check(state)
+  transaction.check_raw(state, self, sql)
+  transaction.check(state, self)
   return asend(self, state, self.driver.query, sql, select("#", ...), ...)
 end
 
@@ -240,6 +241,16 @@ end
 --- When a statement fails and `fn` catches the error, the block can only be rolled back: other
 --- statements raise `TransactionManagementError`, and the end of the block rolls back
 --- without another error. Wrap what may fail in a block of its own.
+---
+--- The transaction is this task's. A task that `fn` starts with `spawn` has connections of its
+--- own: it does not see what `fn` has not committed, may wait for its locks, and what it writes
+--- stays when `fn` is rolled back. In a task that `agather` starts in here, statements on this
+--- database raise, since they look as if they were part of the block; other databases are fine. So
+--- do statements of this task while a coroutine that began a block in here has yielded, and so does
+--- resuming such a coroutine from another task.
+---
+--- A task that is cancelled while COMMIT is under way, or whose deadline passes, learns first how
+--- the COMMIT went: it returns from here when that was well, and its next wait raises.
 ---@async
 ---@param fn fun(): any
 ---@param opts { savepoint: boolean?, durable: boolean? }?  `savepoint = false`: join the block
@@ -270,20 +281,34 @@ function Database:in_atomic_block()
   return transaction.is_open(self.driver.pin_state(self.handle))
 end
 
+local OTHERS_PIN = "this connection of %s is pinned to another task, and only that one may use it;"
+  .. " here, use the database itself, or apinned for a connection of this task's own"
+local LEFT_OPEN = "apinned has ended with a transaction open on %s: rolled back. Its function is"
+  .. " at %s.\n%s"
+
 --- What `apinned` hands to its function: the database, as long as the pin lasts.
 ---@class rille.db.Pinned
 local Pinned = class("rille.db.Pinned")
 
 function Pinned:init(database)
   self._db = database
+  self._state = database.driver.pin_state(database.handle)
+end
+
+--- The database, if this task is the one that pinned, and still does.
+local function database_of(pinned)
+  local database = pinned._db
+  if not database then
+    error("this connection was given back when the function of apinned ended", 3)
+  elseif database.driver.pin_state(database.handle) ~= pinned._state then
+    error(errors.TransactionManagementError(OTHERS_PIN:format(tostring(database))), 0)
+  end
+  return database
 end
 
 for _, name in ipairs({ "aquery", "aexecute", "anotify", "atomic", "on_commit" }) do
   Pinned[name] = function(self, ...)
-    local database = self._db
-    if not database then
-      error("this connection was given back when the function of apinned ended", 2)
-    end
+    local database = database_of(self)
     return database[name](database, ...)
   end
 end
@@ -291,13 +316,14 @@ end
 --- Session state was changed in a way that the core cannot see; have it reset on return.
 --- Statements that plainly change it (SET, LISTEN, …) are noticed anyway.
 function Pinned:mark_dirty()
-  if self._db then
-    self._db.driver.mark_dirty(self._db.handle)
-  end
+  local database = database_of(self)
+  database.driver.mark_dirty(database.handle)
 end
 
 --- Run `fn(conn)` with one connection pinned to this task, without a transaction, for session
---- state. What `fn` left behind is reset before anybody else sees the connection.
+--- state. What `fn` left behind is reset before anybody else sees the connection. A transaction may
+--- be begun and ended in it by hand; one that is still open when `fn` returns is rolled back, and
+--- logged with the place where it was begun.
 ---@async
 ---@param fn fun(conn: rille.db.Pinned): any
 ---@return any ...
@@ -305,13 +331,19 @@ function Database:apinned(fn)
   if type(fn) ~= "function" then
     error(("apinned needs a function, not %s"):format(type(fn)), 2)
   end
-  local conn = Pinned(self)
-  local results = transaction.with_pin(self, transaction.place_of(fn), function()
-    return transaction.collect(pcall(fn, conn))
+  local place = transaction.place_of(fn)
+  local conn, began
+  local results, open = transaction.with_pin(self, place, function(state, frame)
+    conn = Pinned(self)
+    local results = transaction.collect(pcall(fn, conn))
+    began = state.began
+    return transaction.unless_left(self, state, frame, results)
   end)
   conn._db = nil
   if not results.ok then
     error(results[1], 0)
+  elseif open then
+    self.log(LEFT_OPEN:format(tostring(self), place, began or ""))
   end
   return unpack(results, 1, results.n)
 end
