@@ -16,6 +16,18 @@ local function read(path)
   return text
 end
 
+--- The source of a binding, and of those files that have a part of it: bind_db.c, bind_db_copy.c.
+local function read_binding(name)
+  local sources = {}
+  local files = "find src/bind -name 'bind_%s.c' -o -name 'bind_%s_*.c'"
+  local listing = assert(io.popen(files:format(name, name)))
+  for path in listing:lines() do
+    sources[#sources + 1] = read(path)
+  end
+  listing:close()
+  return table.concat(sources, "\n")
+end
+
 local function functions_of(part)
   local names = {}
   for name, value in pairs(part) do
@@ -69,7 +81,7 @@ describe("the declarations for editors", function()
 
     it(("say which functions of core.%s wait"):format(name), function()
       assert.same(
-        yielding_in(read(("src/bind/bind_%s.c"):format(name))),
+        yielding_in(read_binding(name)),
         async_in(read(("lua/rille/_meta/%s.lua"):format(name)), name)
       )
     end)

@@ -123,7 +123,7 @@ static inline rl_query *ask(struct answer *a, rl_db *db, rl_lease *lease, const 
 static inline rl_query *ask_to_read(struct answer *a, rl_db *db, const char *sql,
                                     const rl_value *params, unsigned n)
 {
-    rl_statement st = {rl_str_of(sql), params, n, true};
+    rl_statement st = {.sql = rl_str_of(sql), .params = params, .nparams = n, .reads = true};
 
     *a = (struct answer){0};
     return rl_db_query(db, NULL, &st, on_query, a);

@@ -572,6 +572,144 @@ static void closes_with_work_in_flight(void)
     CHECK(line.done && line.err.code == RL_EOPERATIONAL);
 }
 
+/* Rows of a COPY: how many times there were some, and how many bytes. */
+struct copied {
+    struct answer answer;
+    bool called;
+    unsigned times;
+    size_t bytes;
+};
+
+static void on_copied(void *arg, rl_str rows)
+{
+    struct copied *c = arg;
+
+    c->called = true;
+    c->times++;
+    c->bytes += rows.n;
+    CHECK(rows.n == 0 || rows.p[rows.n - 1] == '\n');
+    rl_loop_stop(&loop);
+}
+
+static void on_copy_over(void *arg, rl_result *result, const rl_err *err)
+{
+    on_query(&((struct copied *)arg)->answer, result, err);
+}
+
+static rl_query *copy(struct copied *c, rl_db *db, rl_lease *lease, const char *sql,
+                      rl_copy_way way)
+{
+    rl_statement st = {.sql = rl_str_of(sql), .copy = way};
+
+    *c = (struct copied){0};
+    return rl_db_copy(db, lease, &st, &(rl_copy_fns){on_copied, on_copy_over}, c);
+}
+
+static void until_called(struct copied *c)
+{
+    while (!c->called && !c->answer.done)
+        uv_run(&loop.uv, UV_RUN_ONCE);
+    c->called = false;
+}
+
+static int copy_fails(rl_db *db, rl_lease *lease, const char *sql, rl_copy_way way)
+{
+    struct copied c;
+
+    copy(&c, db, lease, sql, way);
+    wait_for(&c.answer.done);
+    CHECK_INT(c.times, 0);
+    return c.answer.err.code;
+}
+
+static void copies_rows_when_they_are_wanted(void)
+{
+    rl_db *db = open_db((rl_db_opts){.url = url, .max_connections = 2});
+    rl_lease *lease = borrow(db, "copies");
+    struct copied c;
+    rl_query *q;
+
+    q = copy(&c, db, lease, "COPY (SELECT generate_series(1, 100000)) TO STDOUT", RL_COPY_OUT);
+    for (until_called(&c); !c.answer.done; until_called(&c)) {
+        unsigned times = c.times;
+        if (times < 3)
+            pass(20);
+        CHECK_INT(c.times, times);
+        rl_copy_more(q);
+    }
+    CHECK_INT(c.answer.err.code, 0);
+    CHECK_INT(rl_result_affected(c.answer.result), 100000);
+    CHECK_INT(c.bytes, 588895);
+    CHECK_INT(c.times, 588895 / RL_COPY_CHUNK + 1);
+    rl_result_free(c.answer.result);
+
+    must(db, lease, "CREATE TEMP TABLE c (n int)");
+    q = copy(&c, db, lease, "COPY c FROM STDIN", RL_COPY_IN);
+    for (int i = 0; i < 100; i++) {
+        until_called(&c);
+        rl_copy_write(q, RL_STR("1\n2\n"));
+    }
+    until_called(&c);
+    rl_copy_end(q);
+    wait_for(&c.answer.done);
+    CHECK_INT(c.answer.err.code, 0);
+    CHECK_INT(rl_result_affected(c.answer.result), 200);
+    CHECK(c.bytes == 0 && c.times == 101);
+    rl_result_free(c.answer.result);
+    CHECK_INT(number(db, lease, "SELECT count(*) FROM c"), 200);
+
+    CHECK_INT(copy_fails(db, NULL, "COPY c TO STDOUT", RL_COPY_OUT), RL_EPROGRAMMING);
+    CHECK_INT(copy_fails(db, lease, "SELECT 1", RL_COPY_OUT), RL_EPROGRAMMING);
+    CHECK_INT(copy_fails(db, lease, "COPY c TO STDOUT", RL_COPY_IN), RL_ENOTSUPPORTED);
+    CHECK_INT(copy_fails(db, lease, "COPY c FROM STDIN", RL_COPY_OUT), RL_ENOTSUPPORTED);
+    CHECK_INT(copy_fails(db, lease, "COPY nowhere TO STDOUT", RL_COPY_OUT), RL_EPROGRAMMING);
+    rl_lease_return(lease);
+    close_db(db);
+}
+
+/* At any moment, both ways: the lease serves the next statement, on the same connection. */
+static void gives_up_a_copy(void)
+{
+    static const struct {
+        rl_copy_way way;
+        const char *sql;
+    } ways[] = {
+        {RL_COPY_OUT, "COPY (SELECT generate_series(1, 10000000)) TO STDOUT"},
+        {RL_COPY_IN, "COPY gives_up FROM STDIN"},
+    };
+    rl_db *db = open_db((rl_db_opts){.url = url, .max_connections = 1});
+    rl_lease *lease = borrow(db, "gives up");
+    int64_t pid = pid_of(db, lease);
+    struct copied c;
+
+    must(db, lease, "CREATE TABLE gives_up (n int)");
+    for (size_t i = 0; i < RL_COUNT(ways); i++)
+        for (int moment = 0; moment < 5; moment++) {
+            rl_query *q = copy(&c, db, lease, ways[i].sql, ways[i].way);
+            for (int step = 0; step < moment; step++) {
+                until_called(&c);
+                if (step + 1 == moment && moment > 2)
+                    break;
+                if (ways[i].way == RL_COPY_OUT)
+                    rl_copy_more(q);
+                else
+                    rl_copy_write(q, RL_STR("1\n"));
+            }
+            rl_query_cancel(q);
+            CHECK_INT(pid_of(db, lease), pid);
+            CHECK(!c.answer.done);
+        }
+    CHECK_INT(number(db, lease, "SELECT count(*) FROM gives_up"), 0);
+    must(db, lease, "DROP TABLE gives_up");
+    copy(&c, db, lease, ways[0].sql, RL_COPY_OUT);
+    until_called(&c);
+    rl_lease_return(lease);
+    wait_for(&c.answer.done);
+    CHECK_INT(c.answer.err.code, RL_ECANCELLED);
+    CHECK_INT(pid_of(db, NULL), pid);
+    close_db(db);
+}
+
 int main(void)
 {
     url = getenv("RILLE_TEST_POSTGRES");
@@ -583,6 +721,8 @@ int main(void)
     never_shows_a_password();
     keeps_types_both_ways();
     maps_errors();
+    copies_rows_when_they_are_wanted();
+    gives_up_a_copy();
     prepares_and_forgets();
     serves_many_in_order_on_few_connections();
     notices_a_killed_idle_connection();

@@ -132,6 +132,18 @@ static struct pin *find_pin(rl_task *t, const rl_db *db)
     return NULL;
 }
 
+rl_db *rl_db_check(lua_State *L, int arg)
+{
+    return check_db(L, arg);
+}
+
+rl_lease *rl_db_pinned(rl_task *t, const rl_db *db)
+{
+    struct pin *p = find_pin(t, db);
+
+    return p ? p->lease : NULL;
+}
+
 static double number_field(lua_State *L, int index, const char *name)
 {
     lua_getfield(L, index, name);
@@ -307,7 +319,8 @@ static int run(lua_State *L, bool reads)
     if (pin && !pin->changed)
         pin->changed = rl_sql_session_change(sql);
     q->query = rl_db_query(db, pin ? pin->lease : NULL,
-                           &(rl_statement){sql, params, (unsigned)n, reads}, on_result, q);
+                           &(rl_statement){sql, params, (unsigned)n, reads, RL_COPY_NONE},
+                           on_result, q);
     /* Given up half way, nobody could say whether a COMMIT was done. */
     if (pin && rl_sql_is_commit(sql))
         return rl_task_park_firmly(L, t, hurry_query, cancel_query, q);
@@ -548,5 +561,6 @@ int rl_open_db(lua_State *L)
     lua_newtable(L);
     luaL_register(L, NULL, functions);
     rl_db_open_values(L);
+    rl_db_open_copy(L);
     return 1;
 }

@@ -1,9 +1,18 @@
 /* bind_db.h - what the files of the database binding share: statements and pins are in
- * bind_db.c, values in bind_db_value.c, figures in bind_db_stats.c. Nobody else includes this. */
+ * bind_db.c, values in bind_db_value.c, COPY in bind_db_copy.c, figures in bind_db_stats.c. Nobody
+ * else includes this. */
 #ifndef RL_BIND_BIND_DB_H
 #define RL_BIND_BIND_DB_H
 
 #include "bind/bind.h"
+
+/* bind_db.c */
+
+rl_db *rl_db_check(lua_State *L, int arg); /* the database of a handle; raises if it is none */
+rl_lease *rl_db_pinned(rl_task *t, const rl_db *db); /* what the task has pinned of it, or NULL */
+
+/* bind_db_copy.c: adds the functions of COPY to the table on top. */
+void rl_db_open_copy(lua_State *L);
 
 /* bind_db_value.c */
 

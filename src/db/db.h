@@ -51,11 +51,15 @@ typedef struct rl_value {
     };
 } rl_value;
 
+/* Which way the rows of a COPY go; see rl_db_copy(). */
+typedef enum rl_copy_way { RL_COPY_NONE, RL_COPY_OUT, RL_COPY_IN } rl_copy_way;
+
 typedef struct rl_statement {
     rl_str sql;             /* parameters are $1, $2, … on every backend */
     const rl_value *params; /* copied before the call returns, as is sql */
     unsigned nparams;
-    bool reads; /* it only reads, and may share a read-only connection with others */
+    bool reads;       /* it only reads, and may share a read-only connection with others */
+    rl_copy_way copy; /* for rl_db_copy() only */
 } rl_statement;
 
 /* Zero or NULL means the default. Times are in seconds. */
@@ -140,6 +144,31 @@ bool rl_query_was_slow(const rl_query *q, rl_query_times *times);
 /* It will be called, and soon: what has not been answered within a few seconds is given up as lost.
  * For a COMMIT whose task has no more time, but has to know. On a lease only. */
 void rl_query_hurry(rl_query *q);
+/* COPY, on a lease: PostgreSQL only. st->copy says which way, out of the database (TO STDOUT) or
+ * into it (FROM STDIN). copied is called
+ *
+ *   out   with rows as the server writes them, whole ones, about RL_COPY_CHUNK bytes; nothing more
+ *         is read, so that the server has to wait, until rl_copy_more()
+ *   in    with nothing, when there is room for rows: once rl_copy_write(), or rl_copy_end() when
+ *         there are no more
+ *
+ * and the end is told to fn as of any statement, rl_result_affected() being the number of rows.
+ * An error of a row that goes in is told only then. rl_query_cancel() gives it up: nothing of what
+ * went in stays. */
+enum { RL_COPY_CHUNK = 64 * 1024 };
+
+typedef void rl_copy_fn(void *arg, rl_str rows); /* valid during the call */
+
+typedef struct rl_copy_fns {
+    rl_copy_fn *copied;
+    rl_query_fn *fn;
+} rl_copy_fns;
+
+rl_query *rl_db_copy(rl_db *db, rl_lease *lease, const rl_statement *st, const rl_copy_fns *fns,
+                     void *arg);
+void rl_copy_more(rl_query *q);
+void rl_copy_write(rl_query *q, rl_str rows); /* copied; need not be whole rows */
+void rl_copy_end(rl_query *q);
 
 /* `where` (copied) names the borrower in the error that a full pool gives to others. */
 rl_borrow *rl_db_borrow(rl_db *db, const char *where, rl_borrow_fn *fn, void *arg);

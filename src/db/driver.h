@@ -33,6 +33,8 @@ typedef struct rl_conn_events {
     void (*closed)(void *owner); /* the rl_conn is gone */
     /* Somebody said something on a channel that is listened to. NULL: of no interest. */
     void (*notified)(void *owner, rl_str channel, rl_str payload, int pid);
+    /* A statement that is a COPY: rows have come, or (no rows) there is room for some. */
+    void (*copied)(void *owner, rl_str rows);
 } rl_conn_events;
 
 struct rl_conn { /* embedded first in the driver's own struct */
@@ -65,6 +67,11 @@ struct rl_driver {
     /* Ask for what runs to be given up; done comes all the same, and not before the request
      * can no longer hit a later statement. */
     void (*cancel)(rl_conn *c);
+
+    /* After `copied`, one of these; NULL without COPY. False: the connection is useless. */
+    bool (*copy_more)(rl_conn *c);
+    bool (*copy_write)(rl_conn *c, rl_str rows);
+    bool (*copy_end)(rl_conn *c);
 
     /* Forget session state, answered by done. False: not possible, close it. */
     bool (*reset)(rl_conn *c);

@@ -103,7 +103,8 @@ static void lost(pg_conn *c)
         rl_pg_conn_error(&c->err, c->pg);
     c->err.code = RL_EOPERATIONAL;
     watch_close(c);
-    c->base.events->lost(c->base.owner, &c->err, executing && (!c->unsent || c->step == BATCH));
+    bool some = c->step == BATCH || (c->st && c->st->copy); /* then the rest may be unsent */
+    c->base.events->lost(c->base.owner, &c->err, executing && (!c->unsent || some));
 }
 
 /* Steps */
@@ -314,19 +315,31 @@ bool rl_pg_is_stale_plan(const PGresult *res)
            (strcmp(state, "0A000") == 0 && where && strcmp(where, "RevalidateCachedQuery") == 0);
 }
 
+/* Rows go this way from now on, if that is what the statement was sent for. */
+static void begin_copy(pg_conn *c, rl_copy_way way)
+{
+    bool meant = c->st && c->st->copy == way && !c->cancelled;
+
+    c->copy = (rl_pg_copy){.way = way, .wanted = true};
+    if (meant)
+        return;
+    rl_err_set(&c->err, RL_ENOTSUPPORTED,
+               way == RL_COPY_IN ? "COPY FROM STDIN needs acopy_from and its source"
+                                 : "COPY TO STDOUT needs acopy_to and its sink");
+    c->skipping = rl_pg_copy_leave(&c->copy, c->pg);
+}
+
 static void take(pg_conn *c, PGresult *res)
 {
     switch (PQresultStatus(res)) {
     case PGRES_COPY_IN:
         PQclear(res);
-        PQputCopyEnd(c->pg, "COPY FROM STDIN is not supported");
-        rl_err_set(&c->err, RL_ENOTSUPPORTED, "COPY FROM STDIN is not supported");
+        begin_copy(c, RL_COPY_IN);
         return;
     case PGRES_COPY_OUT:
     case PGRES_COPY_BOTH:
         PQclear(res);
-        c->copying_out = true;
-        rl_err_set(&c->err, RL_ENOTSUPPORTED, "COPY TO STDOUT is not supported");
+        begin_copy(c, RL_COPY_OUT);
         return;
     case PGRES_TUPLES_OK:
     case PGRES_COMMAND_OK:
@@ -351,7 +364,7 @@ static bool skip_copy(pg_conn *c)
 
     while ((n = PQgetCopyData(c->pg, &row, 1)) > 0)
         PQfreemem(row);
-    c->copying_out = n == 0;
+    c->skipping = n == 0;
     return n != 0;
 }
 
@@ -372,6 +385,31 @@ static bool take_batch(pg_conn *c)
     return false;
 }
 
+/* True: the rows are over. Else nothing more for now, and the owner has been told what there is. */
+static bool go_on_copying(pg_conn *c)
+{
+    rl_buf rows = {0};
+
+    if (!c->copy.wanted)
+        return false;
+    if (c->copy.way == RL_COPY_OUT) {
+        int n = rl_pg_copy_gather(&c->copy, c->pg);
+        if (n < 0)
+            c->copy = (rl_pg_copy){.way = RL_COPY_NONE};
+        if (n <= 0)
+            return n < 0;
+        rows = c->copy.rows;
+        c->copy.rows = (rl_buf){0};
+        watch_for(c, 0); /* until they are wanted: that is what makes the server wait */
+    } else if (c->unsent) {
+        return false;
+    }
+    c->copy.wanted = false;
+    c->base.events->copied(c->base.owner, rl_buf_str(&rows));
+    rl_buf_fini(&rows);
+    return false;
+}
+
 /* Everything libpq has, up to the end of the step at most: behind that c may be gone. */
 static void take_all(pg_conn *c)
 {
@@ -380,7 +418,7 @@ static void take_all(pg_conn *c)
         return;
     }
     while (c->step != IDLE && !c->answered && !PQisBusy(c->pg)) {
-        if (c->copying_out && !skip_copy(c))
+        if ((c->copy.way && !go_on_copying(c)) || (c->skipping && !skip_copy(c)))
             return;
         PGresult *res = PQgetResult(c->pg);
         if (!res) {
@@ -400,7 +438,10 @@ static void take_last_words(pg_conn *c)
 {
     PGresult *res;
 
-    while (!c->copying_out && !PQisBusy(c->pg) && (res = PQgetResult(c->pg)))
+    c->skipping |= rl_pg_copy_leave(&c->copy, c->pg);
+    if (c->skipping && !skip_copy(c))
+        return;
+    while (!PQisBusy(c->pg) && (res = PQgetResult(c->pg)))
         take(c, res);
 }
 
@@ -452,6 +493,8 @@ static void on_ready_open(pg_conn *c, int status, int events)
         c->unsent = rest != 0;
         if (rest == 0)
             watch_for(c, UV_READABLE);
+    } else if (events & UV_WRITABLE) { /* asked for by wake() */
+        watch_for(c, UV_READABLE);
     }
     take_all(c);
     tell_notifies(c);
@@ -576,6 +619,46 @@ static bool pg_batch(rl_conn *base, const rl_statement *const *sts, unsigned n)
     return rl_pg_batch_send((pg_conn *)base, sts, n);
 }
 
+/* What libpq has already is looked at in the next turn. */
+static void wake(pg_conn *c)
+{
+    watch_for(c, UV_READABLE | UV_WRITABLE);
+}
+
+static bool pg_copy_more(rl_conn *base)
+{
+    pg_conn *c = (pg_conn *)base;
+
+    c->copy.wanted = true;
+    wake(c);
+    return true;
+}
+
+static bool flush_copy(pg_conn *c)
+{
+    int rest = PQflush(c->pg);
+
+    c->unsent = rest != 0;
+    wake(c);
+    return rest >= 0;
+}
+
+static bool pg_copy_write(rl_conn *base, rl_str rows)
+{
+    pg_conn *c = (pg_conn *)base;
+
+    c->copy.wanted = true;
+    return PQputCopyData(c->pg, rows.p, (int)rows.n) == 1 && flush_copy(c);
+}
+
+static bool pg_copy_end(rl_conn *base)
+{
+    pg_conn *c = (pg_conn *)base;
+
+    c->copy.way = RL_COPY_NONE;
+    return PQputCopyEnd(c->pg, NULL) == 1 && flush_copy(c);
+}
+
 static bool pg_reset(rl_conn *base)
 {
     return send_step((pg_conn *)base, RESET);
@@ -613,6 +696,16 @@ static void pg_cancel(rl_conn *base)
     if (c->step == IDLE || c->cancelled)
         return;
     c->cancelled = true;
+    if (c->copy.way == RL_COPY_IN) { /* the server ends it by itself, unless it waits for a lock */
+        rl_pg_copy_leave(&c->copy, c->pg);
+        flush_copy(c);
+        uv_timer_start(&c->again, on_again, CANCEL_AGAIN, 0);
+        return;
+    }
+    if (c->copy.way == RL_COPY_OUT) {
+        c->skipping = rl_pg_copy_leave(&c->copy, c->pg);
+        wake(c);
+    }
     ask_to_cancel(c);
 }
 
@@ -641,6 +734,7 @@ static void pg_close(rl_conn *base)
         uv_cancel((uv_req_t *)&c->lookup->req);
     }
     PQclear(c->res);
+    rl_buf_fini(&c->copy.rows);
     rl_pg_plans_fini(&c->plans);
     rl_free(c->items);
     watch_close(c);
@@ -656,6 +750,9 @@ const rl_driver rl_driver_pg = {
     .run = pg_run,
     .batch = pg_batch,
     .cancel = pg_cancel,
+    .copy_more = pg_copy_more,
+    .copy_write = pg_copy_write,
+    .copy_end = pg_copy_end,
     .reset = pg_reset,
     .alive = pg_alive,
     .close = pg_close,

@@ -59,6 +59,19 @@ void rl_pg_error(rl_err *err, const PGresult *res);
 void rl_pg_conn_error(rl_err *err, const PGconn *pg); /* on one line */
 bool rl_pg_is_fatal(const PGresult *res);             /* the server hangs up after saying this */
 
+/* COPY (pg_copy.c): the state of the one under way, zero without any. */
+typedef struct rl_pg_copy {
+    rl_copy_way way;
+    bool wanted; /* the owner waits for rows, or for room */
+    bool over;   /* the last rows were handed out, the answer follows */
+    rl_buf rows; /* gathered so far */
+} rl_pg_copy;
+
+/* Gather rows. 1: a chunk is there, or the last of them; 0: wait for more; -1: there are none. */
+int rl_pg_copy_gather(rl_pg_copy *copy, PGconn *pg);
+/* Give it up: true if rows that still come are to be skipped. Into the server, the reason goes. */
+bool rl_pg_copy_leave(rl_pg_copy *copy, PGconn *pg);
+
 /* A cancel runs on a thread of its own, because libpq blocks in it. fn comes from the loop,
  * when the server has taken the request and can no longer apply it to a later statement. */
 typedef struct rl_pg_cancel rl_pg_cancel;

@@ -45,7 +45,8 @@ typedef struct pg_conn {
     /* One statement */
     const rl_statement *st; /* NULL for RESET */
     rl_pg_plan *plan;       /* what PREPARE and EXECUTE_PREPARED are about */
-    bool copying_out;
+    rl_pg_copy copy;
+    bool skipping; /* rows of a COPY that nobody wants */
     PGresult *res; /* the answer so far; NULL with err.code set when it is an error */
     bool stale_plan;
 

@@ -231,13 +231,13 @@ static void result_free(rl_result *base)
     rl_free(r);
 }
 
-/* "INSERT 0 5" and "UPDATE 5" count changes; "SELECT 5" counts what the rows say anyway. */
+/* "INSERT 0 5", "UPDATE 5" and "COPY 5" count; "SELECT 5" says what the rows say anyway. */
 static uint64_t affected_by(PGresult *res)
 {
     const char *tag = PQcmdStatus(res), *last = strrchr(tag, ' ');
     uint64_t n = 0;
 
-    if (last && strchr("IUDM", *tag) && strncmp(tag, "MOVE", 4) != 0)
+    if (last && strchr("IUDMC", *tag) && strncmp(tag, "MOVE", 4) != 0)
         rl_str_to_u64(rl_str_of(last + 1), UINT64_MAX, &n);
     return n;
 }
@@ -299,16 +299,31 @@ static void squeeze(char *out, size_t size, const char *s)
     out[n] = '\0';
 }
 
+/* Which row of a COPY it was: a line of the context, like COPY t, line 3, column n: "x". */
+static const char *place_in_copy(const PGresult *res)
+{
+    const char *context = PQresultErrorField(res, PG_DIAG_CONTEXT);
+
+    while (context && strncmp(context, "COPY ", 5) != 0) {
+        context = strchr(context, '\n');
+        context += context != NULL;
+    }
+    return context;
+}
+
 void rl_pg_error(rl_err *err, const PGresult *res)
 {
     const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
     const char *msg = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
     const char *detail = PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL);
     const char *constraint = PQresultErrorField(res, PG_DIAG_CONSTRAINT_NAME);
-    char line[sizeof(err->msg)];
+    const char *place = place_in_copy(res);
+    char line[sizeof(err->msg)], row[120] = "";
 
     squeeze(line, sizeof(line), msg ? msg : PQresultErrorMessage(res));
-    rl_err_set(err, state ? code_of(state) : RL_EOPERATIONAL, "%s", line);
+    if (place)
+        squeeze(row, sizeof(row), place);
+    rl_err_set(err, state ? code_of(state) : RL_EOPERATIONAL, place ? "%s (%s)" : "%s", line, row);
     if (state)
         snprintf(err->sqlstate, sizeof(err->sqlstate), "%s", state);
     if (constraint)

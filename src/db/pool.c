@@ -307,6 +307,14 @@ static void on_closed(void *owner)
     rl_pool_close_if_over(db);
 }
 
+static void on_copied(void *owner, rl_str rows)
+{
+    rl_query *q = ((slot *)owner)->query;
+
+    if (q && q->fn)
+        q->copied(q->arg, rows);
+}
+
 static const rl_conn_events events = {
     .opened = on_opened,
     .done = on_done,
@@ -314,6 +322,7 @@ static const rl_conn_events events = {
     .batch_done = on_batch_done,
     .lost = on_lost,
     .closed = on_closed,
+    .copied = on_copied,
 };
 
 /* Use */

@@ -63,12 +63,13 @@ typedef struct request {
 
 struct rl_query {
     request req;
-    slot *slot;      /* while RUNNING */
-    rl_lease *lease; /* while HELD or RUNNING on one */
-    bool alone;      /* it has failed to share */
-    uint64_t began;  /* ns, when it was handed to a connection; 0: not yet */
-    uint64_t took;   /* ns, from then on */
-    rl_query_fn *fn; /* NULL once cancelled */
+    slot *slot;         /* while RUNNING */
+    rl_lease *lease;    /* while HELD or RUNNING on one */
+    bool alone;         /* it has failed to share */
+    uint64_t began;     /* ns, when it was handed to a connection; 0: not yet */
+    uint64_t took;      /* ns, from then on */
+    rl_query_fn *fn;    /* NULL once cancelled */
+    rl_copy_fn *copied; /* NULL unless it is a COPY */
     void *arg;
     rl_result *result;
     rl_statement *st; /* ours, one block with all it points at */
@@ -151,6 +152,9 @@ void rl_slot_drain(slot *s);   /* cancel what runs; a result or a deadline follo
 void rl_slot_hurry(slot *s);   /* what runs is lost unless it ends soon */
 void rl_slot_release(slot *s); /* its lease is gone */
 void rl_slot_lost(slot *s, const rl_err *why, bool sent);
+
+/* copy.c */
+rl_err *rl_copy_check(rl_db *db, const rl_lease *lease, const rl_statement *st);
 
 /* request.c */
 rl_err *rl_pool_err(int code, const char *fmt, ...) RL_PRINTF(2, 3);

@@ -197,7 +197,7 @@ static rl_statement *statement_copy(const rl_statement *st)
 
     memcpy(at, st->sql.p, st->sql.n);
     at[st->sql.n] = '\0';
-    *copy = (rl_statement){{at, st->sql.n}, params, st->nparams, st->reads};
+    *copy = (rl_statement){{at, st->sql.n}, params, st->nparams, st->reads, st->copy};
     at += st->sql.n + 1;
     for (unsigned i = 0; i < st->nparams; i++) {
         params[i] = st->params[i];
@@ -264,6 +264,8 @@ rl_query *rl_db_query(rl_db *db, rl_lease *lease, const rl_statement *st, rl_que
     q->fn = fn;
     q->arg = arg;
     q->st = statement_copy(st);
+    if (!err && st->copy)
+        err = rl_copy_check(db, lease, st);
     if (!err && lease)
         err = check_lease(db, lease);
     if (err) {

@@ -141,6 +141,44 @@ function db.mark_dirty(handle) end
 ---@return rille.Error? err
 function db.listen(handle, channel, id) end
 
+--- Begin a COPY on the task's pinned connection; PostgreSQL only. What this and the other functions
+--- of COPY give: rows that came out, or true when there is room for rows to go in; false and the
+--- number of rows when it is over; nil and the error when it failed.
+---@async
+---@param handle rille.core.Database
+---@param sql string
+---@param way "out"|"in"
+---@return string|boolean|nil rows
+---@return integer|rille.DatabaseError|nil count
+function db.copy_open(handle, sql, way) end
+
+--- Wait for the rows that come next. Until then the server has to wait.
+---@async
+---@param handle rille.core.Database
+---@return string|false|nil rows  whole ones, about 64 KiB
+---@return integer|rille.DatabaseError|nil count
+function db.copy_next(handle) end
+
+--- Send rows, and wait until there is room for more.
+---@async
+---@param handle rille.core.Database
+---@param rows string  may be cut anywhere
+---@return boolean? room
+---@return integer|rille.DatabaseError|nil count
+function db.copy_put(handle, rows) end
+
+--- No more rows go in: wait for the end.
+---@async
+---@param handle rille.core.Database
+---@return false? over
+---@return integer|rille.DatabaseError|nil count
+function db.copy_end(handle) end
+
+--- Give up the COPY, if one is under way: nothing of it stays. The next statement on the connection
+--- waits until it is clean.
+---@param handle rille.core.Database
+function db.copy_abort(handle) end
+
 --- The boundary between events, by hand, for every database of the worker.
 function db.close_old() end
 

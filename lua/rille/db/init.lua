@@ -5,12 +5,14 @@
 ---       db:aexecute("UPDATE folder SET name = $1 WHERE id = $2", "x", 7)
 ---       db:on_commit(function() … end)
 ---     end)
+---     db:acopy_to("COPY folder TO STDOUT (FORMAT csv)", function(rows) … end)
 ---
 --- A statement outside `atomic` borrows a connection for just itself. `atomic` and `apinned`
 --- pin one to the running task; a task that it spawns has connections of its own.
 --- Which connection may be used, and when one is closed, is decided in the core.
 
 local class = require("rille.class")
+local copy = require("rille.db.copy")
 local core = require("rille.core.db")
 local rille_core = require("rille.core")
 local dialects = require("rille.db.dialect")
@@ -233,6 +235,48 @@ function Database:anotify(channel, payload)
   self:_arun("SELECT pg_notify($1, $2)", { n = 2, channel, payload })
 end
 
+--- Run `COPY … TO STDOUT` and call `sink(rows)` with what comes: strings of whole rows in the
+--- format that the statement asks for, about 64 KiB each. The sink may wait; meanwhile nothing is
+--- read, the server has to wait too, and memory stays bounded.
+---
+--- Inside `atomic` it runs on the pinned connection, else one is pinned until the end: the sink
+--- itself cannot use this database, except from another task. When the sink raises, or the task is
+--- cancelled or timed out, the COPY is cancelled and the same error raised. PostgreSQL only: raises
+--- `NotSupportedError` on SQLite.
+---@async
+---@param sql string
+---@param sink async fun(rows: string)
+---@return integer rows  how many went
+function Database:acopy_to(sql, sink)
+  check_sql(sql, "acopy_to")
+  if type(sink) ~= "function" then
+    error(("acopy_to needs a function for its rows, not %s"):format(type(sink)), 2)
+  end
+  return copy.to(self, sql, sink)
+end
+
+--- Run `COPY … FROM STDIN` with rows from `source`: a string, a list of strings, or a function that
+--- returns the next string, and nil when there are no more. Strings may be cut anywhere, also in
+--- the middle of a row. The function may wait, and is asked for more when the server has taken what
+--- came before.
+---
+--- All rows go in, or none. A row that the server refuses raises (`DataError`, `IntegrityError`, …)
+--- when the source has ended, and the message says which line it was. When the source raises, or
+--- the task is cancelled or timed out, nothing goes in and the same error is raised. For the rest
+--- see `acopy_to`.
+---@async
+---@param sql string
+---@param source string|string[]|async fun(): string?
+---@return integer rows  how many went
+function Database:acopy_from(sql, source)
+  check_sql(sql, "acopy_from")
+  local kind = type(source)
+  if kind ~= "string" and kind ~= "table" and kind ~= "function" then
+    error(("acopy_from needs a string, a list or a function, not %s"):format(kind), 2)
+  end
+  return copy.from(self, sql, source)
+end
+
 --- Run `fn` in a transaction and return its results. Commits when it returns, rolls back when
 --- it raises (and raises the same error) or is cancelled. Inside another block it is a
 --- savepoint. A lost connection at COMMIT raises `OperationalError`, and its message says
@@ -306,7 +350,15 @@ local function database_of(pinned)
   return database
 end
 
-for _, name in ipairs({ "aquery", "aexecute", "anotify", "atomic", "on_commit" }) do
+for _, name in ipairs({
+  "aquery",
+  "aexecute",
+  "anotify",
+  "acopy_to",
+  "acopy_from",
+  "atomic",
+  "on_commit",
+}) do
   Pinned[name] = function(self, ...)
     local database = database_of(self)
     return database[name](database, ...)
