@@ -119,6 +119,34 @@ describe("COPY on PostgreSQL", function()
     check_usable()
   end)
 
+  it("calls no sink and asks no source when the server has no rows for us, or takes none", function()
+    local function never()
+      error("was called")
+    end
+    assert.equal(0, db:acopy_to("COPY rille_copy TO STDOUT", never))
+    other:aexecute("INSERT INTO rille_copy VALUES (1, 'a')")
+    assert.equal(1, db:acopy_to("COPY rille_copy TO PROGRAM 'cat >/dev/null'", never))
+    assert.equal(1, db:acopy_from("COPY rille_copy (n) FROM PROGRAM 'echo 2'", never))
+    check_usable()
+  end)
+
+  it("is not disturbed by what a trigger says meanwhile", function()
+    db:atomic(function()
+      db:aexecute([[
+        CREATE FUNCTION pg_temp.talk() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE NOTICE 'row % %', NEW.n, repeat('E', 500); RETURN NEW; END $$]])
+      db:aexecute("CREATE TEMP TABLE talking (LIKE rille_copy)")
+      db:aexecute([[
+        CREATE TRIGGER talk BEFORE INSERT ON talking FOR EACH ROW EXECUTE FUNCTION pg_temp.talk()]])
+      local i = 0
+      assert.equal(2000, db:acopy_from("COPY talking FROM STDIN", function()
+        i = i + 1
+        return i <= 2000 and ("%d\t%s\n"):format(i, ("x"):rep(200)) or nil
+      end))
+    end)
+    check_usable()
+  end)
+
   it("brings out a row that is larger than a chunk, and takes it in", function()
     other:aexecute("INSERT INTO rille_copy VALUES (1, repeat('x', 3000000))")
     local text = rows_out("COPY rille_copy TO STDOUT")

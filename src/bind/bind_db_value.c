@@ -399,7 +399,7 @@ int rl_db_push_result(lua_State *co, const rl_result *r, bool names)
                 nulls = names;
                 continue;
             }
-            json |= holds_json(v);
+            json |= v.kind >= RL_JSON && holds_json(v);
             lua_pushvalue(co, at + 1 + (int)j);
             push_cell(co, v);
             lua_rawset(co, -3);

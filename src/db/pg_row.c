@@ -208,16 +208,16 @@ static const char *result_name(const rl_result *base, unsigned col)
 static rl_value result_cell(const rl_result *base, unsigned row, unsigned col)
 {
     const struct pg_result *r = (const struct pg_result *)base;
-    rl_value column = r->columns[col];
+    rl_value v = r->columns[col];
 
     if (PQgetisnull(r->res, (int)row, (int)col))
         return (rl_value){.kind = RL_NULL};
-    if (column.kind == RL_BYTES)
+    if (v.kind == RL_BYTES)
         return r->bytes[(size_t)row * base->cols + col];
-    rl_value v = rl_pg_read(column.kind, PQgetvalue(r->res, (int)row, (int)col),
-                            (size_t)PQgetlength(r->res, (int)row, (int)col));
-    v.element = column.element;
-    v.delimiter = column.delimiter;
+    char *text = PQgetvalue(r->res, (int)row, (int)col);
+    if (v.kind < RL_TEXT)
+        return rl_pg_read(v.kind, text, 0);
+    v.s = (rl_str){text, (size_t)PQgetlength(r->res, (int)row, (int)col)};
     return v;
 }
 

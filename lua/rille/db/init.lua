@@ -241,8 +241,8 @@ end
 ---
 --- Inside `atomic` it runs on the pinned connection, else one is pinned until the end: the sink
 --- itself cannot use this database, except from another task. When the sink raises, or the task is
---- cancelled or timed out, the COPY is cancelled and the same error raised. PostgreSQL only: raises
---- `NotSupportedError` on SQLite.
+--- cancelled or timed out, the COPY is cancelled and the same error raised. A `statement_timeout`
+--- counts what the sink takes, too. PostgreSQL only: raises `NotSupportedError` on SQLite.
 ---@async
 ---@param sql string
 ---@param sink async fun(rows: string)
