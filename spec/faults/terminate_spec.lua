@@ -6,6 +6,7 @@ local errors = require("rille.errors")
 local load = require("spec.support.load")
 local models = require("rille.models")
 local rille = require("rille")
+local server = require("spec.support.server")
 local Database = require("rille.db").Database
 
 local Row = models.define("faults_row", { label = models.text() }, { name = "Row" })
@@ -139,6 +140,54 @@ describe("a backend that is terminated", function()
       terminate(backend_of("SELECT pg_sleep(20) /* read */"))
       fails(job)
     end)
+  end)
+
+  it("before it had the whole statement has it run by another", function()
+    local one = open { max_connections = 1 }
+    local pid = one:aquery("SELECT pg_backend_pid() AS pid")[1].pid
+    server.shell("kill -STOP " .. pid) -- it reads no more, so most of the statement stays here
+    local size = 2 ^ 25
+    local job = rille.spawn(function()
+      one:aexecute("INSERT INTO faults_write VALUES (length($1))", ("x"):rep(size))
+    end)
+    rille.asleep(0.3)
+    server.shell("kill -TERM " .. pid .. "; kill -CONT " .. pid)
+    job:ajoin()
+    assert.equal(tostring(size), pg:sql("SELECT id FROM faults_write"))
+    assert.equal(2, one:stats().opened)
+  end)
+
+  it("before it began never has a statement run twice, nor given up as not sent", function()
+    local one = open { max_connections = 1 }
+    local insert = "INSERT INTO faults_slow SELECT $1::bigint"
+    pg:sql("DROP TABLE IF EXISTS faults_slow; CREATE TABLE faults_slow (id bigint)")
+    one:aexecute(insert, 1)
+    local locked = rille.spawn(function()
+      db:atomic(function()
+        db:aexecute("LOCK TABLE faults_slow")
+        rille.asleep(1000)
+      end)
+    end)
+    cluster.eventually(function()
+      return pg:sql("SELECT 1 FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted"
+        .. " AND relation = 'faults_slow'::regclass") == "1"
+    end)
+    -- Even to look at the statement the server needs the lock.
+    local job = rille.spawn(function()
+      one:aexecute(insert, 2)
+    end)
+    terminate(cluster.eventually(function()
+      local pid = pg:sql("SELECT pid FROM pg_locks WHERE NOT granted")
+      return pid ~= "" and pid
+    end))
+    locked:cancel()
+    pcall(locked.ajoin, locked)
+    local ok, err = pcall(job.ajoin, job)
+    if not ok then
+      assert.matches("while the statement ran", err.message, 1, true)
+    end
+    assert.equal(ok and "1,2" or "1", pg:sql("SELECT string_agg(id::text, ',') FROM faults_slow"))
+    pg:sql("DROP TABLE faults_slow")
   end)
 
   it("in mid-transaction fails its next statement, and rolls it back", function()
