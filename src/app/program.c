@@ -1,6 +1,7 @@
 #include "app/program.h"
 
 #include "app/runner.h"
+#include "db/db.h"
 #include "io/listener.h"
 #include "io/watch.h"
 
@@ -222,6 +223,7 @@ int rl_program_run(const rl_settings *settings)
     rl_err err;
 
     signal(SIGPIPE, SIG_IGN);
+    rl_db_settle_environment();
     raise_descriptor_limit();
     int rc = rl_loop_init(&p.loop);
     if (rc < 0) {

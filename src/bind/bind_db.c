@@ -144,6 +144,14 @@ rl_lease *rl_db_pinned(rl_task *t, const rl_db *db)
     return p ? p->lease : NULL;
 }
 
+static bool bool_field(lua_State *L, int index, const char *name, bool otherwise)
+{
+    lua_getfield(L, index, name);
+    bool value = lua_isnil(L, -1) ? otherwise : lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return value;
+}
+
 static double number_field(lua_State *L, int index, const char *name)
 {
     lua_getfield(L, index, name);
@@ -178,8 +186,7 @@ static int l_open(lua_State *L)
     lua_getfield(L, 1, "conn_max_age");
     opts.has_max_age = !lua_isnil(L, 4);
     opts.conn_max_age = lua_type(L, 4) == LUA_TBOOLEAN ? -1 : luaL_optnumber(L, 4, 0);
-    lua_getfield(L, 1, "conn_health_checks");
-    opts.conn_health_checks = lua_toboolean(L, 5);
+    opts.conn_health_checks = bool_field(L, 1, "conn_health_checks", false);
     opts.max_connections = (unsigned)number_field(L, 1, "max_connections");
     opts.min_connections = (unsigned)number_field(L, 1, "min_connections");
     opts.idle_timeout = number_field(L, 1, "idle_timeout");
@@ -193,6 +200,8 @@ static int l_open(lua_State *L)
     opts.has_shared_connections = !lua_isnil(L, -1);
     lua_pop(L, 1);
     opts.shared_connections = (unsigned)number_field(L, 1, "shared_connections");
+    opts.no_prepare = !bool_field(L, 1, "prepare", true);
+    opts.pgbouncer = bool_field(L, 1, "pgbouncer", false);
     unsigned at = 0;
     while (at < w->ndbs && w->dbs[at])
         at++;
@@ -318,9 +327,9 @@ static int run(lua_State *L, bool reads)
     pin_busy(pin, 1);
     if (pin && !pin->changed)
         pin->changed = rl_sql_session_change(sql);
-    q->query = rl_db_query(db, pin ? pin->lease : NULL,
-                           &(rl_statement){sql, params, (unsigned)n, reads, RL_COPY_NONE},
-                           on_result, q);
+    q->query =
+        rl_db_query(db, pin ? pin->lease : NULL,
+                    &(rl_statement){sql, params, (unsigned)n, reads, RL_COPY_NONE}, on_result, q);
     /* Given up half way, nobody could say whether a COMMIT was done. */
     if (pin && rl_sql_is_commit(sql))
         return rl_task_park_firmly(L, t, hurry_query, cancel_query, q);

@@ -81,9 +81,14 @@ typedef struct rl_db_opts {
                             log, which is the holder's to write; default 10; < 0: never */
     unsigned statement_cache_size; /* prepared per connection; default 100 */
     unsigned shared_connections; /* of max_connections, for reads that share; default 2, but at most
-                                    half, 0 with conn_max_age = 0 and on SQLite */
+                                    half, 0 with conn_max_age = 0, behind pgbouncer
+                                    and on SQLite */
     bool has_shared_connections;
     double slow_statement; /* log what takes longer, with its wait; default 1; < 0: nothing */
+    bool no_prepare; /* PostgreSQL: prepare nothing on the server; the setting is prepare=false */
+    bool pgbouncer;  /* PostgreSQL: a pgbouncer in transaction mode stands in between, where two
+                        statements need not meet the same session: implies no_prepare, sends no
+                        options, and refuses statement_timeout, which belongs to the role then */
 } rl_db_opts;
 
 /* What a statement gave. Rows and columns count from 0; cells are borrowed from the result
@@ -100,6 +105,10 @@ void rl_result_free(rl_result *r);               /* NULL is fine */
 typedef void rl_query_fn(void *arg, rl_result *result, const rl_err *err);
 typedef void rl_borrow_fn(void *arg, rl_lease *lease, const rl_err *err);
 typedef void rl_db_closed_fn(void *arg);
+
+/* Has every server asked for the dates and the time zone that the drivers read, whatever the
+ * environment says. Once, before there are threads. */
+void rl_db_settle_environment(void);
 
 /* Checks the URL and the options and opens nothing: a server that is down is no error here.
  * Settings may ride on the URL's query, where they win over the options; rille's own names

@@ -324,6 +324,11 @@ int rl_listen_open(rl_listen **out, rl_db *db, rl_str name, rl_note_fn *fn, void
     if (!db->driver->can_listen)
         return rl_err_set(err, RL_ENOTSUPPORTED, "database %s (%s) has no LISTEN", db->name,
                           db->driver->backend);
+    if (db->set.pgbouncer)
+        return rl_err_set(err, RL_ENOTSUPPORTED,
+                          "database %s: nothing is heard through pgbouncer; listen on a database "
+                          "whose URL leads to the server itself",
+                          db->name);
     if (name.n == 0 || name.n > RL_CHANNEL_NAME_MAX || memchr(name.p, '\0', name.n))
         return rl_err_set(err, RL_EPROGRAMMING,
                           "a channel's name has 1 to %d bytes, none of them 0",

@@ -169,7 +169,8 @@ static bool send_statement(pg_conn *c)
     if (c->plans.drop && c->base.txn != RL_TXN_FAILED)
         return send_step(c, DEALLOCATE);
     /* Bytes are the only parameters with a type of their own, which a plan would fix. */
-    if (rl_sql_is_plain(c->st->sql) && c->base.txn != RL_TXN_FAILED && !rl_pg_has_bytes(c->st)) {
+    if (c->conf->prepare && rl_sql_is_plain(c->st->sql) && c->base.txn != RL_TXN_FAILED &&
+        !rl_pg_has_bytes(c->st)) {
         c->plan = rl_pg_plan_find(&c->plans, c->st->sql);
         if (!c->plan)
             rl_pg_plan_add(&c->plans, c->st->sql);
@@ -661,7 +662,10 @@ static bool pg_copy_end(rl_conn *base)
 
 static bool pg_reset(rl_conn *base)
 {
-    return send_step((pg_conn *)base, RESET);
+    pg_conn *c = (pg_conn *)base;
+
+    /* Behind pgbouncer DISCARD would meet somebody else's session. */
+    return !c->conf->pgbouncer && send_step(c, RESET);
 }
 
 static void ask_to_cancel(pg_conn *c);

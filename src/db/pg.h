@@ -16,6 +16,7 @@ typedef struct rl_pg_conf {
     unsigned n;
     char *host, *hostaddr, *port; /* comma-separated lists, or NULL */
     unsigned cache_size;
+    bool prepare, pgbouncer;
 } rl_pg_conf;
 
 int rl_pg_config(void **conf, char **display, const char *url, rl_db_settings *s, rl_err *err);

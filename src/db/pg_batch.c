@@ -31,7 +31,8 @@ static rl_pg_plan *plan_for(pg_conn *c, const rl_statement *st)
 {
     bool full = c->plans.by_sql.len >= c->plans.most, first = c->nitems == 0;
 
-    if (rl_pg_has_bytes(st)) /* they have a type of their own, which a plan would fix */
+    if (!c->conf->prepare ||
+        rl_pg_has_bytes(st)) /* they have a type of their own, which a plan would fix */
         return NULL;
     rl_pg_plan *plan = rl_pg_plan_find(&c->plans, st->sql);
     return plan || (full && !first) ? plan : rl_pg_plan_add(&c->plans, st->sql);

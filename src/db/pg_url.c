@@ -4,13 +4,24 @@
  * it quotes is cut off, and settings with unknown names are found before libpq sees them.
  *
  * Server-side settings ride in the startup packet, where they cost no round trip and become
- * what RESET goes back to. */
+ * what RESET goes back to. There `options` come first, and what the environment says about
+ * dates and time zones (PGDATESTYLE, PGTZ) overrides them; so rl_db_settle_environment()
+ * makes it say what the options say. Behind pgbouncer, which knows no options, those two and the
+ * encoding are all that is set: it keeps track of them from session to session. */
 #include "db/pg.h"
 
 #include "db/settings.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <stdlib.h>
+
+void rl_db_settle_environment(void)
+{
+    setenv("PGDATESTYLE", "ISO", 1);
+    setenv("PGTZ", "UTC", 1);
+    unsetenv("PGGEQO"); /* no pgbouncer knows it */
+}
 
 static const char *value_of(const PQconninfoOption *o, const char *keyword)
 {
@@ -55,21 +66,26 @@ static void put(rl_pg_conf *c, const char *keyword, const char *value)
     c->values[c->n++] = rl_strdup(value);
 }
 
-static void put_settings(rl_pg_conf *c, const PQconninfoOption *given, const rl_db_settings *s)
+static void put_settings(rl_pg_conf *c, const PQconninfoOption *given,
+                         const PQconninfoOption *known, const rl_db_settings *s)
 {
     const char *options = value_of(given, "options");
     char *all;
 
-    all = rl_sprintf("-c DateStyle=ISO -c TimeZone=UTC -c standard_conforming_strings=on "
-                     "-c bytea_output=hex -c extra_float_digits=1 -c statement_timeout=%llu "
-                     "-c idle_in_transaction_session_timeout=%llu %s",
-                     (unsigned long long)s->statement_timeout,
-                     s->idle_in_transaction_timeout == RL_DB_NEVER
-                         ? 0
-                         : (unsigned long long)s->idle_in_transaction_timeout,
-                     options ? options : "");
-    put(c, "options", all);
-    rl_free(all);
+    if (!options && known)
+        options = value_of(known, "options");
+
+    if (!s->pgbouncer) {
+        uint64_t in_transaction = s->idle_in_transaction_timeout;
+        all = rl_sprintf("-c DateStyle=ISO -c TimeZone=UTC -c standard_conforming_strings=on "
+                         "-c bytea_output=hex -c extra_float_digits=1 -c statement_timeout=%llu "
+                         "-c idle_in_transaction_session_timeout=%llu %s",
+                         (unsigned long long)s->statement_timeout,
+                         (unsigned long long)(in_transaction == RL_DB_NEVER ? 0 : in_transaction),
+                         options ? options : "");
+        put(c, "options", all);
+        rl_free(all);
+    }
     put(c, "client_encoding", "UTF8");
     put(c, "gssencmode", "disable"); /* looking for credentials blocks */
     for (; given->keyword; given++) {
@@ -101,6 +117,9 @@ int rl_pg_config(void **out, char **display, const char *url, rl_db_settings *s,
     char *why = NULL;
     int rc = known ? check_names(known, url, err) : 0;
 
+    if (rc == 0 && s->pgbouncer && s->statement_timeout)
+        rc = rl_err_set(err, RL_EPROGRAMMING,
+                        "statement_timeout cannot be set through pgbouncer: give it to the role");
     if (rc < 0) {
         PQconninfoFree(known);
         return rc;
@@ -115,12 +134,16 @@ int rl_pg_config(void **out, char **display, const char *url, rl_db_settings *s,
     }
     rl_pg_conf *c = rl_calloc(1, sizeof(*c));
     bool named = value_of(given, "host") || value_of(given, "hostaddr");
-    const PQconninfoOption *where = named || !known ? given : known; /* else the environment's */
+    bool serviced = !known || value_of(given, "service"); /* libpq looks that up by itself */
+    const PQconninfoOption *where = named || serviced ? given : known; /* else the environment's */
     c->host = rl_strdup(value_of(where, "host"));
     c->hostaddr = rl_strdup(value_of(where, "hostaddr"));
-    c->port = rl_strdup(value_of(given, "port"));
+    where = value_of(given, "port") || serviced ? given : known;
+    c->port = rl_strdup(value_of(where, "port"));
     c->cache_size = s->statement_cache_size;
-    put_settings(c, given, s);
+    c->prepare = s->prepare;
+    c->pgbouncer = s->pgbouncer;
+    put_settings(c, given, known, s);
     *display = display_of(given);
     *out = c;
     PQconninfoFree(given);

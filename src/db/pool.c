@@ -748,7 +748,7 @@ static void settle_sharing(rl_db *db)
 {
     unsigned half = db->set.max_connections / 2, *shared = &db->set.shared_connections;
 
-    if (!db->driver->batch || db->set.conn_max_age == 0)
+    if (!db->driver->batch || db->set.pgbouncer || db->set.conn_max_age == 0)
         *shared = 0;
     else if (*shared > half)
         *shared = *shared == UINT_MAX && half > 2 ? 2 : half;

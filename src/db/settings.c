@@ -67,7 +67,7 @@ static bool to_count(rl_str v, unsigned *out)
 /* 1: taken, 0: not one of ours, -1: ours, with a value that makes no sense. */
 static int take(rl_db_opts *o, rl_str name, rl_str v)
 {
-    bool ok;
+    bool ok, prepare;
 
     if (rl_str_eq(name, RL_STR("conn_max_age")))
         ok = o->has_max_age = to_seconds(v, &o->conn_max_age);
@@ -93,6 +93,11 @@ static int take(rl_db_opts *o, rl_str name, rl_str v)
         ok = o->has_shared_connections = to_count(v, &o->shared_connections);
     else if (rl_str_eq(name, RL_STR("conn_health_checks")))
         ok = to_bool(v, &o->conn_health_checks);
+    else if (rl_str_eq(name, RL_STR("prepare"))) {
+        ok = to_bool(v, &prepare);
+        o->no_prepare = !prepare;
+    } else if (rl_str_eq(name, RL_STR("pgbouncer")))
+        ok = to_bool(v, &o->pgbouncer);
     else
         return 0;
     return ok ? 1 : -1;
@@ -140,6 +145,8 @@ int rl_db_settings_read(rl_db_settings *s, char **rest, const rl_db_opts *opts, 
         .slow_statement = ms(o.slow_statement == 0 ? 1 : o.slow_statement),
         .shared_connections = o.has_shared_connections ? o.shared_connections : UINT_MAX,
         .conn_health_checks = o.conn_health_checks,
+        .prepare = !o.no_prepare && !o.pgbouncer,
+        .pgbouncer = o.pgbouncer,
     };
     *rest = rl_strdup(rl_buf_cstr(&kept));
     rl_buf_fini(&kept);

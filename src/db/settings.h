@@ -19,6 +19,8 @@ struct rl_db_settings {    /* times in ms */
     unsigned shared_connections; /* UINT_MAX: not said */
     uint64_t slow_statement;     /* RL_DB_NEVER */
     bool conn_health_checks;
+    bool prepare;
+    bool pgbouncer; /* no session state */
 };
 
 typedef struct rl_db_settings rl_db_settings;

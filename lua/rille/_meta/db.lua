@@ -24,6 +24,8 @@
 ---@field hold_warning number|false|nil  seconds that a pin may be held and not used, unlogged
 ---@field statement_cache_size integer?
 ---@field shared_connections integer?  of max_connections, for reads that share; 0: none share
+---@field prepare boolean?           PostgreSQL: false prepares nothing on the server
+---@field pgbouncer boolean?         PostgreSQL: pgbouncer in transaction mode stands in between
 
 ---@class rille.core.DatabaseStats
 ---@field open integer         connections there are,

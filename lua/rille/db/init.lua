@@ -50,7 +50,7 @@ local db = {}
 ---@field backend "postgresql"|"sqlite"
 ---@field url string                  without its password
 ---@field dialect rille.db.Dialect
----@field settings table              as configured
+---@field settings rille.core.DatabaseOptions  as configured
 ---@field driver table                `rille.core.db`, or what stands in for it in a spec
 ---@field handle any                  the driver's
 ---@field log fun(message: string, level: string?)  for what nobody waits to hear; default "error"
@@ -65,7 +65,7 @@ end
 --- setting `null = true`, which does not ride on the URL, rows of `aquery` hold `rille.null` for
 --- NULL.
 ---@param name string
----@param settings { url: string, [string]: any }
+---@param settings rille.core.DatabaseOptions
 ---@param driver table?
 function Database:init(name, settings, driver)
   driver = driver or core
@@ -463,7 +463,7 @@ end
 --- Open the databases of an application. One that is open already with the same settings stays
 --- open, with its connections: pools survive a reload. All settings are checked before the
 --- first one is opened. Raises `ConfigurationError`.
----@param settings table<string, string|{ url: string }>  by name; a string is its URL
+---@param settings table<string, string|rille.core.DatabaseOptions>  by name; a string is its URL
 ---@param driver table?
 function db.configure(settings, driver)
   local wanted = {}
