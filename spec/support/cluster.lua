@@ -23,7 +23,7 @@ local PATIENCE = 30 -- seconds for one command
 local Cluster = {}
 Cluster.__index = Cluster
 
-local clusters, doors = {}, {}
+local clusters, doors, bouncers = {}, {}, {}
 
 local function quoted(words)
   local out = {}
@@ -147,6 +147,34 @@ function Cluster:log()
   return server.read_file(self.folder .. "/data/log") or ""
 end
 
+---@class spec.Bouncer  a pgbouncer in transaction mode
+---@field url string
+local Bouncer = {}
+Bouncer.__index = Bouncer
+
+local BOUNCER = "spec/support/pgbouncer"
+
+--- A pgbouncer in front of this server.
+---@async
+---@param lines string[]?  of its configuration
+---@return spec.Bouncer
+function Cluster:bouncer(lines)
+  local folder = new_folder()
+  local words = { BOUNCER, "start", folder, self.port, unpack(lines or {}) }
+  local one = setmetatable({ folder = folder, start = quoted(words) }, Bouncer)
+  local port = cluster.arun(one.start):match("%d+")
+  one.url = ("postgresql://rille@127.0.0.1:%s/postgres"):format(port)
+  bouncers[#bouncers + 1] = one
+  return one
+end
+
+--- Stop it at once and start it again.
+---@async
+function Bouncer:restart()
+  cluster.arun(quoted { BOUNCER, "stop", self.folder })
+  cluster.arun(self.start)
+end
+
 ---@class spec.Door  a way to a server that can be closed, see `clients/fault_door.py`
 ---@field url string
 ---@field port integer
@@ -198,6 +226,11 @@ function cluster.clean()
     pcall(one.control, one, "stop", "immediate")
     server.shell("rm -rf " .. server.quote(one.folder))
     clusters[i] = nil
+  end
+  for i = #bouncers, 1, -1 do
+    pcall(cluster.arun, quoted { BOUNCER, "stop", bouncers[i].folder })
+    server.shell("rm -rf " .. server.quote(bouncers[i].folder))
+    bouncers[i] = nil
   end
   for i = #doors, 1, -1 do
     server.shell("rm -rf " .. server.quote(doors[i].folder))
