@@ -666,12 +666,24 @@ static uint64_t next_tick(rl_db *db)
 
 static void overdue(slot *s)
 {
+    rl_db *db = s->db;
+    bool ping = s->state == CLEANING && s->chore == PING;
     rl_err why = {0};
 
     if (rl_share_hurry(s))
         return;
     rl_err_set(&why, RL_EOPERATIONAL, "the server did not answer in time");
     rl_slot_lost(s, &why, true);
+    if (!ping)
+        return;
+    /* Those that are due for a ping as well are no better, and nobody has the time to ask. */
+    RL_LIST_EACH (it, &db->in[IDLE]) {
+        slot *other = RL_LIST_ENTRY(it, slot, link);
+        if (other->epoch == db->epoch)
+            continue;
+        db->stats.closed_dead++;
+        slot_close(other);
+    }
 }
 
 /* The grace of a closing db is over. */
