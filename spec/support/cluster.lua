@@ -125,6 +125,15 @@ function Cluster:control(action, ...)
   cluster.arun(script(action, self.folder, { ... }, self.environment))
 end
 
+--- Say who may come in, and how; before that everybody may, from this machine.
+---@async
+---@param rules string[]  lines of pg_hba.conf
+function Cluster:admit(rules)
+  local file = server.quote(self.folder .. "/data/pg_hba.conf")
+  cluster.arun(("printf '%%s\\n' %s >%s"):format(quoted(rules), file))
+  self:control("configure")
+end
+
 --- Run a statement with psql.
 ---@param statement string
 ---@return string  unaligned, without the last line end

@@ -61,6 +61,7 @@ async def visitor(reader, writer):
 async def main():
     global mode, epoch
     server = await asyncio.start_server(visitor, "127.0.0.1", 0)
+    write("now", mode)
     write("door", str(server.sockets[0].getsockname()[1]))
     for _ in range(12000):
         await asyncio.sleep(0.01)
