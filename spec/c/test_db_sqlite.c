@@ -16,6 +16,10 @@ static void refuses_urls_that_make_no_sense(void)
     CHECK(strstr(err.msg, "conn_max_agee") != NULL);
     CHECK(rl_db_open(&db, &loop, &(rl_db_opts){.url = "sqlite:a?conn_max_age=x"}, &err) < 0);
     CHECK(strstr(err.msg, "conn_max_age") != NULL);
+    CHECK(rl_db_open(&db, &loop, &(rl_db_opts){.url = "sqlite:a?prepare=maybe"}, &err) < 0);
+    CHECK(strstr(err.msg, "prepare") != NULL);
+    CHECK(rl_db_open(&db, &loop, &(rl_db_opts){.url = "sqlite:a?pgbouncer="}, &err) < 0);
+    CHECK(strstr(err.msg, "pgbouncer") != NULL);
 }
 
 static void keeps_types_both_ways(void)

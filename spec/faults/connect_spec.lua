@@ -210,8 +210,9 @@ describe("a database connects", function()
       assert.same({ "ali", "cave", pg.port }, { me.user, me.name, me.port })
     end)
 
-    it("by PGHOST when it is a name, at PGPORT", function()
-      assert.equal(pg.port, whoami(here { PGHOST = "localhost", PGDATABASE = "cave" }).port)
+    it("by PGHOST when it is a list of names, at PGPORT", function()
+      local env = here { PGHOST = "localhost,localhost", PGDATABASE = "cave" }
+      assert.equal(pg.port, whoami(env).port)
     end)
 
     it("at PGPORT when the URL names a host alone", function()

@@ -141,7 +141,7 @@ describe("a server that", function()
     assert.equal(0, db:stats().timeouts)
   end)
 
-  it("stays away fails what waits at its deadline, says why, and is used when it is back", function()
+  it("stays away fails what waits at its deadline, and is used when it is back", function()
     local db = open { acquire_timeout = 0.3 }
     pg:control("stop", "fast")
     local ok, err = pcall(db.aquery, db, "SELECT 1")

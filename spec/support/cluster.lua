@@ -184,6 +184,8 @@ function Bouncer:restart()
   cluster.arun(self.start)
 end
 
+local DOOR = "spec/support/clients/fault_door.py"
+
 ---@class spec.Door  a way to a server that can be closed, see `clients/fault_door.py`
 ---@field url string
 ---@field port integer
@@ -196,12 +198,8 @@ Door.__index = Door
 function Cluster:door()
   local folder = new_folder()
   server.write(folder .. "/mode", "pass")
-  os.execute(
-    ("/usr/bin/python3 spec/support/clients/fault_door.py %s %d >/dev/null 2>&1 </dev/null &"):format(
-      server.quote(folder),
-      self.port
-    )
-  )
+  local command = quoted { "/usr/bin/python3", DOOR, folder, self.port }
+  os.execute(command .. " >/dev/null 2>&1 </dev/null &")
   local door = setmetatable({ folder = folder }, Door)
   door.port = cluster.eventually(function()
     return tonumber(server.read_file(folder .. "/door") or "")

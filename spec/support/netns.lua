@@ -21,9 +21,11 @@ local M = {}
 ---@return string? why  when it cannot be
 function M.new()
   local id = tonumber(server.shell("echo $PPID"))
-  local net = ("198.18.%d."):format(id % 256) -- set aside for tests by RFC 2544
-  local self = setmetatable({ name = "rille-" .. id, near = net .. "1", far = net .. "2" }, Netns)
-  self.cable = "rl" .. id
+  local function address(host) -- of a range that RFC 2544 sets aside for tests
+    return ("198.18.%d.%d"):format(math.floor(id / 64) % 256, id % 64 * 4 + host)
+  end
+  local self = setmetatable({ name = "rille-" .. id, cable = "rl" .. id }, Netns)
+  self.near, self.far = address(1), address(2)
   local ok, why = pcall(cluster.arun, ([[
     set -e
     ip netns add NAME

@@ -20,7 +20,6 @@ void rl_db_settle_environment(void)
 {
     setenv("PGDATESTYLE", "ISO", 1);
     setenv("PGTZ", "UTC", 1);
-    unsetenv("PGGEQO"); /* no pgbouncer knows it */
 }
 
 static const char *value_of(const PQconninfoOption *o, const char *keyword)
