@@ -141,6 +141,7 @@ describe("COPY on PostgreSQL", function()
       local i = 0
       assert.equal(2000, db:acopy_from("COPY talking FROM STDIN", function()
         i = i + 1
+        rille.asleep(i % 500 == 0 and 0.6 or 0)
         return i <= 2000 and ("%d\t%s\n"):format(i, ("x"):rep(200)) or nil
       end))
     end)
@@ -278,6 +279,20 @@ describe("COPY on PostgreSQL", function()
     raises(errors.DataError, "division by zero", db.acopy_to, db,
       "COPY (SELECT 1 / (50000 - i) FROM generate_series(1, 100000) i) TO STDOUT", ignore)
     check_usable()
+  end)
+
+  it("does not ask a source for ever when a row was refused long ago", function()
+    for _, pause in ipairs { 0.005, 0.7 } do -- it ends while we wait for the server, or the source
+      local i = 0
+      raises(errors.DataError, "line 3, column n", db.acopy_from, db, "COPY rille_copy FROM STDIN",
+        function()
+          i = i + 1
+          rille.asleep(i > 3 and pause or 0)
+          return ("%s\t%s\n"):format(i == 3 and "x" or i, ("z"):rep(70000))
+        end)
+      check_usable()
+    end
+    assert.equal(0, count())
   end)
 
   it("raises errors of the statement itself before anything is asked for", function()

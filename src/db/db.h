@@ -162,7 +162,8 @@ void rl_query_hurry(rl_query *q);
  *         there are no more
  *
  * and the end is told to fn as of any statement, rl_result_affected() being the number of rows.
- * An error of a row that goes in is told only then. rl_query_cancel() gives it up: nothing of what
+ * When the server refuses a row that went in, the end comes about half a second later (before
+ * version 14, only after rl_copy_end()). rl_query_cancel() gives it up: nothing of what
  * went in stays. */
 enum { RL_COPY_CHUNK = 64 * 1024 };
 

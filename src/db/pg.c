@@ -23,7 +23,10 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
-enum { CANCEL_AGAIN = 100 }; /* ms: a cancel that came before its statement did nothing */
+enum {
+    CANCEL_AGAIN = 100, /* ms: a cancel that came before its statement did nothing */
+    REFUSAL = 500,      /* ms: what is no notice by then is no half of one either */
+};
 
 /* Watching */
 
@@ -453,6 +456,7 @@ static void tell_notifies(pg_conn *c)
     PGnotify *n;
 
     while (!c->closing && (n = PQnotifies(c->pg))) {
+        c->heard = true;
         if (events->notified)
             events->notified(c->base.owner, rl_str_of(n->relname), rl_str_of(n->extra), n->be_pid);
         PQfreemem(n);
@@ -471,11 +475,45 @@ static bool still_fine(pg_conn *c)
     return !c->fatal && PQstatus(c->pg) == CONNECTION_OK;
 }
 
+/* Is there something on the socket, be it its end, that libpq has not read yet? */
+static bool has_input(pg_conn *c)
+{
+    char byte;
+    ssize_t n = recv(PQsocket(c->pg), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+    return n >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
+}
+
+static void wake(pg_conn *c);
+
+static void on_refused(uv_timer_t *timer)
+{
+    pg_conn *c = timer->data;
+
+    if (c->copy.way != RL_COPY_IN || c->heard)
+        return;
+    rl_pg_copy_leave(&c->copy, c->pg);
+    c->unsent = true;
+    wake(c);
+}
+
+/* While rows go in, the server says nothing but notices, until it refuses a row; and of that libpq
+ * reads nothing before the end. So when something came that was no notice, end it: the answer tells
+ * which row it was. (Before 14, servers also told of settings at any time.) */
+static void suspect_refusal(pg_conn *c)
+{
+    if (!c->heard && PQserverVersion(c->pg) >= 140000)
+        uv_timer_start(&c->again, on_refused, REFUSAL, 0);
+}
+
 static void on_ready_open(pg_conn *c, int status, int events)
 {
     /* Read before writing: a server that cannot send does not read either. */
     bool readable = status < 0 || (events & UV_READABLE);
 
+    bool spoken = readable && c->copy.way == RL_COPY_IN && has_input(c);
+
+    c->heard &= !spoken;
     if (readable && !still_fine(c)) {
         if (c->step == BATCH && !c->answered && !take_batch(c))
             return;
@@ -484,6 +522,8 @@ static void on_ready_open(pg_conn *c, int status, int events)
         lost(c);
         return;
     }
+    if (spoken)
+        suspect_refusal(c);
     if (status < 0) { /* libuv has stopped the watch, and libpq has not met the error yet */
         int wanted = c->watch->events;
         c->watch->events = 0;
@@ -508,6 +548,7 @@ static void on_notice(void *arg, const PGresult *res)
     pg_conn *c = arg;
     rl_err notice = {0};
 
+    c->heard = true;
     rl_pg_error(&notice, res);
     if (rl_pg_is_fatal(res)) { /* said to an idle connection, before the server hangs up */
         c->fatal = true;
@@ -648,6 +689,8 @@ static bool pg_copy_write(rl_conn *base, rl_str rows)
 {
     pg_conn *c = (pg_conn *)base;
 
+    if (c->copy.way == RL_COPY_NONE) /* refused: its answer is on the way */
+        return true;
     c->copy.wanted = true;
     return PQputCopyData(c->pg, rows.p, (int)rows.n) == 1 && flush_copy(c);
 }
@@ -656,6 +699,8 @@ static bool pg_copy_end(rl_conn *base)
 {
     pg_conn *c = (pg_conn *)base;
 
+    if (c->copy.way == RL_COPY_NONE)
+        return true;
     c->copy.way = RL_COPY_NONE;
     return PQputCopyEnd(c->pg, NULL) == 1 && flush_copy(c);
 }
@@ -717,12 +762,8 @@ static void pg_cancel(rl_conn *base)
 static bool pg_alive(rl_conn *base)
 {
     pg_conn *c = (pg_conn *)base;
-    char byte;
-    ssize_t n = recv(PQsocket(c->pg), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-        return true;
-    return still_fine(c);
+    return !has_input(c) || still_fine(c);
 }
 
 static void pg_close(rl_conn *base)

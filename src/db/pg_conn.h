@@ -30,7 +30,7 @@ typedef struct pg_conn {
     PGconn *pg;             /* NULL while names are looked up */
     rl_pg_lookup *lookup;   /* NULL when there is none under way */
     struct pg_watch *watch; /* NULL between sockets */
-    uv_timer_t again;       /* to repeat a cancel */
+    uv_timer_t again;       /* to repeat a cancel; to suspect a refusal */
     unsigned handles;       /* not closed yet: watches and the timer */
     bool opened, closing;
 
@@ -47,6 +47,7 @@ typedef struct pg_conn {
     rl_pg_plan *plan;       /* what PREPARE and EXECUTE_PREPARED are about */
     rl_pg_copy copy;
     bool skipping; /* rows of a COPY that nobody wants */
+    bool heard;    /* a notice or a notification was in what was read last */
     PGresult *res; /* the answer so far; NULL with err.code set when it is an error */
     bool stale_plan;
 

@@ -261,7 +261,8 @@ end
 --- came before.
 ---
 --- All rows go in, or none. A row that the server refuses raises (`DataError`, `IntegrityError`, …)
---- when the source has ended, and the message says which line it was. When the source raises, or
+--- before the source is asked for much more (servers before 14: when it has ended), and the message
+--- says which line it was. When the source raises, or
 --- the task is cancelled or timed out, nothing goes in and the same error is raised. For the rest
 --- see `acopy_to`.
 ---@async
