@@ -302,6 +302,10 @@ for _, backend in ipairs({ "postgresql", "sqlite" }) do
         function()
           books:limit(-1):alist()
         end,
+        function()
+          books:limit(2):alast()
+          return -- not a tail call: it is this line that is blamed
+        end,
       }) do
         local _, err = pcall(call)
         assert.truthy(tostring(err):find("forms_spec.lua:%d+: "), tostring(err))
@@ -460,6 +464,18 @@ describe("the forms of a model", function()
     assert.equal(Again._meta.instance, getmetatable(
       Again.objects:using(db.Database("spec", { url = "sqlite:x" }, driver)):aget({ pages = 1 })
     ))
+  end)
+
+  it("are not for queries that lock", function()
+    local query = books:filter({ pages = 1 }):select_for_update()
+    assert.is_nil(form_of(query))
+    driver.pin()
+    driver.pin_state().depth = 1
+    query:alist()
+    query:filter({ pages = 2 }):order_by("pages"):afirst()
+    driver.unpin()
+    assert.equal(0, driver.reads)
+    assert.equal(2, #driver.params)
   end)
 
   it("leave managers as they are", function()

@@ -345,7 +345,6 @@ end
 ---@field target rille.models.Meta?  of a foreign key, for instances as values
 ---@field list boolean       the value is a list of such values
 ---@field flag boolean       the value is true or false, and part of the SQL
----@field nullable boolean   it may be null instead
 local Fit = {}
 Fit.__index = Fit
 
@@ -404,7 +403,6 @@ function conditions.fit(model, key)
       target = field.kind == "foreign_key" and field:target()._meta or nil,
       list = lookup == "in",
       flag = lookup == "isnull",
-      nullable = lookup == "exact" or lookup == "iexact",
     }, Fit)
   end
   return resolved.fit

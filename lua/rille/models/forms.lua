@@ -142,7 +142,7 @@ end
 --- Where a value leads from a step; nil: nowhere that is plain.
 local function branch_of(fit, value)
   if value == null then
-    return fit.nullable and "null" or nil
+    return "null" -- or the builder raises
   elseif fit.flag then
     return value == true and "yes" or value == false and "no" or nil
   end
@@ -172,7 +172,7 @@ end
 ---@return boolean  found now
 function forms.learn_filter(form, given)
   local model = form.template.model
-  if getmetatable(given) ~= nil or form.template:_is_sliced() then
+  if form.template:_is_sliced() then
     return false
   end
   local met, keys, branches = {}, {}, {}
@@ -337,7 +337,7 @@ local STOPS = { get = true, first = true, last = true, exists = true }
 
 local function make_plan(form, dialect, way)
   local template = form.template
-  if template.lock or template.limit_slot and STOPS[way] then
+  if template.limit_slot and STOPS[way] then
     return false
   end
   local sql, params, statement = ways[way](template, dialect)

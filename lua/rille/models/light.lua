@@ -107,7 +107,8 @@ function methods:filter(...)
   return Query.filter(ordinary(self), ...)
 end
 
---- Builders whose arguments are names.
+--- Builders whose arguments are names. Not among them: `select_for_update`, since a light query
+--- only reads.
 for _, name in ipairs({
   "order_by",
   "reverse",
