@@ -23,6 +23,7 @@ local null = require("rille.core").null
 ---@field path rille.models.Path
 ---@field lookup string
 ---@field value any  cleaned; for `in` a list; for an F its operands are resolved to paths
+---@field slot integer?  of a template (`rille.models.forms`): the value is this open one
 
 local conditions = {}
 

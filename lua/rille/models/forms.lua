@@ -30,7 +30,7 @@ local forms = {
 ---@field n integer                        how many values are open
 ---@field filters rille.models.FormStop    where filters begin
 ---@field known table<string, rille.models.Form>  by keys in order of the alphabet
----@field calls table<string, rille.models.FormStop>  by builder
+---@field calls table<string, rille.models.FormCall>  by builder
 ---@field plans table<rille.db.Dialect, table<string, rille.models.Plan|false>>
 
 ---@class rille.models.FormStop  a place between two keys
@@ -44,6 +44,10 @@ local forms = {
 ---@field null rille.models.FormStop?
 ---@field yes rille.models.FormStop?
 ---@field no rille.models.FormStop?
+
+---@class rille.models.FormCall  a place between two arguments
+---@field steps table<string, rille.models.FormCall>
+---@field form rille.models.Form?
 
 ---@class rille.models.Plan  a form compiled
 ---@field sql string

@@ -22,6 +22,8 @@ local errors = require("rille.errors")
 ---@field reversed boolean
 ---@field limit_to integer?
 ---@field skip integer
+---@field limit_slot integer?      of a template (`rille.models.forms`): limit_to is this open value
+---@field skip_slot integer?
 ---@field distinct_on rille.models.Path[]|false  empty: on the whole row
 ---@field shape "instances"|"values"|"list"|"flat"
 ---@field selected { name: string, path: rille.models.Path }[]?  unless instances
