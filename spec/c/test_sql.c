@@ -82,8 +82,21 @@ static void knows_a_commit_by_all_its_names(void)
     CHECK(!rl_sql_is_commit(RL_STR("")));
 }
 
+static void tells_who_writes(void)
+{
+    CHECK(rl_sql_writes(RL_STR("INSERT INTO t VALUES (1)")));
+    CHECK(rl_sql_writes(RL_STR("-- x\nreplace into t values (1)")));
+    CHECK(rl_sql_writes(RL_STR("DROP TABLE t")));
+    CHECK(rl_sql_writes(RL_STR("WITH x AS (SELECT 1) INSERT INTO t SELECT * FROM x")));
+    CHECK(!rl_sql_writes(RL_STR("WITH x AS (SELECT 1) SELECT * FROM x")));
+    CHECK(!rl_sql_writes(RL_STR("SELECT updated FROM t")));
+    CHECK(!rl_sql_writes(RL_STR("PRAGMA table_info(t)")));
+    CHECK(!rl_sql_writes(RL_STR("")));
+}
+
 int main(void)
 {
+    tells_who_writes();
     sees_what_outlives_a_statement();
     sees_nothing_where_nothing_is();
     knows_a_commit_by_all_its_names();

@@ -390,11 +390,13 @@ static void cancel_borrow(void *op)
     rl_free(b);
 }
 
-/* pin(handle, where) -> true | nil, error: one connection for this task until unpin. */
+/* pin(handle, where, writes) -> true | nil, error: one connection for this task until unpin;
+ * `writes`: to begin with a transaction that may write. */
 static int l_pin(lua_State *L)
 {
     rl_db *db = check_db(L, 1);
     rl_str where = rl_opt_str(L, 2);
+    bool writes = lua_toboolean(L, 3);
     rl_task *t = rl_task_current(L);
 
     if (find_pin(t, db))
@@ -404,7 +406,7 @@ static int l_pin(lua_State *L)
     b->pin = rl_calloc(1, sizeof(*b->pin));
     b->pin->db = db;
     b->pin->where = rl_strndup(where.p, where.n);
-    b->borrow = rl_db_borrow(db, b->pin->where, on_borrowed, b);
+    b->borrow = (writes ? rl_db_borrow_to_write : rl_db_borrow)(db, b->pin->where, on_borrowed, b);
     return rl_task_park(L, t, cancel_borrow, b);
 }
 

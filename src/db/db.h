@@ -73,7 +73,8 @@ typedef struct rl_db_opts {
     unsigned max_connections; /* default 10; SQLite 4, and 1 when it is in memory */
     unsigned min_connections; /* kept open once opened; default 0 */
     double idle_timeout;      /* close what idles for longer; default 300; < 0: never */
-    double acquire_timeout;   /* wait for a connection; default 5 */
+    double acquire_timeout;   /* wait for a connection, and on SQLite for another process's lock;
+                                 default 5 */
     double statement_timeout; /* default 0: none */
     double idle_in_transaction_timeout; /* PostgreSQL ends the session of a transaction that has
                                            idled for longer; default 300; < 0: never */
@@ -182,6 +183,10 @@ void rl_copy_end(rl_query *q);
 
 /* `where` (copied) names the borrower in the error that a full pool gives to others. */
 rl_borrow *rl_db_borrow(rl_db *db, const char *where, rl_borrow_fn *fn, void *arg);
+/* For one who will begin with BEGIN IMMEDIATE: where there is one writer at a time (SQLite), those
+ * who will write wait in line for their turn, as do statements that write, and take no connection
+ * meanwhile from those who read. */
+rl_borrow *rl_db_borrow_to_write(rl_db *db, const char *where, rl_borrow_fn *fn, void *arg);
 void rl_borrow_cancel(rl_borrow *b); /* fn will not be called */
 
 /* What the borrower left on it. */

@@ -46,6 +46,8 @@ struct rl_conn { /* embedded first in the driver's own struct */
 struct rl_driver {
     const char *backend;
     bool can_listen; /* LISTEN works, and `notified` comes of it */
+    bool one_writer; /* one connection may write at a time: those who will wait for their turn in
+                        line, and leave the other connections to those who read */
 
     /* Check what follows the scheme, without rille's own settings, and make what dial needs of
      * it. May correct the settings. *display is what to call it, without password; the caller's. */

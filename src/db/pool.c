@@ -61,6 +61,8 @@ static void slot_move(slot *s, slot_state to)
     s->order = ++s->db->moves;
     s->db->count[to]++;
     rl_list_push_front(&s->db->in[to], &s->link);
+    if (s->writes && (to == IDLE || to == CLOSING))
+        s->writes = s->db->writing = false;
 }
 
 static uint64_t random_below(rl_db *db, uint64_t n)
@@ -577,9 +579,20 @@ static void give_back_shared(rl_db *db)
     slot_chore(s, UNSHARE);
 }
 
+/* Who waits longest of those whose turn it may be, or NULL. */
+static request *first_in_line(rl_db *db)
+{
+    RL_LIST_EACH (it, &db->waiting) {
+        request *r = RL_LIST_ENTRY(it, request, link);
+        if (!r->writes || !db->writing)
+            return r;
+    }
+    return NULL;
+}
+
 void rl_pool_pump(rl_db *db)
 {
-    rl_list *it;
+    request *r;
     slot *s;
 
     /* Handing out may find a connection dead, which pumps again: one at a time. */
@@ -590,10 +603,11 @@ void rl_pool_pump(rl_db *db)
     while (db->pump_again) {
         db->pump_again = false;
         make_shared(db);
-        while ((it = rl_list_first(&db->waiting)) && (s = rl_pool_take_idle(db, false))) {
-            request *r = RL_LIST_ENTRY(it, request, link);
+        while ((r = first_in_line(db)) && (s = rl_pool_take_idle(db, false))) {
             rl_request_leave(r);
             slot_move(s, r->is_borrow ? LEASED : BUSY);
+            s->writes = r->writes;
+            db->writing |= r->writes;
             if (r->is_borrow)
                 rl_borrow_grant(RL_CONTAINER_OF(r, rl_borrow, req), s);
             else

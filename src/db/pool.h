@@ -45,6 +45,7 @@ typedef struct slot {
     bool used;    /* has run something: before that, age does not matter */
     bool dirty;   /* session state to reset */
     bool doomed;  /* close it as soon as nobody uses it */
+    bool writes;  /* the one that does, see db->writing */
 } slot;
 
 typedef enum request_state { NEW, WAITING, RUNNING, HELD, ANSWERED } request_state;
@@ -56,6 +57,7 @@ typedef struct request {
     request_state state;
     bool is_borrow;
     bool shares;       /* waits in db->reads */
+    bool writes;       /* on a driver that knows one writer: waits while there is another */
     uint64_t asked;    /* ns */
     uint64_t deadline; /* ms, for getting a connection */
     rl_err *err;       /* ours; NULL unless it failed */
@@ -114,6 +116,8 @@ struct rl_db {
     rl_paces paces;
     rl_list answers; /* requests whose callbacks are due */
     rl_list leases;
+
+    bool writing; /* a slot has been given to a request that writes */
 
     uint64_t epoch; /* boundaries so far */
     uint64_t due;   /* ms; no idle connection is past its age before this */

@@ -6,6 +6,8 @@
  * runs inside the call that it answers, and none sees a pool in the middle of a change. */
 #include "db/pool.h"
 
+#include "db/sql.h"
+
 #include <stdio.h>
 
 rl_err *rl_pool_err(int code, const char *fmt, ...)
@@ -170,6 +172,11 @@ void rl_request_time_out(request *r)
     if (db->failures && db->last_error.msg[0])
         err = rl_pool_err(RL_EOPERATIONAL, "database %s: no connection within %g s: %s", db->name,
                           s, db->last_error.msg);
+    else if (r->writes && db->writing)
+        err = rl_pool_err(RL_EOPERATIONAL,
+                          "database %s: others were writing for %g s, and one can at a time: "
+                          "%u waiting%s",
+                          db->name, s, db->nwaiting, holders);
     else
         err = rl_pool_err(RL_EOPERATIONAL,
                           "database %s: no connection came free within %g s: %u of %u in use, "
@@ -275,6 +282,7 @@ rl_query *rl_db_query(rl_db *db, rl_lease *lease, const rl_statement *st, rl_que
             rl_share_wait(q);
             return q;
         }
+        q->req.writes = db->driver->one_writer && !st->reads && rl_sql_writes(st->sql);
         rl_request_wait(&q->req);
         rl_pool_pump(db);
     } else if (lease->slot->query) {
@@ -377,7 +385,7 @@ void rl_query_hurry(rl_query *q)
 
 /* Leases */
 
-rl_borrow *rl_db_borrow(rl_db *db, const char *where, rl_borrow_fn *fn, void *arg)
+static rl_borrow *borrow(rl_db *db, const char *where, bool writes, rl_borrow_fn *fn, void *arg)
 {
     rl_borrow *b = rl_calloc(1, sizeof(*b));
     size_t n = strlen(where ? where : "a borrower") + 1;
@@ -390,9 +398,20 @@ rl_borrow *rl_db_borrow(rl_db *db, const char *where, rl_borrow_fn *fn, void *ar
     b->lease->db = db;
     rl_list_init(&b->lease->link);
     memcpy(b->lease->where, where ? where : "a borrower", n);
+    b->req.writes = writes && db->driver->one_writer;
     rl_request_wait(&b->req);
     rl_pool_pump(db);
     return b;
+}
+
+rl_borrow *rl_db_borrow(rl_db *db, const char *where, rl_borrow_fn *fn, void *arg)
+{
+    return borrow(db, where, false, fn, arg);
+}
+
+rl_borrow *rl_db_borrow_to_write(rl_db *db, const char *where, rl_borrow_fn *fn, void *arg)
+{
+    return borrow(db, where, true, fn, arg);
 }
 
 void rl_borrow_grant(rl_borrow *b, slot *s)

@@ -151,6 +151,21 @@ bool rl_sql_is_commit(rl_str sql)
     return is_any(word, words) || (is(word, "PREPARE") && is(next_word(&rest), "TRANSACTION"));
 }
 
+bool rl_sql_writes(rl_str sql)
+{
+    static const char *const words[] = {"INSERT", "UPDATE",  "DELETE", "REPLACE", "CREATE", "DROP",
+                                        "ALTER",  "REINDEX", "VACUUM", "ANALYZE", NULL};
+    rl_str rest = sql, word = next_word(&rest);
+
+    if (!is(word, "WITH"))
+        return is_any(word, words);
+    for (size_t i = 0; i < rest.n; i++)
+        for (size_t k = 0; k < 4; k++)
+            if (starts(rest, i, words[k]))
+                return true;
+    return false;
+}
+
 bool rl_sql_is_plain(rl_str sql)
 {
     static const char *const words[] = {"SELECT", "INSERT", "UPDATE", "DELETE",

@@ -21,7 +21,6 @@
 
 enum {
     STACK_SIZE = 1024 * 1024,
-    BUSY_TIMEOUT = 5000, /* ms to wait for another connection's lock */
     OPS_PER_LOOK = 2000, /* virtual machine steps between looks at flag and clock */
 };
 
@@ -29,6 +28,7 @@ typedef struct conf {
     char *path;
     bool memory;
     uint64_t statement_timeout; /* ms; 0: none */
+    uint64_t busy_timeout;      /* ms to wait for another connection's lock */
     unsigned cache_size;
 } conf;
 
@@ -177,7 +177,14 @@ static void fill_error(sqlite_conn *c, int rc)
         return;
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-        rl_err_set(&c->err, RL_EOPERATIONAL, "%s", msg);
+        if (rc == SQLITE_BUSY_SNAPSHOT)
+            rl_err_set(&c->err, RL_EOPERATIONAL,
+                       "%s: %s: others have written since this transaction read; begin one that "
+                       "will write with BEGIN IMMEDIATE",
+                       c->conf->path, msg);
+        else
+            rl_err_set(&c->err, RL_EOPERATIONAL, "%s: %s for %g s by another connection or program",
+                       c->conf->path, msg, (double)c->conf->busy_timeout / 1000);
         set_state(&c->err, rc == SQLITE_BUSY_SNAPSHOT ? "40001" : "55P03");
         return;
     default: /* the file, the disk, the memory */
@@ -202,7 +209,7 @@ static int on_busy(void *arg, int times)
 
     if (times == 0)
         c->busy_since = now;
-    if (on_progress(c) || now - c->busy_since >= BUSY_TIMEOUT)
+    if (on_progress(c) || now - c->busy_since >= c->conf->busy_timeout)
         return 0;
     nanosleep(&pause, NULL);
     return 1;
@@ -542,6 +549,7 @@ static int sqlite_config(void **out, char **display, const char *url, rl_db_sett
     c->path = rl_strdup(url);
     c->memory = strcmp(url, ":memory:") == 0;
     c->statement_timeout = s->statement_timeout;
+    c->busy_timeout = s->acquire_timeout;
     c->cache_size = s->statement_cache_size;
     if (c->memory) {
         s->max_connections = 1;
@@ -564,6 +572,7 @@ static void sqlite_config_free(void *arg)
 
 const rl_driver rl_driver_sqlite = {
     .backend = "sqlite",
+    .one_writer = true,
     .config = sqlite_config,
     .config_free = sqlite_config_free,
     .dial = sqlite_dial,

@@ -101,6 +101,7 @@ function db.read(handle, sql, n, ...) end
 ---@async
 ---@param handle rille.core.Database
 ---@param where string?  where it began, for messages
+---@param writes boolean?  for a transaction that may write: SQLite has one at a time
 ---@return true?
 ---@return rille.DatabaseError? err
 function db.pin(handle, where) end

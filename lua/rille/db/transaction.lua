@@ -254,15 +254,16 @@ end
 ---@param db rille.db.Database
 ---@param place string  where the script's function begins
 ---@param fn fun(state: rille.db.Transaction, frame: rille.db.Frame): table  must not raise
+---@param writes boolean?  it is for a transaction that may write
 ---@return table results  what `fn` returned
 ---@return boolean open   a transaction was open when the pin went, and was rolled back
-function transaction.with_pin(db, place, fn)
+function transaction.with_pin(db, place, fn, writes)
   local driver, handle = db.driver, db.handle
   local state = driver.pin_state(handle)
   local takes = state == nil
   check_place(state, db)
   if takes then
-    local ok, err = driver.pin(handle, place)
+    local ok, err = driver.pin(handle, place, writes)
     if not ok then
       error(err, 0)
     end
@@ -414,7 +415,7 @@ function transaction.atomic(db, fn, opts)
     local ended = outermost(db, state, frame, fn)
     hooks, state.hooks = state.hooks, nil
     return ended
-  end)
+  end, true)
   if not results.ok then
     error(results[1], 0)
   end
