@@ -231,6 +231,110 @@ describe("on PostgreSQL a database", function()
     ]]))
   end)
 
+  describe("a COMMIT that takes its time", function()
+    local db, other
+
+    --- A table whose COMMIT sleeps, in a deferred trigger.
+    before_each(function()
+      db, other = open(), open()
+      db:aexecute("DROP TABLE IF EXISTS lifecycle_commit")
+      db:aexecute("CREATE TABLE lifecycle_commit (seconds float)")
+      db:aexecute([[
+        CREATE OR REPLACE FUNCTION lifecycle_sleep() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+          PERFORM pg_sleep(NEW.seconds);
+          RETURN NULL;
+        END $$
+      ]])
+      db:aexecute([[
+        CREATE CONSTRAINT TRIGGER sleeps AFTER INSERT ON lifecycle_commit
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION lifecycle_sleep()
+      ]])
+    end)
+
+    after_each(function()
+      other:aexecute("DROP TABLE lifecycle_commit")
+      other:aexecute("DROP FUNCTION lifecycle_sleep()")
+    end)
+
+    --- Start a task whose COMMIT takes so long; wait until it is under way.
+    local function commit(seconds, told)
+      local pid
+      local job = rille.spawn(function()
+        db:atomic(function()
+          pid = pid_of(db)
+          db:aexecute("INSERT INTO lifecycle_commit VALUES ($1)", seconds)
+          db:on_commit(function()
+            told.hooked = true
+          end)
+        end)
+        told.returned = true
+        rille.asleep(0)
+        told.waited = true
+      end)
+      eventually(function()
+        local row = pid and other:aquery("SELECT query FROM pg_stat_activity WHERE pid = $1", pid)[1]
+        return row and row.query == "COMMIT"
+      end)
+      return job, pid
+    end
+
+    it("is waited for when its task is cancelled, which then knows that it is done", function()
+      local told = {}
+      local job = commit(0.3, told)
+      job:cancel()
+      local ok, err = pcall(job.ajoin, job)
+      assert.is_false(ok)
+      assert.is_true(errors.is_error(err, errors.Cancelled), tostring(err))
+      assert.same({ hooked = true, returned = true }, told)
+      assert.equal(1, #other:aquery("SELECT 1 FROM lifecycle_commit"))
+    end)
+
+    it("says that its outcome is unknown when its connection is lost", function()
+      local told = {}
+      local job, pid = commit(20, told)
+      terminate(other, pid)
+      local ok, err = pcall(job.ajoin, job)
+      assert.is_false(ok)
+      assert.is_true(errors.is_error(err, errors.OperationalError), tostring(err))
+      assert.matches("outcome is unknown", err.message)
+      assert.same({}, told)
+    end)
+
+    it("says so, too, when a cancelled task has waited for it in vain #slow", function()
+      local told = {}
+      local job = commit(30, told)
+      job:cancel()
+      local ok, err = pcall(job.ajoin, job)
+      assert.is_false(ok)
+      assert.matches("outcome is unknown", tostring(err))
+      assert.same({}, told)
+      other:aquery([[
+        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE query = 'COMMIT' AND state = 'active'
+      ]])
+    end)
+  end)
+
+  it("has the server end a transaction that idles for too long", function()
+    local db = open { idle_in_transaction_timeout = 0.1 }
+    local err
+    local ok = pcall(db.atomic, db, function()
+      db:aquery("SELECT 1")
+      rille.asleep(0.4)
+      _, err = pcall(db.aquery, db, "SELECT 1")
+      error("rolled back")
+    end)
+    assert.is_false(ok)
+    assert.is_true(errors.is_error(err, errors.OperationalError), tostring(err))
+    assert.matches("idle%-in%-transaction", err.message)
+    assert.equal(1, db:aquery("SELECT 1 AS one")[1].one)
+    local shown = "SHOW idle_in_transaction_session_timeout"
+    local key = "idle_in_transaction_session_timeout"
+    assert.equal("5min", open():aquery(shown)[1][key])
+    assert.equal("0", open({ idle_in_transaction_timeout = false }):aquery(shown)[1][key])
+  end)
+
   it("maps what the server says to classes, with the constraint and never the password", function()
     local db = open()
     local function class_of(sql, ...)
