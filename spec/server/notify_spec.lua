@@ -279,6 +279,44 @@ describe("NOTIFY", function()
     end))
   end)
 
+  it("does not keep a server from stopping that waits for ever", function()
+    local path = server.scratch() .. "/app.lua"
+    server.write(
+      path,
+      [[
+        local rille = require("rille")
+        local Sleeper = rille.Consumer:extend("Sleeper")
+        function Sleeper:init()
+          self.n = 0
+        end
+        function Sleeper:notify(event)
+          self.n = self.n + 1
+          rille.log(("a #%d %s;"):format(self.n, event.payload))
+          if event.payload == "sleep" then
+            rille.asleep(600)
+          end
+        end
+        function Sleeper:disconnect()
+          rille.log("left at " .. self.n)
+        end
+        return rille.app {
+          limits = { abandon_grace = 0.2 },
+          routes = { rille.notify("a", Sleeper) },
+        }
+      ]]
+    )
+    start(path)
+    heard("a")
+    db:anotify("a", "sleep")
+    db:anotify("a", "never handled")
+    says("sleep;")
+    local n = running:stderr():match("a #(%d+) sleep;")
+    assert.equal(0, running:stop())
+    assert.equal(1, count("left at " .. n))
+    assert.equal(1, count("left at"))
+    assert.equal(0, count("traceback"))
+  end)
+
   it("is listened to once there is a server, and again after its restart", function()
     local folder = server.scratch()
     local function postgres(command)

@@ -10,6 +10,16 @@ local errors = require("rille.errors")
 local layer = require("rille.layer")
 local loader = require("rille.loader")
 
+---@class rille.Notification  what `notify(event)` gets
+---@field type "notify"
+---@field channel string
+---@field payload string
+---@field pid integer  the database session that said it
+
+---@class rille.NotificationGap  what `notify_gap(event)` gets
+---@field type "notify.gap"
+---@field channel string
+
 ---@class rille.Consumer : rille.Class
 ---@field scope rille.Scope           who connected
 ---@field channel_name string         where the layer reaches this consumer
