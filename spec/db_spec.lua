@@ -56,6 +56,49 @@ describe("Database", function()
     end)
   end)
 
+  describe("anotify", function()
+    it("says a string, a table as JSON, or nothing at all", function()
+      database:anotify("a", "text")
+      database:anotify("a", { id = 7 })
+      database:anotify('"B"')
+      assert.same({ "SELECT pg_notify($1, $2)" }, { driver.log[1] })
+      local said = { { n = 2, "a", "text" }, { n = 2, "a", '{"id":7}' }, { n = 2, '"B"', "" } }
+      assert.same(said, driver.params)
+    end)
+
+    it("is part of the transaction around it, which a failure breaks", function()
+      database:atomic(function()
+        database:anotify("a", "text")
+      end)
+      assert.equal("SELECT pg_notify($1, $2)", driver.log[3])
+      local err = fail_on("pg_notify", errors.OperationalError("gone"))
+      assert.equal(err, raised_by(database.anotify, database, "a"))
+    end)
+
+    it("refuses what PostgreSQL would cut or refuse, and sends nothing", function()
+      database:anotify(("x"):rep(63), ("x"):rep(7999))
+      local err = raised_by(database.anotify, database, "a", ("x"):rep(8000))
+      assert.is_true(errors.is_error(err, errors.DataError))
+      assert.truthy(err.message:find("8000 bytes for channel a", 1, true), err.message)
+      for _, bad in ipairs { 7, true, print } do
+        err = raised_by(database.anotify, database, "a", bad)
+        assert.truthy(err:find("needs a string or a table as payload", 1, true), err)
+      end
+      for _, bad in ipairs { "", ("x"):rep(64), 7 } do
+        err = raised_by(database.anotify, database, bad, "")
+        assert.truthy(err:find("the name of a channel, of 1 to 63 bytes", 1, true), err)
+      end
+      assert.equal(1, #driver.log)
+    end)
+
+    it("is refused on SQLite, by name", function()
+      database = db.Database("test", { url = "sqlite:x" }, fake_core.new("sqlite"))
+      local err = raised_by(database.anotify, database, "a")
+      assert.is_true(errors.is_error(err, errors.NotSupportedError))
+      assert.truthy(err.message:find("'test'", 1, true), err.message)
+    end)
+  end)
+
   describe("atomic", function()
     it("pins, begins, commits, gives back, and returns the results", function()
       local a, b, c = database:atomic(function()

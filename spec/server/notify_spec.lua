@@ -2,7 +2,6 @@
 
 local Database = require("rille.db").Database
 local clients = require("spec.support.clients")
-local errors = require("rille.errors")
 local rille = require("rille")
 local server = require("spec.support.server")
 
@@ -45,17 +44,6 @@ describe("a notify route", function()
     local status, _, stdout = server.run(line)
     assert.equal(0, status)
     assert.truthy(stdout:find("notify +default +orders +Listener"), stdout)
-  end)
-end)
-
-describe("anotify", function()
-  it("is refused on SQLite, by name", function()
-    local db = Database("test", { url = "sqlite::memory:" })
-    local ok, err = pcall(db.anotify, db, "a")
-    assert.is_false(ok)
-    assert.is_true(errors.is_error(err, errors.NotSupportedError))
-    assert.truthy(err.message:find("'test' (sqlite:", 1, true), err.message)
-    db:aclose()
   end)
 end)
 
@@ -161,25 +149,11 @@ describe("NOTIFY", function()
     says("pinned from")
   end)
 
-  it("carries up to 7999 bytes, and more is the caller's mistake", function()
+  it("carries up to 7999 bytes", function()
     start()
     heard("orders")
     db:anotify("orders", ("x"):rep(7999))
     says(("x"):rep(7999) .. " from")
-    local ok, err = pcall(db.anotify, db, "orders", ("x"):rep(8000))
-    assert.is_false(ok)
-    assert.is_true(errors.is_error(err, errors.DataError))
-    assert.truthy(err.message:find("8000 bytes for channel orders", 1, true), err.message)
-    for _, bad in ipairs { 7, true } do
-      assert.error_matches(function()
-        db:anotify("orders", bad)
-      end, "needs a string or a table as payload")
-    end
-    for _, bad in ipairs { "", ("x"):rep(64), 7 } do
-      assert.error_matches(function()
-        db:anotify(bad, "")
-      end, "needs the name of a channel, of 1 to 63 bytes")
-    end
   end)
 
   it("goes on after a lost connection, and tells that something may have been missed", function()
