@@ -13,7 +13,7 @@ struct listener {
     bool once; /* closes itself at the first note */
 };
 
-static const char *url;
+static char url[400];
 
 static void on_note(void *arg, const rl_note *note)
 {
@@ -41,21 +41,20 @@ static void hear(struct listener *l, rl_db *db, const char *channel)
     CHECK_INT(rl_listen_open(&l->listen, db, rl_str_of(channel), on_note, l, &err), 0);
 }
 
+#define EARS \
+    " FROM pg_stat_activity WHERE application_name = 'test_db_listen' AND query ~ '^(UN)?LISTEN '"
+
 static int64_t listeners(rl_db *other)
 {
-    return number(other, NULL,
-                  "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^(UN)?LISTEN '");
+    return number(other, NULL, "SELECT count(*)" EARS);
 }
 
-/* Ask until the answer is n, for at most five seconds. */
-static bool becomes(rl_db *other, const char *sql, int64_t n)
+/* Wait until so many listen, for at most five seconds. */
+static bool becomes(rl_db *other, int64_t n)
 {
-    for (int i = 0; i < 250; i++) {
-        if (number(other, NULL, sql) == n)
-            return true;
+    for (int i = 0; i < 250 && listeners(other) != n; i++)
         pass(20);
-    }
-    return false;
+    return listeners(other) == n;
 }
 
 static void until(const unsigned *count, unsigned n)
@@ -87,9 +86,6 @@ static void say_until_heard(rl_db *db, const char *channel, struct listener *l)
     *l->said = '\0';
 }
 
-static const char *const STOP = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-                                "WHERE query ~ '^(UN)?LISTEN '";
-
 static void shares_one_connection_between_channels(void)
 {
     rl_db *db = open_db((rl_db_opts){.url = url, .max_connections = 1});
@@ -120,7 +116,7 @@ static void shares_one_connection_between_channels(void)
     CHECK_INT(b.notes, 2);
     rl_listen_close(a.listen);
     rl_listen_close(again.listen);
-    CHECK(becomes(other, "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^(UN)?LISTEN '", 0));
+    CHECK(becomes(other, 0));
     hear(&a, db, "a");
     say_until_heard(other, "a", &a);
     rl_listen_close(a.listen);
@@ -165,7 +161,7 @@ static void tells_of_a_gap_and_goes_on(void)
     hear(&b, db, "b");
     say_until_heard(other, "a", &a);
     say_until_heard(other, "b", &b);
-    CHECK_INT(number(other, NULL, STOP), 1);
+    CHECK_INT(number(other, NULL, "SELECT count(pg_terminate_backend(pid))" EARS), 1);
     until(&a.gaps, 1);
     until(&b.gaps, 1);
     say(other, "a", "on");
@@ -251,11 +247,13 @@ static void hears_long_and_many(void)
 
 int main(void)
 {
-    url = getenv("RILLE_TEST_POSTGRES");
-    if (!url || !*url) {
+    const char *given = getenv("RILLE_TEST_POSTGRES");
+    if (!given || !*given) {
         printf("needs RILLE_TEST_POSTGRES, the URL of a server\n");
         return 77; /* skipped */
     }
+    snprintf(url, sizeof(url), "%s%capplication_name=test_db_listen", given,
+             strchr(given, '?') ? '&' : '?');
     CHECK_INT(rl_loop_init(&loop), 0);
     shares_one_connection_between_channels();
     quotes_names_and_refuses_what_would_be_cut();

@@ -17,7 +17,7 @@ function Listener:notify(event)
   if event.payload == "raise" then
     error("as it was told")
   elseif event.payload == "sleep" then
-    rille.asleep(0.3)
+    rille.asleep(1)
   elseif event.payload == "connection" then
     local row = rille.db:aquery("SELECT pg_backend_pid() AS pid")[1]
     return self:tell("connection " .. row.pid)
