@@ -56,26 +56,22 @@ local function open(route)
   return origin
 end
 
---- Have a consumer for each of these routes, and no other. One worker of a process calls this: each
---- would hear everything.
+--- Have a consumer for each of these routes, and no other. The new ones come before the old ones
+--- go, so that nothing is missed on a channel that goes over from one to another. One worker of a
+--- process calls this: each would hear everything.
 ---@param routes rille.Route[]
 function M.follow(routes)
-  local wanted = {}
-  for _, route in ipairs(routes) do
-    wanted[key_of(route)] = true
-  end
-  for key, origin in pairs(living) do
-    if not wanted[key] then
-      living[key] = nil
-      consumer.close(origin.scope._id, 1012, "its route is gone")
-    end
-  end
+  local before = living
+  living = {}
   for _, route in ipairs(routes) do
     local key = key_of(route)
-    if living[key] then
-      living[key].target = route.target
-    else
-      living[key] = open(route)
+    local origin = before[key] or open(route)
+    origin.target = route.target
+    living[key] = origin
+  end
+  for key, origin in pairs(before) do
+    if not living[key] then
+      consumer.close(origin.scope._id, 1012, "its route is gone")
     end
   end
 end
