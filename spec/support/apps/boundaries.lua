@@ -126,7 +126,8 @@ return rille.app {
     rille.websocket("/ws/fails-at-the-end", FailsAtTheEnd),
     rille.websocket("/ws/leaving", Leaving),
     rille.get("/stats", function()
-      return 200, rille.db:stats()
+      local stats = rille.db:stats()
+      return 200, { opened = stats.opened, leased = stats.leased }
     end),
     rille.get("/ask", function()
       return 200, tostring(ask())
