@@ -159,6 +159,11 @@ local function boundaries_on(url_of, count)
       assert.equal(1, server.count(it_runs:stderr(), "outside of apinned"))
     end)
 
+    it("a transaction that was busy all the time is nobody's news, either", function()
+      leave("at work")
+      assert.equal(0, server.count(it_runs:stderr(), "has held a connection"))
+    end)
+
     it("a transaction held while it slept is warned of, once, with a traceback", function()
       clients.run("ws.py", url("leaving"), { { "text", "holding" }, { "receive" } })
       assert.is_true(it_runs:says("while it waits for something else"))

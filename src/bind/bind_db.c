@@ -101,14 +101,29 @@ static void release_pin(rl_guard *guard, rl_task *t)
     drop_pin(p, t->vm->L);
 }
 
+/* A COPY talks to the server without statements; lua/rille/db/copy.lua notes it. */
+static bool is_copying(struct pin *p)
+{
+    lua_State *L = p->task->vm->L;
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, p->state);
+    lua_pushliteral(L, "copying");
+    lua_rawget(L, -2);
+    bool copying = lua_toboolean(L, -1);
+    lua_pop(L, 2);
+    return copying;
+}
+
 /* The pin has been held for so long: by a task that waits for something else? */
 static void on_hold(uv_timer_t *timer)
 {
     struct pin *p = RL_CONTAINER_OF(timer, struct pin, hold);
     uint64_t limit = rl_db_hold_warning(p->db), idle = uv_now(timer->loop) - p->idle_since;
 
-    if (p->running || idle < limit) {
-        uv_timer_start(timer, on_hold, p->running ? limit : limit - idle, 0);
+    bool busy = p->running || is_copying(p);
+
+    if (busy || idle < limit) {
+        uv_timer_start(timer, on_hold, busy ? limit : limit - idle, 0);
         return;
     }
     rl_buf text = {0};

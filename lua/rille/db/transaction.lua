@@ -32,6 +32,7 @@ local errors = require("rille.errors")
 ---@field top rille.db.Frame?    the innermost function that is running on this pin
 ---@field coroutine thread?      that pinned; the core logs its stack if it leaves the pin behind
 ---@field began string?          traceback of a BEGIN by hand; the core logs it instead
+---@field copying boolean?       a COPY is under way
 ---@field depth integer?         atomic blocks open; nil or 0: none
 ---@field savepoints integer?    savepoints open
 ---@field needs_rollback boolean?

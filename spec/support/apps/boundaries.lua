@@ -108,6 +108,19 @@ function ways.holding()
   end)
 end
 
+ways["at work"] = function() -- for longer than hold_warning, in one statement or in a COPY
+  rille.atomic(function()
+    if rille.db.backend == "sqlite" then
+      return pcall(rille.atimeout, 0.7, function()
+        rille.db:aquery(ENDLESS.sqlite)
+      end)
+    end
+    rille.db:aquery("SELECT pg_sleep(0.5)")
+    local select = "SELECT pg_sleep(0.05) FROM generate_series(1, 10)"
+    rille.db:acopy_to(("COPY (%s) TO STDOUT"):format(select), function() end)
+  end)
+end
+
 function ways.unpinned()
   for _ = 1, 3 do
     rille.db:aexecute(UNPINNED[rille.db.backend])
