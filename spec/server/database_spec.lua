@@ -61,6 +61,18 @@ local function boundaries_on(url_of, count)
       all_closed(before + 1)
     end)
 
+    it("after a request that middleware has asked for, too", function()
+      local before = stats().opened
+      assert.equal(200, clients.fetch(it_runs.url .. "/behind").status)
+      all_closed(before + 1) -- one served both
+    end)
+
+    it("after a message that no method answers", function()
+      local before = stats().opened
+      clients.run("ws.py", url("asking"), { { "text", "unknown" }, { "receive" } })
+      all_closed(before + 2) -- in connect and in receive
+    end)
+
     it("after a connection that was denied", function()
       local before = stats().opened
       assert.equal(403, clients.run("ws.py", url("denied"), {}):get("refused").status)

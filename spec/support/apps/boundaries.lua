@@ -23,7 +23,11 @@ function Asking:connect()
   self:accept()
 end
 
-function Asking:receive()
+function Asking:receive(text_data)
+  if text_data == "unknown" then
+    ask()
+    return rille.channel_layer:asend(self.channel_name, { type = "nobody.knows" })
+  end
   local before = rille.db:stats().opened
   for _ = 1, 5 do
     self:asend { text_data = tostring(ask()) }
@@ -145,6 +149,9 @@ return rille.app {
     rille.get("/ask", function()
       return 200, tostring(ask())
     end),
+    rille.get("/behind", function()
+      return 200, tostring(ask())
+    end),
     rille.get("/fail", function()
       ask()
       error("handler broke")
@@ -163,6 +170,14 @@ return rille.app {
     end),
   },
   limits = { abandon_grace = 0.1 },
+  middleware = {
+    function(scope, next)
+      if scope.path == "/behind" then
+        ask()
+      end
+      return next(scope)
+    end,
+  },
   on_start = function()
     rille.db:aexecute("DROP TABLE IF EXISTS boundaries")
     rille.db:aexecute("CREATE TABLE boundaries (n integer)")
