@@ -291,7 +291,8 @@ describe("a database connects", function()
     end)
 
     it("or tells what is wrong there without the password", function()
-      local me, status = whoami(here { PGUSER = "ali", PGPASSWORD = PASSWORD .. " street" })
+      local env = here { PGUSER = "ali", PGPASSWORD = PASSWORD .. " street" }
+      local me, status = whoami(env, "postgresql://?acquire_timeout=0.3")
       assert.equal(503, status)
       assert.matches("password authentication failed", me.message, 1, true)
     end)

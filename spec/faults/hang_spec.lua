@@ -275,7 +275,7 @@ describe("over a network that swallows packets", function()
   end
 
   over_it("what ran fails by tcp_user_timeout, what waits goes on when it is back #slow", function()
-    local db = open(pg.url .. "?tcp_user_timeout=1000", {
+    local db = open(pg.url .. "?tcp_user_timeout=500", {
       max_connections = 2,
       acquire_timeout = 30,
     })
@@ -334,6 +334,7 @@ describe("over a network that swallows packets", function()
     fill(db, 2)
     net:cut()
     pg:control("restart", "fast") -- its farewell is not heard
+    net:forget()
     net:mend()
     assert.equal(2, db:stats().open)
     rille.close_old_connections()
@@ -346,6 +347,7 @@ describe("over a network that swallows packets", function()
     db:aquery("SELECT 1")
     net:cut()
     pg:control("restart", "fast")
+    net:forget()
     net:mend()
     local ok, err = pcall(db.aexecute, db, "INSERT INTO faults_write VALUES (1)")
     assert.is_false(ok)

@@ -33,7 +33,7 @@ describe("through pgbouncer a database", function()
   local function settle(busy)
     local reads, writes = busy.reads, busy.writes
     cluster.eventually(function()
-      return busy.reads > reads + 50 and busy.writes > writes + 50
+      return busy.reads > reads + 30 and busy.writes > writes + 30
     end, 20)
   end
 

@@ -46,7 +46,7 @@ describe("a server that", function()
   local function settle(busy)
     local reads, writes = busy.reads, busy.writes
     cluster.eventually(function()
-      return busy.reads > reads + 50 and busy.writes > writes + 50
+      return busy.reads > reads + 30 and busy.writes > writes + 30
     end, 20)
   end
 
@@ -70,7 +70,7 @@ describe("a server that", function()
     end)
 
     it(("restarts (%s) again and again under load #slow"):format(mode), function()
-      restart_under_load(mode, 4)
+      restart_under_load(mode, 3)
     end)
   end
 

@@ -80,9 +80,9 @@ describe("a backend that is terminated", function()
         return busy.reads + busy.writes > from + n
       end)
     end
-    on(50)
+    on(20)
     hurt()
-    on(50)
+    on(20)
     busy:stop()
     busy:check(pg)
     assert.same({ 0, 0, 0 }, { busy:failures() })

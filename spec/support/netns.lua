@@ -36,7 +36,8 @@ function M.new()
     ip -n NAME addr add FAR/30 dev far
     ip -n NAME link set far up
     ip netns exec NAME sh -c '
-      for dev in all far; do echo 1 >/proc/sys/net/ipv4/conf/$dev/rp_filter; done'
+      for dev in all far; do echo 1 >/proc/sys/net/ipv4/conf/$dev/rp_filter; done
+      echo 1 >/proc/sys/net/ipv4/tcp_orphan_retries'
   ]]):gsub("%u+", { NAME = self.name, CABLE = self.cable, NEAR = self.near, FAR = self.far }))
   if not ok then
     self:remove()
@@ -55,6 +56,17 @@ end
 ---@async
 function Netns:mend()
   cluster.arun(("ip -n %s route del blackhole %s/32"):format(self.name, self.near))
+end
+
+--- Have the far end forget connections that it has closed, instead of saying so again and again;
+--- what comes on them then is answered with a reset. Do it while the network is cut.
+---@async
+function Netns:forget()
+  local closed = "ip netns exec %s ss -tanH%s exclude listening exclude established"
+  cluster.eventually(function()
+    server.shell(closed:format(self.name, "K"))
+    return server.shell(closed:format(self.name, "")) == ""
+  end)
 end
 
 --- Safe to call twice.
