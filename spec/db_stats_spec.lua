@@ -57,7 +57,8 @@ for backend, where in pairs { postgresql = url or false, sqlite = "sqlite:" .. f
       assert.equal(7, stats.run.count)
       assert.equal(5, stats.wait.count) -- those inside the transaction did not wait
       assert.equal(1, stats.lease.count)
-      assert.equal(#stats.bounds, #stats.run.buckets)
+      assert.equal(#stats.bounds + 1, #stats.run.buckets)
+      assert.equal("{", require("rille.json").encode(stats):sub(1, 1))
       for _, name in ipairs { "run", "wait", "lease" } do
         assert.equal(stats[name].count, total(stats[name]))
         assert.is_true(stats[name].sum >= 0)

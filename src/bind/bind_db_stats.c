@@ -2,7 +2,6 @@
 
 #include "base/log.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,12 +25,12 @@ static void set_histogram(lua_State *L, const char *name, const rl_histogram *h)
     lua_setfield(L, -2, name);
 }
 
+/* The last bucket has none: infinity could not be said in JSON. */
 static void set_bounds(lua_State *L)
 {
-    lua_createtable(L, RL_HISTOGRAM_BUCKETS, 0);
-    for (int i = 0; i < RL_HISTOGRAM_BUCKETS; i++) {
-        uint64_t us = rl_histogram_bound(i);
-        lua_pushnumber(L, us == UINT64_MAX ? HUGE_VAL : (double)us / 1e6);
+    lua_createtable(L, RL_HISTOGRAM_BUCKETS - 1, 0);
+    for (int i = 0; i < RL_HISTOGRAM_BUCKETS - 1; i++) {
+        lua_pushnumber(L, (double)rl_histogram_bound(i) / 1e6);
         lua_rawseti(L, -2, i + 1);
     }
     lua_setfield(L, -2, "bounds");

@@ -50,7 +50,7 @@
 ---@field run rille.core.Histogram    from there to the answer
 ---@field lease rille.core.Histogram  how long connections were pinned
 ---@field age rille.core.Histogram    how old connections became
----@field bounds number[]             upper bounds of the buckets, in seconds; the last is infinite
+---@field bounds number[]             upper bounds of the buckets, in seconds; the last one has none
 
 ---@class rille.core.Histogram
 ---@field count integer

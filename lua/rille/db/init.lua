@@ -417,9 +417,9 @@ function Database:aclose()
   end
 end
 
---- Figures of the pool: `open idle busy leased connecting waiting` now, and `opened closed_age
---- closed_idle closed_dead timeouts statements` since the start.
----@return table<string, number>
+--- Figures: the pool's connections now, what there has been since the start, and histograms of
+--- waits, statements, pins and ages. See `rille.core.DatabaseStats`.
+---@return rille.core.DatabaseStats
 function Database:stats()
   return self.driver.stats(self.handle)
 end
