@@ -211,6 +211,31 @@ describe("on PostgreSQL", function()
     observer:aclose()
   end)
 
+  it("a COMMIT that is under way when all patience ends has an unknown outcome", function()
+    local it_runs = server.start(
+      { "run", "spec/support/apps/boundaries.lua" },
+      { database = url, env = { PGAPPNAME = "slow commit" } }
+    )
+    local pending_commit =
+      "SELECT pid FROM pg_stat_activity WHERE application_name = 'slow commit' AND query = 'COMMIT'"
+    local request = clients.open("raw.py", it_runs.port, {
+      { "send", "GET /slow-commit HTTP/1.1\r\nhost: x\r\n\r\n" },
+    })
+    assert.is_true(server.eventually(5, function()
+      return #observer:aquery(pending_commit) == 1
+    end))
+    it_runs:signal("TERM")
+    assert.is_true(it_runs:says("stopping"))
+    it_runs:signal("TERM")
+    assert.equal(0, it_runs:stop())
+    request:finish()
+    assert.truthy(it_runs:stderr():find("its outcome is unknown", 1, true), it_runs:stderr())
+    observer:aquery("SELECT pg_terminate_backend(pid) FROM (" .. pending_commit .. ") AS pending")
+    observer:aexecute("DROP TABLE IF EXISTS boundaries")
+    observer:aexecute("DROP FUNCTION boundaries_sleep()")
+    server.clean()
+  end)
+
   boundaries_on(function()
     return url
   end, function()

@@ -151,7 +151,7 @@ typedef struct rl_query_times {
 } rl_query_times;
 
 bool rl_query_was_slow(const rl_query *q, rl_query_times *times);
-/* It will be called, and soon: what has not been answered within a few seconds is given up as lost.
+/* It will be called, and soon: what has not been answered within two seconds is given up as lost.
  * For a COMMIT whose task has no more time, but has to know. On a lease only. */
 void rl_query_hurry(rl_query *q);
 /* COPY, on a lease: PostgreSQL only. st->copy says which way, out of the database (TO STDOUT) or

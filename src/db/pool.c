@@ -24,6 +24,7 @@ enum {
     DIAL_TIMEOUT = 5000,  /* ms */
     PING_TIMEOUT = 2000,  /* ms, but at most half of acquire_timeout */
     CHORE_TIMEOUT = 5000, /* ms, for a cancel, a rollback, a reset */
+    HURRY_TIMEOUT = 2000, /* ms, for a COMMIT that nobody has time for; a stop waits for longer */
     BACKOFF_FIRST = 100,  /* ms */
     BACKOFF_MOST = 5000,  /* ms */
     STALE = 1,            /* ms since the loop last looked at its sockets */
@@ -366,7 +367,7 @@ void rl_slot_drain(slot *s)
 void rl_slot_hurry(slot *s)
 {
     if (s->deadline == RL_DB_NEVER)
-        rl_slot_limit(s, CHORE_TIMEOUT);
+        rl_slot_limit(s, HURRY_TIMEOUT);
 }
 
 void rl_slot_release(slot *s)

@@ -160,6 +160,20 @@ return rille.app {
       rille.db:aquery(ENDLESS[rille.db.backend])
       return 200, "never"
     end),
+    rille.get("/slow-commit", function() -- on PostgreSQL
+      rille.db:aexecute([[
+        CREATE OR REPLACE FUNCTION boundaries_sleep() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_sleep(20); RETURN NULL; END $$
+      ]])
+      rille.db:aexecute([[
+        CREATE CONSTRAINT TRIGGER sleeps AFTER INSERT ON boundaries
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION boundaries_sleep()
+      ]])
+      rille.atomic(function()
+        rille.db:aexecute("INSERT INTO boundaries VALUES (1)")
+      end)
+      return 200, "never"
+    end),
     rille.get("/rows", function()
       return 200, tostring(rille.db:aquery("SELECT count(*) AS n FROM boundaries")[1].n)
     end),
