@@ -273,7 +273,8 @@ describe("on PostgreSQL a database", function()
         told.waited = true
       end)
       eventually(function()
-        local row = pid and other:aquery("SELECT query FROM pg_stat_activity WHERE pid = $1", pid)[1]
+        local runs = "SELECT query FROM pg_stat_activity WHERE pid = $1"
+        local row = pid and other:aquery(runs, pid)[1]
         return row and row.query == "COMMIT"
       end)
       return job, pid
