@@ -34,8 +34,10 @@ static void *allocate(void *ud, void *p, size_t osize, size_t nsize)
     }
     if (vm->scripting && !vm->exposed && nsize > osize) {
         size_t used = vm->used + (nsize - osize);
-        if (used > vm->limit)
+        if (used > vm->limit) {
+            vm->refused = true;
             return NULL;
+        }
         if (used > vm->net && !vm->net_open)
             open_net(vm);
     }
@@ -157,9 +159,12 @@ static bool run_collector(rl_vm *vm)
 static bool collect_slice(rl_vm *vm)
 {
     if (!vm->collecting) {
-        if (vm->used < vm->collect_at)
+        /* What was alive when a cycle began may be garbage by its end: after a refusal there is
+         * another, however much seemed to be needed. */
+        if (vm->used < vm->collect_at && !vm->refused)
             return false;
         vm->collecting = true;
+        vm->refused = false;
     }
 
     bool done = run_collector(vm);

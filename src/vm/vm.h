@@ -44,6 +44,7 @@ struct rl_vm {
     bool scripting;   /* a script runs, protected: it may be refused memory */
     int collector;    /* registry reference */
     rl_list drafts;   /* buffers that a script's call is filling */
+    bool refused;     /* memory, since the last cycle began */
     bool collecting;
     uv_timer_t quiet; /* since the last turn that allocated */
     bool gc_stress;
