@@ -26,7 +26,8 @@ enum {
     PATIENCE = 20,          /* ms that a read waits for a shared connection */
     HURRY = 50,             /* ms that a batch may take */
     MERCY = 1000,           /* ms that it may take from then on */
-    MOST = 128,             /* statements in a batch */
+    LEAST = 8,              /* statements that are not worth two batches */
+    MOST = 128,             /* in one */
     MOST_BYTES = 48 * 1024, /* of them: libpq sends by itself beyond 64 KiB */
 };
 
@@ -119,7 +120,7 @@ static size_t bytes_of(const rl_statement *st)
     return n;
 }
 
-static void send_batch(rl_db *db, slot *s)
+static void send_batch(rl_db *db, slot *s, unsigned most)
 {
     const rl_statement *sts[MOST];
     unsigned n = 0;
@@ -127,7 +128,7 @@ static void send_batch(rl_db *db, slot *s)
     uint64_t now = uv_hrtime();
     rl_list *it;
 
-    while (n < MOST && (it = rl_list_first(&db->reads))) {
+    while (n < most && (it = rl_list_first(&db->reads))) {
         rl_query *q = RL_CONTAINER_OF(RL_LIST_ENTRY(it, request, link), rl_query, req);
         bytes += bytes_of(q->st);
         if (n && bytes > MOST_BYTES)
@@ -140,12 +141,24 @@ static void send_batch(rl_db *db, slot *s)
     rl_slot_run_batch(s, sts, n, HURRY);
 }
 
+/* Those that idle share the work: one is answered while the next still runs. */
+static unsigned fair_share(const rl_db *db)
+{
+    unsigned idle = 0, most;
+
+    RL_LIST_EACH (it, &db->in[IDLE])
+        idle += RL_LIST_ENTRY(it, slot, link)->shared;
+    most = idle ? (db->nreads + idle - 1) / idle : 0;
+    return most < LEAST ? LEAST : most < MOST ? most : MOST;
+}
+
 void rl_share_send(rl_db *db)
 {
+    unsigned most = fair_share(db);
     slot *s;
 
     while (db->nreads && (s = rl_pool_take_idle(db, true)))
-        send_batch(db, s);
+        send_batch(db, s, most);
     if (!db->nreads)
         return;
     db->wants_shared = db->nshared < db->set.shared_connections;
