@@ -240,6 +240,7 @@ def bench_database(bench, wanted, binary, known):
         # each other.
         say("the database workloads run at normal priority")
         bench.cores.realtime = False
+    bench.cores.free = True
     try:
         with Postgres(bench, url if url.startswith("postgres") else None) as postgres:
             database = Database(bench, postgres, binary, known)
@@ -248,3 +249,5 @@ def bench_database(bench, wanted, binary, known):
     except Skip as reason:
         say(f"PostgreSQL: {reason}; the database workloads are left out")
         return [], [], []
+    finally:
+        bench.cores.free = False

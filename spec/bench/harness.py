@@ -54,10 +54,11 @@ class Cores:
         self.load = allowed[0]
         self.server = allowed[1] if len(allowed) > 1 else allowed[0]
         self.realtime = realtime
+        self.free = False  # True: everybody runs wherever the system puts him
 
     @contextlib.contextmanager
     def pinned(self, core):
-        os.sched_setaffinity(0, {core})
+        os.sched_setaffinity(0, self.all if self.free else {core})
         if self.realtime:
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
         try:

@@ -1,6 +1,6 @@
-/* pool.h - the inside of an rl_db: its connections (pool.c), what is asked of them (request.c),
- * reads that share a few (share.c), and the one that listens (listen.c). Nobody else includes
- * this. */
+/* pool.h - the inside of an rl_db: a connection's place (slot.c), who gets which (pool.c), what is
+ * asked of them (request.c), reads that share a few (share.c), the one that listens (listen.c), and
+ * the whole from its URL to its end (db.c). Nobody else includes this. */
 #ifndef RL_DB_POOL_H
 #define RL_DB_POOL_H
 
@@ -10,7 +10,7 @@
 #include "io/loop.h"
 
 /* Each state is a list on the db, and being in the state means being on the list. Nothing
- * but slot_move() touches either.
+ * but rl_slot_move() touches either.
  *
  *   DIALING --> IDLE <--> BUSY ----.      one statement, or a batch of reads
  *      |         ^ ^----> LEASED --|      pinned by a borrower
@@ -143,19 +143,35 @@ struct rl_db {
 
 /* pool.c */
 uint64_t rl_pool_now(void); /* ms on the loop's clock, but not older than this call */
+static inline uint64_t rl_pool_earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+uint64_t rl_pool_random_below(rl_db *db, uint64_t n);   /* 0 for 0 */
 uint64_t rl_pool_backoff(rl_db *db, unsigned failures); /* ms to wait after so many of them */
+void rl_pool_dial_failed(rl_db *db, const rl_err *why);
 void rl_pool_wake_at(rl_db *db, uint64_t when);
-void rl_pool_close_if_over(rl_db *db);
 void rl_pool_pump(rl_db *db); /* match who waits with what is free; dial when short */
 slot *rl_pool_take_idle(rl_db *db, bool shared); /* fit for use now; NULL: none */
-void rl_slot_limit(slot *s, uint64_t ms);        /* what is under way may take so long */
+
+/* db.c */
+void rl_db_close_if_over(rl_db *db);
+
+/* slot.c */
+extern const rl_conn_events rl_slot_events; /* for dial, a slot being the owner */
+extern const rl_err rl_slot_broken;
+void rl_slot_move(slot *s, slot_state to);
+void rl_slot_limit(slot *s, uint64_t ms); /* what is under way may take so long */
 void rl_slot_run(slot *s, rl_query *q);
 void rl_slot_run_batch(slot *s, const rl_statement *const *sts, unsigned n, uint64_t limit);
-void rl_slot_settle(slot *s);  /* nobody uses it now: clean it, keep it or close it */
-void rl_slot_drain(slot *s);   /* cancel what runs; a result or a deadline follows */
-void rl_slot_hurry(slot *s);   /* what runs is lost unless it ends soon */
-void rl_slot_release(slot *s); /* its lease is gone */
+bool rl_slot_is_past(const slot *s, uint64_t now); /* its age */
+void rl_slot_settle(slot *s);            /* nobody uses it now: clean it, keep it or close it */
+void rl_slot_chore(slot *s, chore what); /* then settle, if all goes well */
+void rl_slot_drain(slot *s);             /* cancel what runs; a result or a deadline follows */
+void rl_slot_hurry(slot *s);             /* what runs is lost unless it ends soon */
+void rl_slot_release(slot *s);           /* its lease is gone */
 void rl_slot_lost(slot *s, const rl_err *why, bool sent);
+void rl_slot_close(slot *s);
 
 /* copy.c */
 rl_err *rl_copy_check(rl_db *db, const rl_lease *lease, const rl_statement *st);

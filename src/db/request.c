@@ -96,7 +96,7 @@ bool rl_requests_deliver(rl_hook *hook)
     }
     if (!any) /* else those who were answered may ask for more in this turn */
         rl_share_send(db);
-    rl_pool_close_if_over(db);
+    rl_db_close_if_over(db);
     return any;
 }
 

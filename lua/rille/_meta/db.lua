@@ -9,23 +9,30 @@
 ---@alias rille.core.Parameter
 ---| string|number|boolean|ffi.cdata*|rille.core.DatabaseValue|lightuserdata|nil
 
+--- Settings of a database. Times are in seconds. They may ride on the URL, where they win:
+--- `postgresql://host/name?conn_max_age=60&prepare=false`; what is not named here is libpq's own.
 ---@class rille.core.DatabaseOptions
----@field name string?               default "default"
----@field url string                 "postgresql://…" or "sqlite:path", settings may ride on it
----@field conn_max_age number|false|nil  seconds; 0: until the next boundary; false: for ever
----@field conn_health_checks boolean?
----@field max_connections integer?   per worker
----@field min_connections integer?
----@field idle_timeout number?       seconds
----@field acquire_timeout number?    seconds
----@field statement_timeout number?  seconds
----@field slow_statement number|false|nil  seconds: log what takes longer; default 1
----@field idle_in_transaction_timeout number|false|nil  seconds; PostgreSQL's own
----@field hold_warning number|false|nil  seconds that a pin may be held and not used, unlogged
----@field statement_cache_size integer?
----@field shared_connections integer?  of max_connections, for reads that share; 0: none share
+---@field name string?               in messages; default "default"
+---@field url string                 "postgresql://…" or "sqlite:path"
+---@field conn_max_age number|false|nil  since the connection was made, less up to 10 % so that not
+---  all end at once; 0: closed at the next boundary; false: for ever; default 3600
+---@field conn_health_checks boolean?    look at a connection before its first use after a boundary
+---@field max_connections integer?   per worker; default 10, on SQLite 4
+---@field min_connections integer?   kept once they were opened; default 0
+---@field shared_connections integer?  of max_connections, read-only, for quick reads of the models
+---  that go out together; 0: none; default 2, at most half
+---@field idle_timeout number?       close what is not used for so long; default 300
+---@field acquire_timeout number?    wait for a connection at most so long; default 5
+---@field statement_timeout number?  the server gives up what takes longer; default: never
+---@field idle_in_transaction_timeout number|false|nil  PostgreSQL ends a transaction that has not
+---  said anything for so long; default 300
+---@field hold_warning number|false|nil  log a pin that is held and not used for so long; default 10
+---@field slow_statement number|false|nil  log a statement that takes longer; default 1
+---@field statement_cache_size integer?  statements kept prepared on each connection; default 100
 ---@field prepare boolean?           PostgreSQL: false prepares nothing on the server
----@field pgbouncer boolean?         PostgreSQL: pgbouncer in transaction mode stands in between
+---@field pgbouncer boolean?         PostgreSQL: pgbouncer in transaction mode stands in between:
+---  prepares nothing, shares nothing, relies on no session; LISTEN and statement_timeout are refused
+---@field null boolean?              rows of `aquery` hold `rille.null` for NULL; not on the URL
 
 ---@class rille.core.DatabaseStats
 ---@field open integer         connections there are,

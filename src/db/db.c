@@ -1,0 +1,165 @@
+/* A database, from its URL to its end. */
+#include "db/pool.h"
+
+#include <limits.h>
+
+static const rl_driver *driver_for(const char *url, const char **rest)
+{
+    static const struct {
+        const char *scheme;
+        const rl_driver *driver;
+        bool whole; /* the driver reads the scheme too */
+    } known[] = {
+        {"postgresql://", &rl_driver_pg, true},
+        {"postgres://", &rl_driver_pg, true},
+        {"sqlite:", &rl_driver_sqlite, false},
+    };
+
+    for (size_t i = 0; i < RL_COUNT(known); i++) {
+        size_t n = strlen(known[i].scheme);
+        if (strncmp(url, known[i].scheme, n) == 0) {
+            *rest = known[i].whole ? url : url + n;
+            return known[i].driver;
+        }
+    }
+    return NULL;
+}
+
+/* Those who do not share must not starve. */
+static void settle_sharing(rl_db *db)
+{
+    unsigned half = db->set.max_connections / 2, *shared = &db->set.shared_connections;
+
+    if (!db->driver->batch || db->set.pgbouncer || db->set.conn_max_age == 0)
+        *shared = 0;
+    else if (*shared > half)
+        *shared = *shared == UINT_MAX && half > 2 ? 2 : half;
+}
+
+int rl_db_open(rl_db **out, rl_loop *loop, const rl_db_opts *opts, rl_err *err)
+{
+    const char *name = opts->name ? opts->name : "default", *rest;
+    char *url;
+
+    if (!opts->url || !driver_for(opts->url, &rest))
+        return rl_err_set(err, RL_EPROGRAMMING,
+                          "database %s: its URL must begin with "
+                          "postgresql: or sqlite:",
+                          name);
+    rl_db *db = rl_calloc(1, sizeof(*db));
+    rl_err why = {0};
+    if (rl_db_settings_read(&db->set, &url, opts, &why) < 0)
+        goto fail_settings;
+    db->driver = driver_for(url, &rest);
+    if (db->driver->config(&db->conf, &db->display, rest, &db->set, &why) < 0)
+        goto fail_config;
+    rl_free(url);
+
+    if (db->set.max_connections == 0)
+        db->set.max_connections = 10;
+    if (db->set.min_connections > db->set.max_connections)
+        db->set.min_connections = db->set.max_connections;
+    settle_sharing(db);
+    db->loop = loop;
+    db->name = rl_strdup(name);
+    db->due = db->timer_at = RL_DB_NEVER;
+    db->random = uv_hrtime() ^ (uintptr_t)db ^ 0x9e3779b97f4a7c15u;
+    for (int i = 0; i < NSTATES; i++)
+        rl_list_init(&db->in[i]);
+    rl_list_init(&db->waiting);
+    rl_list_init(&db->reads);
+    rl_list_init(&db->answers);
+    rl_list_init(&db->leases);
+    uv_timer_init(&loop->uv, &db->timer);
+    db->timer.data = db;
+    rl_loop_add_hook(loop, RL_PHASE_ASK, &db->hook, rl_requests_deliver);
+    *out = db;
+    return 0;
+
+fail_config:
+    rl_free(url);
+fail_settings:
+    rl_free(db);
+    return rl_err_set(err, why.code, "database %s: %s", name, why.msg);
+}
+
+static void free_db(uv_handle_t *timer)
+{
+    rl_db *db = timer->data;
+
+    db->driver->config_free(db->conf);
+    rl_paces_fini(&db->paces);
+    rl_free(db->name);
+    rl_free(db->display);
+    db->closed_fn(db->closed_arg);
+    rl_free(db);
+}
+
+void rl_db_close_if_over(rl_db *db)
+{
+    if (!db->closing || db->closed || db->slots || db->ear || !rl_list_empty(&db->answers))
+        return;
+    db->closed = true;
+    RL_LIST_EACH (it, &db->leases) {
+        rl_lease *lease = RL_LIST_ENTRY(it, rl_lease, link);
+        rl_list_remove(it);
+        lease->db = NULL;
+    }
+    rl_loop_remove_hook(&db->hook);
+    uv_close((uv_handle_t *)&db->timer, free_db);
+}
+
+void rl_db_close(rl_db *db, double grace, rl_db_closed_fn *done, void *arg)
+{
+    rl_list *it;
+
+    RL_CHECK(!db->closing);
+    db->closing = true;
+    db->closed_fn = done;
+    db->closed_arg = arg;
+    db->close_by = rl_pool_now() + (grace > 0 ? (uint64_t)(grace * 1000) : 0);
+    while ((it = rl_list_first(&db->waiting)) || (it = rl_list_first(&db->reads))) {
+        request *r = RL_LIST_ENTRY(it, request, link);
+        rl_request_leave(r);
+        rl_request_answer(r, rl_pool_err(RL_EOPERATIONAL, "database %s is closing", db->name));
+    }
+    static const slot_state unused[] = {DIALING, IDLE};
+    for (size_t i = 0; i < RL_COUNT(unused); i++)
+        RL_LIST_EACH (at, &db->in[unused[i]])
+            rl_slot_close(RL_LIST_ENTRY(at, slot, link));
+    rl_ear_close(db->ear);
+    rl_pool_wake_at(db, db->close_by);
+    rl_loop_kick(db->loop); /* the hook closes a pool that is empty already */
+}
+
+const char *rl_db_name(const rl_db *db)
+{
+    return db->name;
+}
+
+const char *rl_db_backend(const rl_db *db)
+{
+    return db->driver->backend;
+}
+
+const char *rl_db_display_url(const rl_db *db)
+{
+    return db->display;
+}
+
+uint64_t rl_db_hold_warning(const rl_db *db)
+{
+    return db->set.hold_warning;
+}
+
+void rl_db_stats_of(const rl_db *db, rl_db_stats *out)
+{
+    *out = db->stats;
+    out->idle = db->count[IDLE];
+    out->busy = db->count[BUSY] + db->count[CLEANING];
+    out->leased = db->count[LEASED];
+    out->connecting = db->count[DIALING];
+    out->open = out->idle + out->busy + out->leased;
+    out->waiting = db->nwaiting + db->nreads;
+    out->shared = db->nshared;
+}
