@@ -119,7 +119,7 @@ describe("COPY on PostgreSQL", function()
     check_usable()
   end)
 
-  it("calls no sink and asks no source when the server has no rows for us, or takes none", function()
+  it("calls no sink and asks no source when the server has no rows, or takes none", function()
     local function never()
       error("was called")
     end
@@ -184,7 +184,7 @@ describe("COPY on PostgreSQL", function()
   end)
 
   it("makes the server wait for a slow sink", function()
-    local n, chunks = 0, 0
+    local chunks = 0
     local job = rille.spawn(function()
       return db:acopy_to([[
         COPY (SELECT repeat('x', 1000), nextval('rille_copy_seq') FROM generate_series(1, 50000))
@@ -197,7 +197,7 @@ describe("COPY on PostgreSQL", function()
     end)
     rille.asleep(0.3)
     assert.equal(1, chunks)
-    n = other:aquery("SELECT last_value AS n FROM rille_copy_seq")[1].n
+    local n = other:aquery("SELECT last_value AS n FROM rille_copy_seq")[1].n
     assert.is_true(n < 25000, ("%d rows of 50000 were made"):format(n))
     assert.equal(50000, job:ajoin())
   end)

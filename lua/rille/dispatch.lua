@@ -172,9 +172,9 @@ end
 
 --- A consumer without a peer begins.
 ---@async
----@param id number
+---@param _ number  its id, which the scope has, too
 ---@param origin rille.Origin
-function M.background(id, origin)
+function M.background(_, origin)
   make_consumer(origin.target, origin.scope)
 end
 

@@ -22,7 +22,8 @@ local websocket = require("rille.consumer.websocket")
 
 ---@alias rille.Target rille.Class|async fun(request: rille.Scope): ...
 ---@alias rille.HttpRoute fun(pattern: string, target: rille.Target): rille.Route
----@alias rille.NotifyRoute fun(channel: string, consumer: rille.Class, options: table?): rille.Route
+---@alias rille.NotifyRoute
+---| fun(channel: string, consumer: rille.Class, options: table?): rille.Route
 
 ---@class rille.Module
 ---@field get rille.HttpRoute      answers HEAD, too

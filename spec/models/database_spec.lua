@@ -281,6 +281,24 @@ local function suite(label, open)
         end
         assert.equal(query:acount(), n)
       end
+      for _, query in ipairs({
+        authors:order_by("-name"),
+        authors:order_by("name"):reverse(),
+        authors:order_by("age", "-name"),
+        authors:order_by("-id"),
+        authors:order_by("name"):offset(3):limit(17),
+        authors:order_by("?"):order_by("name", "-id"):only("age", "name"),
+        authors:order_by("name"):defer("name"),
+      }) do
+        local wanted, got = {}, {}
+        for i, author in ipairs(query:all():alist()) do
+          wanted[i] = author.pk
+        end
+        for author in query:aiterator({ chunk_size = 4 }) do
+          got[#got + 1] = author.pk
+        end
+        assert.same(wanted, got)
+      end
       local n = 0
       for _ in authors:limit(10):aiterator({ chunk_size = 3 }) do
         n = n + 1

@@ -234,20 +234,34 @@ describe("a query", function()
     assert.equal(sent[2], sent[3])
   end)
 
-  it("pages by position, to the last place, when it has one", function()
+  it("pages by what it is ordered by, down to the key", function()
+    local n = 0
+    driver.answer = function()
+      n = n + 1
+      return n == 1 and { { id = 1, title = "a" }, { id = 2, title = "b" } } or {}
+    end
+    for _ in books:order_by("-title"):aiterator({ chunk_size = 2 }) do
+    end
+    assert.same({ n = 5, "b", "b", "b", 2, 2 }, driver.params[2])
+    assert.truthy(driver.take()[2]:find(
+      'WHERE "book"."title" <= $1'
+        .. ' AND ("book"."title" < $2 OR ("book"."title" = $3 AND "book"."id" > $4))'
+        .. ' ORDER BY "book"."title" DESC, "book"."id" ASC LIMIT $5',
+      1,
+      true
+    ))
+  end)
+
+  it("pages by position, to the last place, where a value may be NULL or is another's", function()
     local n = 0
     driver.answer = function()
       n = n + 1
       return n == 1 and { { id = 1 }, { id = 2 } } or {}
     end
-    for _ in books:aiterator({ chunk_size = 2 }) do
+    for _ in books:order_by("author__name"):aiterator({ chunk_size = 2 }) do
     end
     assert.same({ n = 2, 2, 2 }, driver.params[2])
-    assert.truthy(driver.take()[2]:find(
-      'ORDER BY "book"."title" ASC, "book"."id" ASC LIMIT $1 OFFSET $2',
-      1,
-      true
-    ))
+    assert.truthy(driver.take()[2]:find('"name" ASC, "book"."id" ASC LIMIT $1 OFFSET $2', 1, true))
     local err = raised_by(books.aiterator, books, { chunk_size = 0 })
     assert.truthy(err:find("Chunk size must be strictly positive.", 1, true))
   end)

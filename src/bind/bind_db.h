@@ -30,8 +30,8 @@ void rl_db_open_values(lua_State *L);
 /* bind_db_stats.c */
 
 /* [stats]: counts by name, `errors` by class, and histograms `wait run lease age`, each with
- * `count`, `sum` in seconds and `buckets`; their upper bounds, in seconds, are in `bounds`, which the
- * last bucket has none of. */
+ * `count`, `sum` in seconds and `buckets`; their upper bounds, in seconds, are in `bounds`, which
+ * the last bucket has none of. */
 int rl_db_push_stats(lua_State *L, const rl_db *db);
 
 /* Log a statement that has just ended if it was slow: how long, its text without parameters, and

@@ -31,7 +31,7 @@
 ---@field statement_cache_size integer?  statements kept prepared on each connection; default 100
 ---@field prepare boolean?           PostgreSQL: false prepares nothing on the server
 ---@field pgbouncer boolean?         PostgreSQL: pgbouncer in transaction mode stands in between:
----  prepares nothing, shares nothing, relies on no session; LISTEN and statement_timeout are refused
+---  prepares and shares nothing, relies on no session; LISTEN and statement_timeout are refused
 ---@field null boolean?              rows of `aquery` hold `rille.null` for NULL; not on the URL
 
 ---@class rille.core.DatabaseStats

@@ -38,7 +38,6 @@ local errors = require("rille.errors")
 ---@field needs_rollback boolean?
 ---@field cause any              the error that set needs_rollback
 ---@field hooks rille.db.Hook[]? to be called after COMMIT
----@field copying boolean?       a COPY is under way
 
 ---@class rille.db.Frame  a function that `atomic` or `apinned` is running
 ---@field outer rille.db.Frame?

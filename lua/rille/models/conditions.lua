@@ -195,7 +195,9 @@ function conditions.all_of(nodes)
   return fold("and", false, nodes)
 end
 
-local function any_of(nodes)
+---@param nodes (table|boolean)[]
+---@return table|boolean
+function conditions.any_of(nodes)
   return fold("or", true, nodes)
 end
 
@@ -428,7 +430,7 @@ function from_q.leaf(model, q)
 end
 
 from_q["or"] = function(model, q)
-  return any_of({ conditions.build(model, q[1]), conditions.build(model, q[2]) })
+  return conditions.any_of({ conditions.build(model, q[1]), conditions.build(model, q[2]) })
 end
 
 from_q["and"] = function(model, q)

@@ -4,31 +4,83 @@ local conditions = require("rille.models.conditions")
 
 local Query = require("rille.models.query").Query
 
--- Keys of these kinds cannot be paged by.
+-- What the database sorts by and `>` compares in another way, or not at all.
 local UNORDERED = { bytes = true, boolean = true, json = true }
 
---- Pages by key: each asks for the keys after the last one seen. Nothing is skipped or seen
---- twice, whatever changes meanwhile.
-local function pages_by_key(query, chunk)
-  local meta = query.model._meta
-  local last, left = nil, query.limit_to
-  local base = query:_by_key()
-  return function()
-    local page = base
-    if last ~= nil then
-      page = base:_with({
-        where = conditions.all_of({
-          base.where,
-          conditions.build(query.model, { pk__gt = last }),
-        }),
-        skip = 0,
-      })
+--- The columns that a query is ordered by, down to its key, if a page can begin behind the values
+--- of the last row: own columns, fetched, of comparable values, and never NULL. Else nil.
+---@return { attr: string, descending: boolean }[]?
+local function columns_of(query)
+  if query.shape ~= "instances" or query.distinct_on then
+    return nil
+  end
+  local columns, pk = {}, query.model._meta.pk
+  local order = { unpack(query.order) }
+  order[#order + 1] = { path = query.model._meta.pk_path, descending = false }
+  for i, by in ipairs(order) do
+    local field = by.path and by.path.field
+    if
+      not field
+      or #by.path.joins > 0
+      or by.path.nullable
+      or UNORDERED[field:storage().kind]
+      or query.deferred and query.deferred[field.attr]
+    then
+      return nil
     end
+    columns[i] = { attr = field.attr, descending = by.descending ~= query.reversed }
+    if field == pk then
+      break -- nothing behind it decides
+    end
+  end
+  return columns
+end
+
+--- Rows that come behind these values: beyond them in the first column, or level in it and beyond
+--- in the next, and so on. The first test alone is what an index can begin at.
+local function behind(model, columns, values)
+  local choices, level = {}, {}
+  for i, column in ipairs(columns) do
+    local beyond = column.attr .. (column.descending and "__lt" or "__gt")
+    local tests = { unpack(level) }
+    tests[#tests + 1] = conditions.build(model, { [beyond] = values[i] })
+    choices[i] = conditions.all_of(tests)
+    level[i] = conditions.build(model, { [column.attr] = values[i] })
+  end
+  if #columns == 1 then
+    return choices[1]
+  end
+  local first = columns[1].attr .. (columns[1].descending and "__lte" or "__gte")
+  return conditions.all_of({
+    conditions.build(model, { [first] = values[1] }),
+    conditions.any_of(choices),
+  })
+end
+
+--- Pages by value: each asks for what comes behind the last row seen. Nothing is skipped or seen
+--- twice, unless a row moves meanwhile.
+local function pages_by_value(query, columns, chunk)
+  local base, left = query:_by_key(), query.limit_to
+  if #query.order > 0 then
+    local order = { unpack(query.order, 1, #columns) }
+    if #order < #columns then
+      order[#order + 1] = { path = query.model._meta.pk_path, descending = false }
+    end
+    base = query:_with({ order = order })
+  end
+  local page = base
+  return function()
     local size = left and math.min(left, chunk) or chunk
     local rows = page:_with({ limit_to = size }):_afetch()
     left = left and left - #rows
-    if #rows > 0 then
-      last = rawget(rows[#rows], meta.pk.attr)
+    local last = rows[#rows]
+    if last then
+      local values = {}
+      for i, column in ipairs(columns) do
+        values[i] = rawget(last, column.attr)
+      end
+      local where = conditions.all_of({ base.where, behind(query.model, columns, values) })
+      page = base:_with({ where = where, skip = 0 })
     end
     return rows, #rows < size or left == 0
   end
@@ -61,9 +113,11 @@ end
 ---     for book in Book.objects:aiterator { chunk_size = 500 } do … end
 ---
 --- No connection is held between chunks, so the loop may wait, send and break off. The whole
---- is not one snapshot: an unordered query pages by key and sees each row at most once; an
---- ordered one pages by position, and a change in the part already seen can shift a row past
---- it. Inside `atomic` with REPEATABLE READ neither can happen.
+--- is not one snapshot. An unordered query pages by key, one that is ordered by its own columns
+--- which cannot be NULL by these and the key: rows that stay where they are come exactly once. Any
+--- other order, `distinct` and `values` page by position, which gets slower towards the end, and a
+--- change in the part already seen can shift a row past it. Inside `atomic` with REPEATABLE READ it
+--- cannot.
 ---@async
 ---@param opts { chunk_size: integer? }?  default 2000
 ---@return fun(): any
@@ -72,11 +126,9 @@ function Query:aiterator(opts)
   if type(chunk) ~= "number" or chunk < 1 or chunk % 1 ~= 0 then
     error("Chunk size must be strictly positive.", 2)
   end
-  local keyed = self.shape == "instances"
-    and #self.order == 0
-    and not self.distinct_on
-    and UNORDERED[self.model._meta.pk:storage().kind] == nil
-  local next_page = (keyed and pages_by_key or pages_by_position)(self, chunk)
+  local columns = columns_of(self)
+  local next_page = columns and pages_by_value(self, columns, chunk)
+    or pages_by_position(self, chunk)
   local rows, i, done = {}, 0, self.where == false or self.limit_to == 0
   return function()
     i = i + 1

@@ -50,6 +50,7 @@ const say = async (page, text) => {
   await shows(bob, "hello from Ann");
   await say(bob, "<b>hello</b> 🌒");
   await shows(ann, "<b>hello</b> 🌒");
+  await shows(bob, "<b>hello</b> 🌒");
   await ann.waitForFunction(() => document.querySelector("#people").textContent.includes("2 here"));
   print("talked", {
     ann: await texts(ann),
