@@ -121,7 +121,7 @@ function copy.from(db, sql, source)
       end, next_piece)
     end
     if more then
-      _, count = check(driver.copy_end(handle))
+      count = select(2, check(driver.copy_end(handle)))
     end
     return count
   end)
