@@ -7,14 +7,17 @@
  * It carries one batch at a time: what comes meanwhile gathers for the next, and the busier the
  * server, the fewer messages it gets.
  *
- * Nobody pays for a neighbour:
+ * Nobody pays for a neighbour. A read that
  *
- *   a read fails          it has its error; those behind it, which the server skipped, go again
- *   it wanted to write    (SQLSTATE 25006) it runs again on a connection of its own
- *   it takes long         after HURRY it is cancelled and runs again on a connection of its own,
- * and its text no longer counts as quick; those behind it go again the connection dies   what had
- * no answer runs again, each on a connection of its own: these are reads, which leave nothing
- * behind no connection is free after PATIENCE it waits in the line for one of its own
+ *   fails             has its error; those behind it, which the server skipped, go again
+ *   wants to write    (SQLSTATE 25006) runs again on a connection of its own
+ *   takes long        is cancelled after HURRY and runs again on a connection of its own; its
+ *                     text no longer counts as quick, and those behind it go again
+ *   has lost its connection runs again on another of its own: it has left nothing behind
+ *   finds none free   waits, after PATIENCE, in the line for one of its own
+ *
+ * and a writer who finds nothing but idle shared connections has one made writable again. What is
+ * one message is one transaction: now() is the same for all of it.
  *
  * A result goes to its coroutine as soon as it is read, so that the next one finds its memory still
  * warm. A read runs again at most once, since then it does not share any more. */
