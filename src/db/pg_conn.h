@@ -1,5 +1,5 @@
-/* pg_conn.h - the inside of a connection to PostgreSQL: pg.c (the connection, and one statement at
- * a time) and pg_batch.c (many reads at once). Nobody else includes this. */
+/* pg_conn.h - the inside of a connection to PostgreSQL: the connection itself (pg.c), one statement
+ * at a time (pg_statement.c), and many reads at once (pg_batch.c). Nobody else includes this. */
 #ifndef RL_DB_PG_CONN_H
 #define RL_DB_PG_CONN_H
 
@@ -59,9 +59,19 @@ typedef struct pg_conn {
 } pg_conn;
 
 /* pg.c */
+void rl_pg_watch_for(pg_conn *c, int events);
 bool rl_pg_flushed(pg_conn *c, int rest); /* what PQflush() said; false: it is broken */
+void rl_pg_lost(pg_conn *c);              /* the end: with c->err, if that is set */
+
+/* pg_statement.c */
 bool rl_pg_has_bytes(const rl_statement *st);
 bool rl_pg_is_stale_plan(const PGresult *res);
+bool rl_pg_send_statement(pg_conn *c); /* c->st, by its first step */
+bool rl_pg_send_step(pg_conn *c, pg_step what);
+void rl_pg_take_all(pg_conn *c);        /* what has come in; behind that c may be gone */
+bool rl_pg_take_batch(pg_conn *c);      /* likewise; false: it is over, and c may be gone */
+void rl_pg_take_last_words(pg_conn *c); /* of a server that has hung up */
+void rl_pg_report(pg_conn *c);          /* all is answered, and no cancel can hit any more */
 
 /* pg_batch.c */
 typedef enum rl_pg_batch_state { BATCH_MORE, BATCH_OVER, BATCH_BROKEN } rl_pg_batch_state;
