@@ -1,6 +1,6 @@
-/* bind_db.h - what the files of the database binding share: statements and pins are in
- * bind_db.c, values in bind_db_value.c, COPY in bind_db_copy.c, figures in bind_db_stats.c. Nobody
- * else includes this. */
+/* bind_db.h - what the files of the database binding share: handles and statements are in
+ * bind_db.c, pins in bind_db_pin.c, values in bind_db_value.c, COPY in bind_db_copy.c, figures in
+ * bind_db_stats.c. Nobody else includes this. */
 #ifndef RL_BIND_BIND_DB_H
 #define RL_BIND_BIND_DB_H
 
@@ -9,7 +9,20 @@
 /* bind_db.c */
 
 rl_db *rl_db_check(lua_State *L, int arg); /* the database of a handle; raises if it is none */
-rl_lease *rl_db_pinned(rl_task *t, const rl_db *db); /* what the task has pinned of it, or NULL */
+
+/* bind_db_pin.c */
+
+typedef struct rl_pin rl_pin;
+
+rl_pin *rl_pin_find(rl_task *t, const rl_db *db); /* the task's pin of it, or NULL */
+rl_lease *rl_pin_lease(const rl_pin *p);          /* NULL without one */
+/* A statement on it begins, and ends; a pin that no statement uses for long is told of in the log.
+ * Without a pin nothing happens. */
+rl_lease *rl_pin_begin(rl_pin *p, rl_str sql);
+void rl_pin_end(rl_pin *p);
+
+/* Adds the functions of pins to the table on top. */
+void rl_db_open_pins(lua_State *L);
 
 /* bind_db_copy.c: adds the functions of COPY to the table on top. */
 void rl_db_open_copy(lua_State *L);

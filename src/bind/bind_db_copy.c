@@ -109,7 +109,7 @@ static int l_open(lua_State *L)
     rl_statement st = {.sql = rl_check_str(L, 2)};
     st.copy = luaL_checkoption(L, 3, NULL, ways) ? RL_COPY_IN : RL_COPY_OUT;
     rl_task *t = rl_task_current(L);
-    rl_lease *lease = rl_db_pinned(t, db);
+    rl_lease *lease = rl_pin_lease(rl_pin_find(t, db));
     if (!lease)
         return luaL_error(L, "COPY needs a pinned connection");
     if (find_copy(t, db))
