@@ -469,6 +469,24 @@ describe("the registry of databases", function()
     assert.truthy(err.message:find("there is no database 'nowhere'; configured: ", 1, true))
   end)
 
+  it("refuses settings that it does not know, and values that make no sense", function()
+    for setting, value in pairs {
+      max_conections = 5,
+      max_connections = "5",
+      min_connections = -1,
+      shared_connections = 1.5,
+      acquire_timeout = 0 / 0,
+      conn_max_age = true,
+      prepare = 0,
+    } do
+      local ok, err = pcall(db.configure, { odd = { url = "sqlite:x", [setting] = value } }, driver)
+      assert.is_false(ok, setting)
+      assert.is_true(errors.is_error(err, errors.ConfigurationError))
+      assert.truthy(err.message:find(setting, 1, true), err.message)
+    end
+    assert.is_nil(rawget(db.databases, "odd"))
+  end)
+
   it("refuses settings without a URL and opens none of the others", function()
     local driver = fake_core.new("sqlite")
     local ok, err = pcall(db.configure, { spec_three = "sqlite:x", spec_four = {} }, driver)

@@ -61,6 +61,59 @@ local function log(message, level)
   rille_core.log(level or "error", message)
 end
 
+local COUNT, SECONDS, SECONDS_OR_FALSE = "a whole number", "a number", "a number or false"
+
+--- What may be set, and what its values are; `rille.core.DatabaseOptions` says what it means.
+local SETTINGS = {
+  url = "string",
+  acquire_timeout = SECONDS,
+  conn_health_checks = "boolean",
+  conn_max_age = SECONDS_OR_FALSE,
+  hold_warning = SECONDS_OR_FALSE,
+  idle_in_transaction_timeout = SECONDS_OR_FALSE,
+  idle_timeout = SECONDS,
+  max_connections = COUNT,
+  min_connections = COUNT,
+  null = "boolean",
+  pgbouncer = "boolean",
+  prepare = "boolean",
+  shared_connections = COUNT,
+  slow_statement = SECONDS_OR_FALSE,
+  statement_cache_size = COUNT,
+  statement_timeout = SECONDS,
+}
+
+local function is_setting(kind, value)
+  if kind == "string" or kind == "boolean" then
+    return type(value) == kind
+  elseif value == false then
+    return kind == SECONDS_OR_FALSE
+  end
+  return type(value) == "number"
+    and value >= 0
+    and value <= 1e9
+    and (kind ~= COUNT or value <= 1e5 and value % 1 == 0)
+end
+
+--- Raise `ConfigurationError` if a database is given what it does not know.
+local function check_settings(name, given)
+  for key, value in pairs(given) do
+    local kind = SETTINGS[key]
+    if not kind then
+      local known = {}
+      for setting in pairs(SETTINGS) do
+        known[#known + 1] = setting
+      end
+      table.sort(known)
+      local told = "database '%s': unknown setting %s; there are %s"
+      errors.misconfigured(told:format(name, tostring(key), table.concat(known, ", ")), tostring(key))
+    elseif not is_setting(kind, value) then
+      local told = "database '%s': setting %s: %s expected, got %s"
+      errors.misconfigured(told:format(name, key, kind, tostring(value)), key)
+    end
+  end
+end
+
 --- Open a database. Nothing connects yet. Raises `ConfigurationError` on a bad URL. With the
 --- setting `null = true`, which does not ride on the URL, rows of `aquery` hold `rille.null` for
 --- NULL.
@@ -68,6 +121,7 @@ end
 ---@param settings rille.core.DatabaseOptions
 ---@param driver table?
 function Database:init(name, settings, driver)
+  check_settings(name, settings)
   driver = driver or core
   local opts = { name = name }
   for key, value in pairs(settings) do
@@ -476,6 +530,7 @@ function db.configure(settings, driver)
     if type(given) ~= "table" or type(given.url) ~= "string" then
       error(errors.ConfigurationError(("database '%s' needs a url"):format(name)), 0)
     end
+    check_settings(name, given)
     local open = rawget(db.databases, name)
     if open and not same(open.settings, given) then
       error(
