@@ -479,7 +479,7 @@ describe("the registry of databases", function()
       conn_max_age = true,
       prepare = 0,
     } do
-      local ok, err = pcall(db.configure, { odd = { url = "sqlite:x", [setting] = value } }, driver)
+      local ok, err = pcall(db.configure, { odd = { url = "sqlite:x", [setting] = value } })
       assert.is_false(ok, setting)
       assert.is_true(errors.is_error(err, errors.ConfigurationError))
       assert.truthy(err.message:find(setting, 1, true), err.message)

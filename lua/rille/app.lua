@@ -1,6 +1,7 @@
 --- An application: settings and routes, checked as a whole.
 
 local class = require("rille.class")
+local database = require("rille.db.settings")
 local errors = require("rille.errors")
 local origins = require("rille.origins")
 local routing = require("rille.routing")
@@ -76,6 +77,11 @@ local function check_settings(settings)
   end
   for name, value in pairs(settings.limits or {}) do
     check_limit(name, value)
+  end
+  for name, given in pairs(type(settings.databases) == "table" and settings.databases or {}) do
+    if type(given) == "table" then
+      database.check(tostring(name), given)
+    end
   end
   if settings.layer and settings.layer ~= "memory:" then
     fail(("layer %q: this version has memory: only"):format(settings.layer), "layer")

@@ -35,7 +35,7 @@ function M.check(routes)
     end
     if database.backend ~= "postgresql" then
       local told = "route notify %q: %s has no LISTEN and NOTIFY, PostgreSQL has"
-      error(errors.NotSupportedError(told:format(route.channel, tostring(database))), 0)
+      error(errors.ConfigurationError(told:format(route.channel, tostring(database))), 0)
     end
   end
 end

@@ -18,6 +18,7 @@ local rille_core = require("rille.core")
 local dialects = require("rille.db.dialect")
 local errors = require("rille.errors")
 local null = rille_core.null
+local check_settings = require("rille.db.settings").check
 local transaction = require("rille.db.transaction")
 
 local db = {}
@@ -59,59 +60,6 @@ db.Database = Database
 
 local function log(message, level)
   rille_core.log(level or "error", message)
-end
-
-local COUNT, SECONDS, SECONDS_OR_FALSE = "a whole number", "a number", "a number or false"
-
---- What may be set, and what its values are; `rille.core.DatabaseOptions` says what it means.
-local SETTINGS = {
-  url = "string",
-  acquire_timeout = SECONDS,
-  conn_health_checks = "boolean",
-  conn_max_age = SECONDS_OR_FALSE,
-  hold_warning = SECONDS_OR_FALSE,
-  idle_in_transaction_timeout = SECONDS_OR_FALSE,
-  idle_timeout = SECONDS,
-  max_connections = COUNT,
-  min_connections = COUNT,
-  null = "boolean",
-  pgbouncer = "boolean",
-  prepare = "boolean",
-  shared_connections = COUNT,
-  slow_statement = SECONDS_OR_FALSE,
-  statement_cache_size = COUNT,
-  statement_timeout = SECONDS,
-}
-
-local function is_setting(kind, value)
-  if kind == "string" or kind == "boolean" then
-    return type(value) == kind
-  elseif value == false then
-    return kind == SECONDS_OR_FALSE
-  end
-  return type(value) == "number"
-    and value >= 0
-    and value <= 1e9
-    and (kind ~= COUNT or value <= 1e5 and value % 1 == 0)
-end
-
---- Raise `ConfigurationError` if a database is given what it does not know.
-local function check_settings(name, given)
-  for key, value in pairs(given) do
-    local kind = SETTINGS[key]
-    if not kind then
-      local known = {}
-      for setting in pairs(SETTINGS) do
-        known[#known + 1] = setting
-      end
-      table.sort(known)
-      local told = "database '%s': unknown setting %s; there are %s"
-      errors.misconfigured(told:format(name, tostring(key), table.concat(known, ", ")), tostring(key))
-    elseif not is_setting(kind, value) then
-      local told = "database '%s': setting %s: %s expected, got %s"
-      errors.misconfigured(told:format(name, key, kind, tostring(value)), key)
-    end
-  end
 end
 
 --- Open a database. Nothing connects yet. Raises `ConfigurationError` on a bad URL. With the
