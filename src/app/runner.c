@@ -436,19 +436,18 @@ static void send_order(rl_runner *r, void (*fn)(rl_post *post), const int *fds, 
         rl_free(o); /* it has stopped already */
 }
 
-static rl_runner *take_order(rl_post *post, struct order *out)
+static struct order take_order(rl_post *post)
 {
-    struct order *o = RL_CONTAINER_OF(post, struct order, post);
+    struct order *o = RL_CONTAINER_OF(post, struct order, post), taken = *o;
 
-    *out = *o;
     rl_free(o);
-    return out->runner;
+    return taken;
 }
 
 static void do_serve(rl_post *post)
 {
-    struct order o;
-    rl_runner *r = take_order(post, &o);
+    struct order o = take_order(post);
+    rl_runner *r = o.runner;
 
     for (unsigned i = 0; i < o.nfds; i++)
         if (r->ended)
@@ -461,8 +460,8 @@ static void do_serve(rl_post *post)
 
 static void do_drain(rl_post *post)
 {
-    struct order o;
-    rl_runner *r = take_order(post, &o);
+    struct order o = take_order(post);
+    rl_runner *r = o.runner;
 
     if (!r->ended)
         stop(r, 0);
@@ -470,8 +469,8 @@ static void do_drain(rl_post *post)
 
 static void do_abort(rl_post *post)
 {
-    struct order o;
-    rl_runner *r = take_order(post, &o);
+    struct order o = take_order(post);
+    rl_runner *r = o.runner;
 
     if (r->ended)
         return;
@@ -491,8 +490,8 @@ static void on_after_reload_ended(rl_task *t, void *arg, lua_State *co, bool fai
 
 static void do_reload(rl_post *post)
 {
-    struct order o;
-    rl_runner *r = take_order(post, &o);
+    struct order o = take_order(post);
+    rl_runner *r = o.runner;
     rl_buf text = {0};
 
     if (r->draining)
