@@ -103,7 +103,7 @@ local function instant(driver, count)
     end
     return rows, count
   end
-  return { query = answer, read = answer, pin_state = driver.pin_state }
+  return setmetatable({ query = answer, read = answer }, { __index = driver })
 end
 
 local function seconds(ask, count)

@@ -79,8 +79,7 @@ static inline rl_worker *rl_worker_of(lua_State *L)
 int rl_worker_listen(rl_worker *w, int fd, rl_err *err) RL_MUST_USE;
 
 /* Stop accepting and listening, close every connection (WebSockets with 1001), run every
- * disconnect. Poll
- * rl_worker_is_idle() for the end of it. */
+ * disconnect. Poll rl_worker_is_idle() for the end of it. */
 void rl_worker_drain(rl_worker *w);
 bool rl_worker_is_idle(const rl_worker *w);
 

@@ -97,15 +97,10 @@ static rl_txn txn_of(const PGconn *pg)
 void rl_pg_report(pg_conn *c)
 {
     rl_err err = c->err;
+    PGresult *res = c->res;
     rl_result *result = NULL;
     bool batch = c->step == BATCH;
 
-    if (!err.code && c->res)
-        result = rl_pg_result_new(c->res);
-    else
-        PQclear(c->res);
-    if (!err.code && !result)
-        rl_err_set(&err, RL_EOPERATIONAL, "the server gave no answer");
     c->res = NULL;
     c->err = (rl_err){0};
     c->step = IDLE;
@@ -113,10 +108,17 @@ void rl_pg_report(pg_conn *c)
     c->plan = NULL;
     c->answered = c->cancelled = c->stale_plan = false;
     uv_timer_stop(&c->again);
-    if (batch)
+    if (batch) { /* its parts have told all */
         c->base.events->batch_done(c->base.owner);
+        return;
+    }
+    if (!err.code && res)
+        result = rl_pg_result_new(res);
     else
-        c->base.events->done(c->base.owner, result, result ? NULL : &err);
+        PQclear(res);
+    if (!err.code && !result)
+        rl_err_set(&err, RL_EOPERATIONAL, "the server gave no answer");
+    c->base.events->done(c->base.owner, result, result ? NULL : &err);
 }
 
 static void finish(pg_conn *c)

@@ -1,9 +1,11 @@
 /* What is asked of a pool: statements, borrows, and the leases that come of them.
  *
  * A request is in exactly one place: in line, on a connection, held behind a cancelled
- * statement of its lease, or among the answers. Answers are delivered by a hook of the loop
- * after everything that the sockets brought in this turn has been seen, so no callback
- * runs inside the call that it answers, and none sees a pool in the middle of a change. */
+ * statement of its lease, in a batch, or among the answers. Answers are delivered by a hook of the
+ * loop after everything that the sockets brought in this turn has been seen, so no callback runs
+ * inside the call that it answers, and none sees a pool in the middle of a change. Results of a
+ * batch are handed over as they are read: nothing of the pool changes there, and they come from the
+ * loop, too. */
 #include "db/pool.h"
 
 #include "db/sql.h"
