@@ -1,7 +1,9 @@
 --- The database lifecycle (contract section 5), on a real PostgreSQL that is hurt on purpose.
 
 local core = require("rille.core")
+local databases = require("spec.support.databases")
 local errors = require("rille.errors")
+local eventually = require("spec.support.eventually")
 local rille = require("rille")
 local Database = require("rille.db").Database
 
@@ -13,28 +15,12 @@ describe("on PostgreSQL a database", function()
     return
   end
 
-  local opened
+  after_each(databases.close_all)
 
   --- A database with a pool of its own.
   local function open(settings)
-    local given = { url = url }
-    for name, value in pairs(settings or {}) do
-      given[name] = value
-    end
-    local db = Database("test", given)
-    opened[#opened + 1] = db
-    return db
+    return databases.open("test", { url = url }, settings)
   end
-
-  before_each(function()
-    opened = {}
-  end)
-
-  after_each(function()
-    for _, db in ipairs(opened) do
-      db:aclose()
-    end
-  end)
 
   local function pid_of(db)
     return db:aquery("SELECT pg_backend_pid() AS pid")[1].pid
@@ -42,17 +28,6 @@ describe("on PostgreSQL a database", function()
 
   local function terminate(db, pid)
     db:aquery("SELECT pg_terminate_backend($1::int)", pid)
-  end
-
-  --- Wait until `condition()` holds; fails the test if it never does.
-  local function eventually(condition)
-    for _ = 1, 300 do
-      if condition() then
-        return
-      end
-      rille.asleep(0.01)
-    end
-    error("it never happened", 2)
   end
 
   it("lends a connection for one statement, so that hundreds of tasks share a few", function()
@@ -375,17 +350,17 @@ end)
 describe("close_old_connections", function()
   it("reaches every database", function()
     local names = { os.tmpname(), os.tmpname() }
-    local databases = {}
+    local both = {}
     for i, name in ipairs(names) do
-      databases[i] = Database("test", { url = "sqlite:" .. name, conn_max_age = 0 })
-      databases[i]:aquery("SELECT 1")
-      assert.equal(1, databases[i]:stats().open)
+      both[i] = Database("test", { url = "sqlite:" .. name, conn_max_age = 0 })
+      both[i]:aquery("SELECT 1")
+      assert.equal(1, both[i]:stats().open)
     end
     rille.close_old_connections()
     rille.asleep(0.05)
     for i, name in ipairs(names) do
-      assert.equal(0, databases[i]:stats().open)
-      databases[i]:aclose()
+      assert.equal(0, both[i]:stats().open)
+      both[i]:aclose()
       os.remove(name)
     end
   end)

@@ -1,33 +1,26 @@
 --- SQLite as scripts meet it: one writer, several readers, other processes, and what goes wrong.
 
+local databases = require("spec.support.databases")
 local errors = require("rille.errors")
 local rille = require("rille")
-local Database = require("rille.db").Database
 
 local ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
   .. " SELECT count(*) FROM n"
 
 describe("on SQLite a database", function()
-  local path, opened
+  local path
 
   --- A database on the file of this test.
   local function open(settings)
-    local given = { url = "sqlite:" .. path }
-    for name, value in pairs(settings or {}) do
-      given[name] = value
-    end
-    opened[#opened + 1] = Database("test", given)
-    return opened[#opened]
+    return databases.open("test", { url = "sqlite:" .. path }, settings)
   end
 
   before_each(function()
-    path, opened = os.tmpname(), {}
+    path = os.tmpname()
   end)
 
   after_each(function()
-    for _, db in ipairs(opened) do
-      db:aclose()
-    end
+    databases.close_all()
     for _, suffix in ipairs { "", "-wal", "-shm" } do
       os.remove(path .. suffix)
     end

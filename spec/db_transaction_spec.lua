@@ -1,6 +1,7 @@
 --- Transactions on both real backends: what is in the table at the end is the proof.
 
 local errors = require("rille.errors")
+local eventually = require("spec.support.eventually")
 local rille = require("rille")
 local Database = require("rille.db").Database
 
@@ -17,16 +18,6 @@ local function refused(text, fn, ...)
   local err = raised_by(fn, ...)
   assert.is_true(errors.is_error(err, TransactionManagementError), tostring(err))
   assert.truthy(err.message:find(text, 1, true), err.message)
-end
-
-local function eventually(condition)
-  for _ = 1, 500 do
-    if condition() then
-      return
-    end
-    rille.asleep(0.01)
-  end
-  error("it never happened", 2)
 end
 
 --- The same specs for every backend.

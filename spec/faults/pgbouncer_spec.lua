@@ -1,6 +1,7 @@
 --- pgbouncer in transaction mode: each transaction may meet another session, which keeps nothing.
 
 local cluster = require("spec.support.cluster")
+local databases = require("spec.support.databases")
 local errors = require("rille.errors")
 local load = require("spec.support.load")
 local models = require("rille.models")
@@ -11,7 +12,7 @@ local Database = require("rille.db").Database
 local Row = models.define("faults_row", { label = models.text() }, { name = "Row" })
 
 describe("through pgbouncer a database", function()
-  local pg, bouncer, db, opened
+  local pg, bouncer, db
 
   lazy_setup(function()
     -- What a role or a server may prefer, rille reads in its own way.
@@ -38,25 +39,15 @@ describe("through pgbouncer a database", function()
   end
 
   local function open(settings)
-    local given = { url = bouncer.url, acquire_timeout = 20, pgbouncer = true }
-    for name, value in pairs(settings or {}) do
-      given[name] = value
-    end
-    local one = Database("faults", given)
-    opened[#opened + 1] = one
-    return one
+    local common = { url = bouncer.url, acquire_timeout = 20, pgbouncer = true }
+    return databases.open("faults", common, settings)
   end
 
   before_each(function()
-    opened = {}
     db = open { max_connections = 8 }
   end)
 
-  after_each(function()
-    for _, one in ipairs(opened) do
-      one:aclose()
-    end
-  end)
+  after_each(databases.close_all)
 
   it("runs statements again and again, and leaves nothing prepared on the server", function()
     load.prepare(db)

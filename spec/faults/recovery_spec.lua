@@ -1,45 +1,27 @@
 --- A standby: it reads, it refuses to write, it may refuse everybody, and one day it is promoted.
 
 local cluster = require("spec.support.cluster")
+local databases = require("spec.support.databases")
 local errors = require("rille.errors")
 local load = require("spec.support.load")
 local models = require("rille.models")
 local rille = require("rille")
-local Database = require("rille.db").Database
 
 local Row = models.define("faults_row", { label = models.text() }, { name = "Row" })
 
 describe("a server in recovery", function()
-  local primary, standby, opened
+  local primary, standby
 
   local function open(url, settings)
-    local given = { url = url, acquire_timeout = 20 }
-    for name, value in pairs(settings or {}) do
-      given[name] = value
-    end
-    local db = Database("faults", given)
-    opened[#opened + 1] = db
-    return db
+    return databases.open("faults", { url = url, acquire_timeout = 20 }, settings)
   end
 
-  before_each(function()
-    opened = {}
-  end)
-
-  local function close_all()
-    for _, db in ipairs(opened) do
-      db:aclose()
-    end
-    opened = {}
-  end
-
-  after_each(close_all)
+  after_each(databases.close_all)
 
   lazy_setup(function()
-    opened = {}
     primary = cluster.start()
     load.prepare(open(primary.url))
-    close_all()
+    databases.close_all()
     standby = primary:standby()
   end)
 

@@ -1,14 +1,14 @@
 --- A server that is stopped and started, and one that is not there yet, seen by a busy pool.
 
 local cluster = require("spec.support.cluster")
+local databases = require("spec.support.databases")
 local errors = require("rille.errors")
 local load = require("spec.support.load")
 local rille = require("rille")
 local server = require("spec.support.server")
-local Database = require("rille.db").Database
 
 describe("a server that", function()
-  local pg, opened
+  local pg
 
   lazy_setup(function()
     -- What was confirmed must survive an immediate stop.
@@ -17,24 +17,10 @@ describe("a server that", function()
 
   lazy_teardown(cluster.clean)
 
-  before_each(function()
-    opened = {}
-  end)
-
-  after_each(function()
-    for _, db in ipairs(opened) do
-      db:aclose()
-    end
-  end)
+  after_each(databases.close_all)
 
   local function open(settings)
-    local given = { url = pg.url, acquire_timeout = 20 }
-    for name, value in pairs(settings or {}) do
-      given[name] = value
-    end
-    local db = Database("faults", given)
-    opened[#opened + 1] = db
-    return db
+    return databases.open("faults", { url = pg.url, acquire_timeout = 20 }, settings)
   end
 
   --- Connections that reached the server since its log was `from` bytes long.
@@ -218,8 +204,7 @@ describe("a server that", function()
       settle(busy)
       busy:stop()
       assert.same({ 0, 0, 0 }, { busy:failures() })
-      db:aclose()
-      opened = {}
+      databases.close(db)
       busy:check(pg)
     end)
 
@@ -246,8 +231,7 @@ describe("a server that", function()
         one:cancel()
         pcall(one.ajoin, one)
       end
-      greedy:aclose()
-      table.remove(opened, 1)
+      databases.close(greedy)
       assert.equal(1, waiting:ajoin())
     end)
   end)

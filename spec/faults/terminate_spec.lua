@@ -2,17 +2,17 @@
 --- cancelled: who is told, that nothing is run twice, and that nobody else notices.
 
 local cluster = require("spec.support.cluster")
+local databases = require("spec.support.databases")
 local errors = require("rille.errors")
 local load = require("spec.support.load")
 local models = require("rille.models")
 local rille = require("rille")
 local server = require("spec.support.server")
-local Database = require("rille.db").Database
 
 local Row = models.define("faults_row", { label = models.text() }, { name = "Row" })
 
 describe("a backend that is terminated", function()
-  local pg, db, opened
+  local pg, db
 
   lazy_setup(function()
     pg = cluster.start()
@@ -21,26 +21,15 @@ describe("a backend that is terminated", function()
   lazy_teardown(cluster.clean)
 
   local function open(settings)
-    local given = { url = pg.url }
-    for name, value in pairs(settings or {}) do
-      given[name] = value
-    end
-    local one = Database("faults", given)
-    opened[#opened + 1] = one
-    return one
+    return databases.open("faults", { url = pg.url }, settings)
   end
 
   before_each(function()
-    opened = {}
     db = open { max_connections = 6 }
     load.prepare(db)
   end)
 
-  after_each(function()
-    for _, one in ipairs(opened) do
-      one:aclose()
-    end
-  end)
+  after_each(databases.close_all)
 
   --- Wait for the backend that is in the middle of such a statement.
   local function backend_of(pattern)

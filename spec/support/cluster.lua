@@ -10,7 +10,7 @@
 local rille = require("rille")
 local server = require("spec.support.server")
 
-local cluster = {}
+local cluster = { eventually = require("spec.support.eventually") }
 
 local SCRIPT = "spec/support/postgres"
 local PATIENCE = 30 -- seconds for one command
@@ -55,23 +55,6 @@ function cluster.arun(command)
     error(("%s: %s\n%s"):format(command, status or "never ended", text), 2)
   end
   return text
-end
-
---- Wait until `condition()` is true, and return what it gave; fail if it never is.
----@async
----@generic T
----@param condition async fun(): T?
----@param seconds number?  default 10
----@return T
-function cluster.eventually(condition, seconds)
-  for _ = 1, (seconds or 10) / 0.01 do
-    local answer = condition()
-    if answer then
-      return answer
-    end
-    rille.asleep(0.01)
-  end
-  error("it never happened", 2)
 end
 
 local function script(action, folder, arguments, environment)

@@ -1,0 +1,49 @@
+--- Databases with a pool of their own, for one test:
+---
+---     after_each(databases.close_all)
+---     local db = databases.open("test", { url = url }, { max_connections = 3 })
+
+local Database = require("rille.db").Database
+
+local databases = {}
+
+local opened = {}
+
+--- Open one.
+---@param name string      in its messages
+---@param settings table   with a url
+---@param more table?      settings that win over these
+---@return rille.db.Database
+function databases.open(name, settings, more)
+  local given = {}
+  for _, some in ipairs { settings, more or {} } do
+    for key, value in pairs(some) do
+      given[key] = value
+    end
+  end
+  local db = Database(name, given)
+  opened[#opened + 1] = db
+  return db
+end
+
+--- Close one now.
+---@async
+---@param db rille.db.Database
+function databases.close(db)
+  for i, one in ipairs(opened) do
+    if one == db then
+      table.remove(opened, i)
+    end
+  end
+  db:aclose()
+end
+
+--- Close all that are open.
+---@async
+function databases.close_all()
+  for i = #opened, 1, -1 do
+    table.remove(opened, i):aclose()
+  end
+end
+
+return databases
