@@ -35,7 +35,8 @@ static void complain(const char *text)
 
 /* Listening */
 
-static int bind_all(struct program *p, const rl_loaded *loaded, int *fds, unsigned *n, rl_err *err)
+static int bind_all(struct program *p, const rl_loaded *loaded, rl_bound *bounds, unsigned *n,
+                    rl_err *err)
 {
     const rl_settings *s = p->settings;
     const char *addresses[RL_MAX_ADDRESSES] = {"127.0.0.1:8000"};
@@ -49,11 +50,14 @@ static int bind_all(struct program *p, const rl_loaded *loaded, int *fds, unsign
         addresses[count++] = loaded->listen[i];
 
     for (*n = 0; *n < count; (*n)++) {
-        int fd = rl_bind_address(addresses[*n], err);
-        if (fd < 0)
-            return fd;
-        fds[*n] = fd;
-        p->urls[p->nurls++] = rl_bound_url(fd);
+        int rc = rl_bind_address(addresses[*n], &bounds[*n], err);
+        if (rc < 0)
+            return rc;
+        p->urls[p->nurls++] = rl_bound_url(&bounds[*n]);
+        if (bounds[*n].tls) {
+            close(bounds[*n].fd);
+            return rl_err_set(err, RL_EUNSUPPORTED, "%s: TLS is not done yet", addresses[*n]);
+        }
     }
     return 0;
 }
@@ -61,21 +65,21 @@ static int bind_all(struct program *p, const rl_loaded *loaded, int *fds, unsign
 static void on_loaded(void *arg, const rl_loaded *loaded)
 {
     struct program *p = arg;
-    int fds[RL_MAX_ADDRESSES];
+    rl_bound bounds[RL_MAX_ADDRESSES];
     unsigned n;
     rl_err err;
 
     if (p->watch)
         rl_watch_set(p->watch, loaded->files, loaded->nfiles);
-    if (bind_all(p, loaded, fds, &n, &err) < 0) {
+    if (bind_all(p, loaded, bounds, &n, &err) < 0) {
         while (n)
-            close(fds[--n]);
+            close(bounds[--n].fd);
         complain(err.msg);
         p->status = 1;
         rl_runner_abort(p->runner);
         return;
     }
-    rl_runner_serve(p->runner, fds, n);
+    rl_runner_serve(p->runner, bounds, n);
 }
 
 static void on_serving(void *arg)

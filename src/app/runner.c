@@ -25,8 +25,8 @@ struct rl_runner {
     rl_worker worker;
     int program; /* registry reference of rille.program */
     rl_server_limits limits;
-    int fds[RL_MAX_ADDRESSES];
-    unsigned nfds;
+    rl_bound bounds[RL_MAX_ADDRESSES];
+    unsigned nbounds;
     uv_timer_t drain;
     bool draining, drain_open, stopping, loaded;
     bool ended;       /* what is still ordered comes too late */
@@ -160,9 +160,9 @@ static void on_start_ended(rl_task *t, void *arg, lua_State *co, bool failed)
         rl_buf_fini(&text);
         return;
     }
-    for (; r->nfds; r->nfds--)
-        if (rl_worker_listen(w, r->fds[r->nfds - 1], &err) < 0) {
-            r->nfds--;
+    for (; r->nbounds; r->nbounds--)
+        if (rl_worker_listen(w, &r->bounds[r->nbounds - 1], &err) < 0) {
+            r->nbounds--;
             fail(r, err.msg);
             return;
         }
@@ -186,8 +186,8 @@ static void free_runner_timer(uv_handle_t *h)
 
 static void end_thread(rl_runner *r)
 {
-    for (; r->nfds; r->nfds--)
-        close(r->fds[r->nfds - 1]);
+    for (; r->nbounds; r->nbounds--)
+        close(r->bounds[r->nbounds - 1].fd);
     if (r->drain_open)
         uv_close((uv_handle_t *)&r->drain, free_runner_timer);
     r->drain_open = false;
@@ -419,19 +419,19 @@ static void thread_main(void *arg)
 struct order {
     rl_post post;
     rl_runner *runner;
-    int fds[RL_MAX_ADDRESSES];
-    unsigned nfds;
+    rl_bound bounds[RL_MAX_ADDRESSES];
+    unsigned nbounds;
 };
 
-static void send_order(rl_runner *r, void (*fn)(rl_post *post), const int *fds, unsigned n)
+static void send_order(rl_runner *r, void (*fn)(rl_post *post), const rl_bound *bounds, unsigned n)
 {
     struct order *o = rl_calloc(1, sizeof(*o));
 
     o->post.fn = fn;
     o->runner = r;
-    o->nfds = n;
+    o->nbounds = n;
     for (unsigned i = 0; i < n; i++)
-        o->fds[i] = fds[i];
+        o->bounds[i] = bounds[i];
     if (!rl_loop_post(&r->worker.loop, &o->post))
         rl_free(o); /* it has stopped already */
 }
@@ -449,11 +449,11 @@ static void do_serve(rl_post *post)
     struct order o = take_order(post);
     rl_runner *r = o.runner;
 
-    for (unsigned i = 0; i < o.nfds; i++)
+    for (unsigned i = 0; i < o.nbounds; i++)
         if (r->ended)
-            close(o.fds[i]);
+            close(o.bounds[i].fd);
         else
-            r->fds[r->nfds++] = o.fds[i];
+            r->bounds[r->nbounds++] = o.bounds[i];
     if (!r->draining)
         serve(r);
 }
@@ -507,9 +507,9 @@ static void do_reload(rl_post *post)
     rl_report_send(rep);
 }
 
-void rl_runner_serve(rl_runner *r, const int *fds, unsigned n)
+void rl_runner_serve(rl_runner *r, const rl_bound *bounds, unsigned n)
 {
-    send_order(r, do_serve, fds, n);
+    send_order(r, do_serve, bounds, n);
 }
 
 void rl_runner_reload(rl_runner *r)

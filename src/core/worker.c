@@ -76,18 +76,18 @@ void rl_worker_fini(rl_worker *w)
     rl_loop_fini(&w->loop);
 }
 
-static void on_accept(void *arg, int fd)
+static void on_accept(void *arg, int fd, const rl_bound *from)
 {
     rl_worker *w = arg;
 
     rl_server_accept(&w->server, fd);
 }
 
-int rl_worker_listen(rl_worker *w, int fd, rl_err *err)
+int rl_worker_listen(rl_worker *w, const rl_bound *b, rl_err *err)
 {
     if (w->nlisteners == RL_MAX_LISTENERS)
         return rl_err_set(err, -EMFILE, "more than %d addresses", RL_MAX_LISTENERS);
-    int rc = rl_listener_open(&w->listeners[w->nlisteners], &w->loop, fd, on_accept, w, err);
+    int rc = rl_listener_open(&w->listeners[w->nlisteners], &w->loop, b, on_accept, w, err);
     if (rc == 0)
         w->nlisteners++;
     return rc;

@@ -75,8 +75,8 @@ static inline rl_worker *rl_worker_of(lua_State *L)
     return RL_CONTAINER_OF(rl_vm_of(L), rl_worker, vm);
 }
 
-/* Accept from fd (taken also on failure). */
-int rl_worker_listen(rl_worker *w, int fd, rl_err *err) RL_MUST_USE;
+/* Accept from a socket (taken also on failure). */
+int rl_worker_listen(rl_worker *w, const rl_bound *b, rl_err *err) RL_MUST_USE;
 
 /* Stop accepting and listening, close every connection (WebSockets with 1001), run every
  * disconnect. Poll rl_worker_is_idle() for the end of it. */

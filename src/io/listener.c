@@ -26,7 +26,7 @@ struct rl_listener {
     uv_poll_t poll;
     rl_accept_fn *fn;
     void *arg;
-    int fd;
+    rl_bound bound;
     int reserve; /* a descriptor to spend on refusing when there are no others */
     uint64_t refused, complained_at;
 };
@@ -92,9 +92,9 @@ static int adopt_fd(const char *address, const char *number, rl_err *err)
     return (int)fd;
 }
 
-static int bind_inet(const char *address, rl_err *err)
+static int bind_inet(const char *address, const char *where, rl_err *err)
 {
-    const char *colon = strrchr(address, ':');
+    const char *colon = strrchr(where, ':');
     struct sockaddr_in in = {.sin_family = AF_INET};
     struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
     uint64_t port;
@@ -102,18 +102,19 @@ static int bind_inet(const char *address, rl_err *err)
 
     if (!colon || !rl_str_to_u64(rl_str_of(colon + 1), 65535, &port))
         return rl_err_set(err, -EINVAL,
-                          "bad address '%s': want HOST:PORT, [IPV6]:PORT, unix:PATH or fd:NUMBER",
+                          "bad address '%s': want HOST:PORT, [IPV6]:PORT, unix:PATH or fd:NUMBER, "
+                          "perhaps with tls: in front",
                           address);
-    size_t n = (size_t)(colon - address);
-    if (n >= 2 && address[0] == '[' && address[n - 1] == ']') {
-        snprintf(host, sizeof(host), "%.*s", (int)(n - 2), address + 1);
+    size_t n = (size_t)(colon - where);
+    if (n >= 2 && where[0] == '[' && where[n - 1] == ']') {
+        snprintf(host, sizeof(host), "%.*s", (int)(n - 2), where + 1);
         in6.sin6_port = htons((uint16_t)port);
         if (inet_pton(AF_INET6, host, &in6.sin6_addr) != 1)
             return rl_err_set(err, -EINVAL, "bad address '%s': no IPv6 address in the brackets",
                               address);
         return bind_socket(address, (struct sockaddr *)&in6, sizeof(in6), err);
     }
-    snprintf(host, sizeof(host), "%.*s", (int)n, address);
+    snprintf(host, sizeof(host), "%.*s", (int)n, where);
     in.sin_port = htons((uint16_t)port);
     if (!*host || strcmp(host, "*") == 0)
         in.sin_addr.s_addr = htonl(INADDR_ANY);
@@ -126,32 +127,40 @@ static int bind_inet(const char *address, rl_err *err)
     return bind_socket(address, (struct sockaddr *)&in, sizeof(in), err);
 }
 
-int rl_bind_address(const char *address, rl_err *err)
+int rl_bind_address(const char *address, rl_bound *out, rl_err *err)
 {
-    if (strncmp(address, "unix:", 5) == 0)
-        return bind_unix(address, address + 5, err);
-    if (strncmp(address, "fd:", 3) == 0)
-        return adopt_fd(address, address + 3, err);
-    return bind_inet(address, err);
+    const char *where = address;
+
+    out->tls = strncmp(where, "tls:", 4) == 0;
+    if (out->tls)
+        where += 4;
+    if (strncmp(where, "unix:", 5) == 0)
+        out->fd = bind_unix(address, where + 5, err);
+    else if (strncmp(where, "fd:", 3) == 0)
+        out->fd = adopt_fd(address, where + 3, err);
+    else
+        out->fd = bind_inet(address, where, err);
+    return out->fd < 0 ? out->fd : 0;
 }
 
-char *rl_bound_url(int fd)
+char *rl_bound_url(const rl_bound *b)
 {
+    const char *scheme = b->tls ? "https" : "http";
     struct sockaddr_storage addr = {0};
     socklen_t n = sizeof(addr);
     char host[INET6_ADDRSTRLEN] = "";
 
-    getsockname(fd, (struct sockaddr *)&addr, &n);
+    getsockname(b->fd, (struct sockaddr *)&addr, &n);
     if (addr.ss_family == AF_UNIX)
-        return rl_sprintf("unix:%s", ((struct sockaddr_un *)&addr)->sun_path);
+        return rl_sprintf("%sunix:%s", b->tls ? "tls:" : "", ((struct sockaddr_un *)&addr)->sun_path);
     if (addr.ss_family == AF_INET6) {
         struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&addr;
         inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
-        return rl_sprintf("http://[%s]:%u", host, ntohs(in6->sin6_port));
+        return rl_sprintf("%s://[%s]:%u", scheme, host, ntohs(in6->sin6_port));
     }
     struct sockaddr_in *in = (struct sockaddr_in *)&addr;
     inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
-    return rl_sprintf("http://%s:%u", host, ntohs(in->sin_port));
+    return rl_sprintf("%s://%s:%u", scheme, host, ntohs(in->sin_port));
 }
 
 static int open_reserve(void)
@@ -167,7 +176,7 @@ static void refuse_one(rl_listener *l)
 
     if (l->reserve >= 0)
         close(l->reserve);
-    int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
+    int fd = accept4(l->bound.fd, NULL, NULL, SOCK_CLOEXEC);
     if (fd >= 0)
         close(fd);
     l->reserve = open_reserve();
@@ -184,9 +193,9 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     rl_listener *l = RL_CONTAINER_OF(poll, rl_listener, poll);
 
     for (int i = 0; i < ACCEPTS_PER_TURN && !uv_is_closing((uv_handle_t *)poll); i++) {
-        int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = accept4(l->bound.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            l->fn(l->arg, fd);
+            l->fn(l->arg, fd, &l->bound);
         } else if (errno == EMFILE || errno == ENFILE) {
             refuse_one(l);
         } else if (errno != ECONNABORTED && errno != EINTR) {
@@ -195,25 +204,25 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     }
 }
 
-int rl_listener_open(rl_listener **out, rl_loop *loop, int fd, rl_accept_fn *fn, void *arg,
-                     rl_err *err)
+int rl_listener_open(rl_listener **out, rl_loop *loop, const rl_bound *b, rl_accept_fn *fn,
+                     void *arg, rl_err *err)
 {
-    if (listen(fd, BACKLOG) < 0) {
+    if (listen(b->fd, BACKLOG) < 0) {
         int rc = -errno;
-        char *url = rl_bound_url(fd);
+        char *url = rl_bound_url(b);
         rl_err_set(err, rc, "cannot listen on %s: %s", url, strerror(-rc));
         rl_free(url);
-        close(fd);
+        close(b->fd);
         return rc;
     }
 
     rl_listener *l = rl_calloc(1, sizeof(*l));
 
-    l->fd = fd;
+    l->bound = *b;
     l->fn = fn;
     l->arg = arg;
     l->reserve = open_reserve();
-    RL_CHECK(uv_poll_init(&loop->uv, &l->poll, fd) == 0);
+    RL_CHECK(uv_poll_init(&loop->uv, &l->poll, b->fd) == 0);
     uv_poll_start(&l->poll, UV_READABLE, on_readable);
     *out = l;
     return 0;
@@ -225,10 +234,10 @@ static void on_closed(uv_handle_t *h)
     struct sockaddr_un addr = {0};
     socklen_t n = sizeof(addr);
 
-    if (getsockname(l->fd, (struct sockaddr *)&addr, &n) == 0 && addr.sun_family == AF_UNIX &&
+    if (getsockname(l->bound.fd, (struct sockaddr *)&addr, &n) == 0 && addr.sun_family == AF_UNIX &&
         addr.sun_path[0])
         unlink(addr.sun_path);
-    close(l->fd);
+    close(l->bound.fd);
     if (l->reserve >= 0)
         close(l->reserve);
     rl_free(l);
