@@ -74,6 +74,28 @@ local function not_found(scope)
   consumer.respond(scope._id, 404, TEXT, "Not Found\n")
 end
 
+--- The path is there, but not for this method: say for which. OPTIONS only asks.
+local function other_methods(scope, methods)
+  local allow = {}
+  for _, method in ipairs(methods) do
+    allow[#allow + 1] = not allow[method] and method or nil
+    allow[method] = true
+    if method == "GET" then
+      allow[#allow + 1] = not allow.HEAD and "HEAD" or nil
+      allow.HEAD = true
+    end
+  end
+  allow[#allow + 1] = not allow.OPTIONS and "OPTIONS" or nil
+  local headers = { allow = table.concat(allow, ", ") }
+  if scope.method == "OPTIONS" then
+    return 204, nil, headers
+  end
+  return 405, "Method Not Allowed\n", headers
+end
+
+--- What `OPTIONS *` asks for: of the whole server.
+local METHODS = { "GET", "POST", "PUT", "PATCH", "DELETE" }
+
 --- Innermost: what the path leads to; that of the request, unless middleware has put another in
 --- the scope.
 local function run_route(scope, path)
@@ -81,7 +103,10 @@ local function run_route(scope, path)
   local route, kwargs = current.app.router:match(scope.type, path, scope.method)
   if not route then
     if kwargs then
-      return 405, "Method Not Allowed\n", { allow = table.concat(kwargs, ", ") }
+      return other_methods(scope, kwargs)
+    end
+    if path == "*" and scope.method == "OPTIONS" then
+      return other_methods(scope, METHODS)
     end
     return not_found(scope)
   end

@@ -21,6 +21,7 @@ local consumer = core.consumer
 ---@field query table<string, string>   first value of each name
 ---@field query_lists table<string, string[]>  every value
 ---@field headers table<string, string>  names in lower case; repeated ones joined
+---@field trailers table<string, string>?  what followed the body, once it was read to its end
 ---@field cookies table<string, string>
 ---@field subprotocols string[]
 ---@field client { host: string, port: integer }
@@ -66,6 +67,10 @@ local lazy = {
   query_lists = parse_query,
   headers = function(self)
     return http.fields(self._fields)
+  end,
+  trailers = function(self)
+    local fields = consumer.trailers(self._id)
+    return fields and http.fields(fields)
   end,
   cookies = function(self)
     local cookies = {}

@@ -88,9 +88,10 @@ static void reads_a_body_of_known_length(void)
 static void reads_a_body_in_chunks(void)
 {
     EXPECT(POST "Transfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\n006;x=\"y\"\r\n world\r\n0\r\n"
-                "Trailer: dropped\r\n\r\n",
+                "Digest:  x \r\nEmpty:\r\n\r\n",
            "POST / 1.1 keep=1 upgrade=0 expect=0 chunked=1 length=0\n"
-           "host=a\ntransfer-encoding=Chunked\nhello world\ndone\n");
+           "host=a\ntransfer-encoding=Chunked\nhello world\ndone\n"
+           "digest=x\nempty=\n");
 }
 
 static void reads_requests_one_after_another(void)
@@ -271,6 +272,29 @@ static void refuses_chunks_that_are_none(void)
     REFUSES(413, CHUNKED "ffffffffffffffff\r\n");
 }
 
+/* They are held to the grammar of a head, and may not say what it says. */
+static void refuses_trailers_that_are_none(void)
+{
+    REFUSES(400, CHUNKED "0\r\nA: b\r\n c\r\n\r\n");
+    REFUSES(400, CHUNKED "0\r\nA: b\n\r\n");
+    REFUSES(400, CHUNKED "0\r\nA: b\r\n\n");
+    REFUSES(400, CHUNKED "0\r\nA : b\r\n\r\n");
+    REFUSES(400, CHUNKED "0\r\n: b\r\n\r\n");
+    REFUSES(400, CHUNKED "0\r\nA: \x01\r\n\r\n");
+    REFUSES(400, CHUNKED "0\r\nContent-Length: 1\r\n\r\n");
+    REFUSES(400, CHUNKED "0\r\nTransfer-Encoding: chunked\r\n\r\n");
+    REFUSES(400, CHUNKED "0\r\nHost: b\r\n\r\n");
+}
+
+static void knows_one_expectation(void)
+{
+    REFUSES(417, POST "Expect: tea\r\n\r\n");
+    REFUSES(417, POST "Expect: 100-continue, tea\r\n\r\n");
+    REFUSES(417, POST "Expect: 100-continue\r\nExpect: tea\r\n\r\n");
+    EXPECT("GET / HTTP/1.0\r\nExpect: tea\r\n\r\n",
+           "GET / 1.0 keep=0 upgrade=0 expect=0 chunked=0 length=0\nexpect=tea\n\ndone\n");
+}
+
 static void keeps_to_the_limits(void)
 {
     static const rl_http_limits small = {
@@ -286,6 +310,7 @@ static void keeps_to_the_limits(void)
     SMALL(431, GET HOST "a: 45678901234567890123456789012345678901234567890\r\n\r\n");
     SMALL(413, POST "Content-Length: 5\r\n\r\n");
     SMALL(413, CHUNKED "5\r\n");
+    SMALL(431, CHUNKED "0\r\na:\r\nb:\r\nc:\r\n\r\n");
     SMALL(413, CHUNKED "2\r\nab\r\n2\r\ncd\r\n1\r\n");
 #undef SMALL
 
@@ -311,13 +336,16 @@ static void keeps_to_the_limits(void)
 /* Neither endless extensions, nor zeros before a size, nor trailers. */
 static void bounds_the_framing_of_chunks(void)
 {
-    static const char *const begins[] = {CHUNKED "1;x=", CHUNKED "0", CHUNKED "0\r\nT: "};
+    static const struct {
+        const char *begin;
+        int status;
+    } cases[] = {{CHUNKED "1;x=", 400}, {CHUNKED "0", 400}, {CHUNKED "0\r\nT: ", 431}};
     static const rl_http_limits limits = {.max_head = 128};
 
-    for (size_t i = 0; i < RL_COUNT(begins); i++) {
+    for (size_t i = 0; i < RL_COUNT(cases); i++) {
         rl_buf in = {0};
-        rl_buf_printf(&in, "%s%0200d", begins[i], 0);
-        refuses(&limits, rl_buf_str(&in), 400, __LINE__);
+        rl_buf_printf(&in, "%s%0200d", cases[i].begin, 0);
+        refuses(&limits, rl_buf_str(&in), cases[i].status, __LINE__);
         rl_buf_fini(&in);
     }
 
@@ -492,6 +520,8 @@ int main(void)
     wants_one_host();
     refuses_bodies_of_doubtful_length();
     refuses_chunks_that_are_none();
+    refuses_trailers_that_are_none();
+    knows_one_expectation();
     keeps_to_the_limits();
     bounds_the_framing_of_chunks();
     swallows_what_follows_an_error();

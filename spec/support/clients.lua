@@ -130,7 +130,9 @@ function clients.fetch(url, options)
   return answer
 end
 
--- JSON carries characters; the raw client speaks bytes. Latin-1 is one for the other.
+--- JSON carries characters; the raw client speaks bytes. Latin-1 is one for the other.
+---@param bytes string
+---@return string
 local function to_characters(bytes)
   return (bytes:gsub("[\128-\255]", function(byte)
     local code = byte:byte()
@@ -143,6 +145,8 @@ local function to_bytes(characters)
     return string.char((high:byte() - 192) * 64 + low:byte() - 128)
   end))
 end
+
+clients.to_characters = to_characters
 
 --- Send bytes as they are and read until the server closes; see `raw.py`.
 ---@param port integer

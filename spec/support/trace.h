@@ -62,6 +62,17 @@ static inline void trace_ws(rl_buf *out, const rl_ws_rules *rules, rl_str in, tr
     rl_ws_fini(&ws);
 }
 
+static inline void trace_fields(rl_buf *out, const rl_http_head *head)
+{
+    for (size_t i = 0; i < rl_http_field_count(head); i++) {
+        rl_http_field field = rl_http_field_at(head, i);
+        rl_buf_add_str(out, field.name);
+        rl_buf_add_c(out, '=');
+        rl_buf_add_str(out, field.value);
+        rl_buf_add_c(out, '\n');
+    }
+}
+
 static inline void trace_head(rl_buf *out, const rl_http_head *head)
 {
     rl_buf_add_str(out, rl_http_method(head));
@@ -70,13 +81,7 @@ static inline void trace_head(rl_buf *out, const rl_http_head *head)
     rl_buf_printf(out, " 1.%d keep=%d upgrade=%d expect=%d chunked=%d length=%llu\n", head->minor,
                   head->keep_alive, head->upgrade, head->expect_continue, head->chunked,
                   (unsigned long long)head->content_length);
-    for (size_t i = 0; i < rl_http_field_count(head); i++) {
-        rl_http_field field = rl_http_field_at(head, i);
-        rl_buf_add_str(out, field.name);
-        rl_buf_add_c(out, '=');
-        rl_buf_add_str(out, field.value);
-        rl_buf_add_c(out, '\n');
-    }
+    trace_fields(out, head);
 }
 
 /* Requests one after the other, as on a connection that is kept. */
@@ -107,6 +112,7 @@ static inline void trace_http(rl_buf *out, const rl_http_limits *limits, rl_str 
                 break;
             case RL_HTTP_DONE:
                 rl_buf_add(out, "\ndone\n", 6);
+                trace_fields(out, rl_http_trailers_of(h));
                 rl_http_reset(h);
                 break;
             case RL_HTTP_ERROR:

@@ -270,6 +270,20 @@ static int l_body(lua_State *L)
     return 2;
 }
 
+/* trailers(id) -> fields, as dispatch gets a head's | nil before the body's end */
+static int l_trailers(lua_State *L)
+{
+    rl_consumer *c = find(L, 1);
+
+    if (!c || !c->http)
+        return 0;
+    const rl_http_head *trailers = rl_http_conn_trailers(c->http);
+    if (!trailers)
+        return 0;
+    rl_consumer_push_fields(L, trailers);
+    return 1;
+}
+
 /* wait(id) -> true | nil, error. Until more of the body is here, or the peer has read. */
 static int l_wait(lua_State *L)
 {
@@ -331,6 +345,7 @@ static const luaL_Reg functions[] = {
     {"start", l_start},
     {"write", l_write}, /* yields */
     {"body", l_body},
+    {"trailers", l_trailers},
     {"wait", l_wait}, /* yields */
     {"peer", l_peer},
     {"here", l_here},

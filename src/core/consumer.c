@@ -437,8 +437,7 @@ static void on_open_ended(rl_task *t, void *arg, lua_State *co, bool failed)
     rl_consumer_pump(c);
 }
 
-/* Every header as "name\0value\0", for Lua to look into when a script asks. */
-static void push_fields(lua_State *co, const rl_http_head *head)
+void rl_consumer_push_fields(lua_State *L, const rl_http_head *head)
 {
     rl_buf all = {0};
 
@@ -449,7 +448,7 @@ static void push_fields(lua_State *co, const rl_http_head *head)
         rl_buf_add_str(&all, f.value);
         rl_buf_add_c(&all, '\0');
     }
-    lua_pushlstring(co, rl_buf_str(&all).p, all.len);
+    lua_pushlstring(L, rl_buf_str(&all).p, all.len);
     rl_buf_fini(&all);
 }
 
@@ -500,7 +499,7 @@ void rl_consumer_open(rl_worker *w, rl_http_conn *hc)
     lua_pushstring(co, c->kind == RL_CONSUMER_WEBSOCKET ? "websocket" : "http");
     lua_pushlstring(co, rl_http_method(head).p, rl_http_method(head).n);
     lua_pushlstring(co, rl_http_target(head).p, rl_http_target(head).n);
-    push_fields(co, head);
+    rl_consumer_push_fields(co, head);
     rl_task_start(t, 5);
 }
 

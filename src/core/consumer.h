@@ -62,6 +62,9 @@ void rl_consumer_open(rl_worker *w, rl_http_conn *hc);
 /* self is at index; called once, before connect or handle begins. */
 void rl_consumer_bind(rl_consumer *c, lua_State *L, int index);
 
+/* Every field as "name\0value\0", for Lua to look into when a script asks. */
+void rl_consumer_push_fields(lua_State *L, const rl_http_head *head);
+
 rl_channel *rl_consumer_channel(rl_consumer *c);
 /* Who answers to this name: the layer's prefix and a consumer's id, or a name of its own. */
 rl_channel *rl_worker_channel(rl_worker *w, rl_str name);

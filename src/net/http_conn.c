@@ -298,11 +298,18 @@ bool rl_http_conn_take_body(rl_http_conn *hc, rl_buf *out)
     return hc->body_done;
 }
 
+const rl_http_head *rl_http_conn_trailers(const rl_http_conn *hc)
+{
+    return hc->body_done ? rl_http_trailers_of(hc->parser) : NULL;
+}
+
 void rl_http_conn_start(rl_http_conn *hc, int status, rl_str headers, int64_t length)
 {
     rl_buf out = {0};
     bool bare = status == 204 || status == 304 || status < 200;
 
+    if (status == 205) /* RFC 9110 section 15.3.6: it has a body, of no bytes */
+        length = 0;
     hc->started = true;
     hc->status = status;
     hc->left = length < 0 ? INT64_MAX : length;
@@ -320,10 +327,12 @@ void rl_http_conn_start(rl_http_conn *hc, int status, rl_str headers, int64_t le
         rl_buf_add_str(&out, RL_STR("transfer-encoding: chunked\r\n"));
     if (!hc->keep || hc->server->draining)
         rl_buf_add_str(&out, RL_STR("connection: close\r\n"));
+    else if (rl_http_conn_head(hc)->minor == 0)
+        rl_buf_add_str(&out, RL_STR("connection: keep-alive\r\n"));
     rl_http_write_end(&out);
     rl_conn_write(hc->conn, out.data, out.len);
     rl_buf_fini(&out);
-    hc->no_body |= bare;
+    hc->no_body |= bare || status == 205;
 }
 
 void rl_http_conn_write(rl_http_conn *hc, rl_str body)

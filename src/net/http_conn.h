@@ -32,6 +32,9 @@ rl_conn *rl_http_conn_stream(const rl_http_conn *hc);
 /* What of the body has come and was not taken, appended to out. True once nothing will follow. */
 bool rl_http_conn_take_body(rl_http_conn *hc, rl_buf *out);
 
+/* What followed the body, once all of it has come; NULL before. Valid until the answer ends. */
+const rl_http_head *rl_http_conn_trailers(const rl_http_conn *hc);
+
 /* Headers are complete lines, "name: value\r\n", without those that say how the body is framed:
  * length does (< 0: not known yet, chunks). */
 void rl_http_conn_start(rl_http_conn *hc, int status, rl_str headers, int64_t length);

@@ -6,13 +6,13 @@
 
 /* llhttp knows the grammar; this file knows what we want of it.
  *
- * Two readers go over a head, one step after the other. scan() looks at lines only:
- * their ends, what may not be in them, and where the head ends. llhttp then gets exactly
- * the bytes that passed, and its callbacks build the rl_http_head. scan() is there
- * because llhttp 8 accepts some of what we refuse: headers without a name, folded lines,
- * a bare line feed behind the last header, runs of spaces, protocols other than HTTP. When both
- * object, the one that objects to the earlier byte is heard, so that the answer does not
- * depend on how the stream was cut.
+ * Two readers go over a head, and over trailers, one step after the other. scan() looks at
+ * lines only: their ends, what may not be in them, and where the head ends. llhttp then gets
+ * exactly the bytes that passed, and its callbacks build the rl_http_head. scan() is there because
+ * llhttp 8 accepts some of what we refuse: headers without a name, folded lines, a bare line feed
+ * behind the last header, runs of spaces, protocols other than HTTP. When both object, the one that
+ * objects to the earlier byte is heard, so that the answer does not depend on how the stream was
+ * cut.
  *
  * Since callbacks cannot return events, llhttp is paused in each of them and resumed by
  * the next feed: that is what makes it a pull parser. */
@@ -28,6 +28,7 @@ enum {
 typedef enum phase {
     IN_HEAD,
     IN_BODY,
+    IN_TRAILERS, /* behind the last chunk: lines again */
     COMPLETE,
     BROKEN,
 } phase;
@@ -47,11 +48,11 @@ struct rl_http {
     llhttp_t parser;
     rl_http_limits limits; /* all set */
     rl_http_head head;
+    rl_http_head trailers; /* only fields */
     phase phase;
-    lines lines;
+    lines lines;      /* of the head, then of the trailers */
     uint64_t body;    /* bytes of it told */
     uint64_t framing; /* bytes between them that chunking took */
-    uint8_t last;     /* the byte before, in the body */
     bool in_field;    /* a header's name or value is being read */
     bool head_seen;   /* llhttp has met the end of the head */
     bool body_seen;   /* … and of the request */
@@ -85,17 +86,20 @@ static int on_url(llhttp_t *parser, const char *p, size_t n)
     return 0;
 }
 
+static rl_http_head *fields_of(rl_http *h)
+{
+    return h->phase == IN_HEAD ? &h->head : &h->trailers;
+}
+
 static int on_field(llhttp_t *parser, const char *p, size_t n)
 {
     rl_http *h = parser->data;
 
-    if (h->phase != IN_HEAD) /* trailers are checked, counted as framing, and dropped */
-        return 0;
     if (!h->in_field) {
-        rl_http_put_field(&h->head);
+        rl_http_put_field(fields_of(h));
         h->in_field = true;
     }
-    rl_http_put_name(&h->head, (rl_str){p, n});
+    rl_http_put_name(fields_of(h), (rl_str){p, n});
     return 0;
 }
 
@@ -104,7 +108,7 @@ static int on_value(llhttp_t *parser, const char *p, size_t n)
     rl_http *h = parser->data;
 
     if (h->in_field)
-        rl_http_put_value(&h->head, (rl_str){p, n});
+        rl_http_put_value(fields_of(h), (rl_str){p, n});
     return 0;
 }
 
@@ -113,7 +117,7 @@ static int on_value_end(llhttp_t *parser)
     rl_http *h = parser->data;
 
     if (h->in_field)
-        rl_http_put_end(&h->head);
+        rl_http_put_end(fields_of(h));
     h->in_field = false;
     return 0;
 }
@@ -126,14 +130,19 @@ static int on_head_end(llhttp_t *parser)
     return HPE_PAUSED;
 }
 
-/* parser->content_length is the size of the chunk that begins. */
+/* parser->content_length is the size of the chunk that begins; behind the last, of none, there are
+ * lines again. */
 static int on_chunk(llhttp_t *parser)
 {
     rl_http *h = parser->data;
 
     if (parser->content_length > h->limits.max_body - h->body)
         return refuse(h, 413, "the body is too long");
-    return 0;
+    if (parser->content_length > 0)
+        return 0;
+    h->phase = IN_TRAILERS;
+    h->lines = (lines){.line = 1};
+    return HPE_PAUSED;
 }
 
 static int on_body(llhttp_t *parser, const char *p, size_t n)
@@ -189,6 +198,7 @@ void rl_http_free(rl_http *h)
     if (!h)
         return;
     rl_http_head_fini(&h->head);
+    rl_http_head_fini(&h->trailers);
     rl_free(h);
 }
 
@@ -197,6 +207,7 @@ void rl_http_reset(rl_http *h)
     rl_http_head head = h->head;
 
     rl_http_head_clear(&head);
+    rl_http_head_fini(&h->trailers); /* too rare to keep the memory */
     *h = (rl_http){.limits = h->limits, .head = head};
     llhttp_init(&h->parser, HTTP_REQUEST, &settings);
     h->parser.data = h;
@@ -205,6 +216,11 @@ void rl_http_reset(rl_http *h)
 const rl_http_head *rl_http_head_of(const rl_http *h)
 {
     return &h->head;
+}
+
+const rl_http_head *rl_http_trailers_of(const rl_http *h)
+{
+    return &h->trailers;
 }
 
 void rl_http_swap_head(rl_http *h, rl_http_head *out)
@@ -242,7 +258,7 @@ static int scan_byte(lines *l, const rl_http_limits *limits, uint8_t c, const ch
     if (c == '\n')
         return 400;
     *why = "a control character in the head";
-    if ((c < 0x20 && c != '\t') || c == 0x7f || c == 0x85)
+    if ((c < 0x20 && (c != '\t' || l->line == 0)) || c == 0x7f || c == 0x85)
         return 400;
 
     size_t column = l->column++;
@@ -321,7 +337,7 @@ static size_t run(rl_http *h, const char *p, size_t n)
         refuse(h, 501, "the method is unknown");
     else if (code == HPE_INVALID_VERSION || h->parser.method == HTTP_PRI)
         refuse(h, 505, BAD_VERSION);
-    else if (code == HPE_INVALID_TRANSFER_ENCODING)
+    else if (code == HPE_INVALID_TRANSFER_ENCODING && h->phase == IN_HEAD)
         refuse(h, 501, "the transfer encoding is not \"chunked\"");
     else
         refuse(h, 400, llhttp_get_error_reason(&h->parser));
@@ -354,6 +370,8 @@ static void check_target(rl_http *h)
 
     if (rl_str_eq(method, RL_STR("CONNECT")))
         refuse(h, 501, "CONNECT is for proxies, and this is none");
+    else if (rl_str_eq(method, RL_STR("TRACE")))
+        refuse(h, 501, "TRACE is not served: it would show what only a browser should know");
     else if (rl_url_split(&url, rl_http_target(&h->head), NULL) < 0)
         refuse(h, 400, "the target is neither a path nor a http URL");
     else if (rl_str_eq(url.path, RL_STR("*")) && !rl_str_eq(method, RL_STR("OPTIONS")))
@@ -383,10 +401,20 @@ static void check_body(rl_http *h)
         refuse(h, 400, "HTTP/1.0 has no transfer encodings");
 }
 
-static void check_head(rl_http *h)
+/* RFC 9110 section 10.1.1: there is one expectation, which HTTP/1.0 does not know. */
+static void check_expect(rl_http *h)
 {
     rl_str expect;
 
+    if (h->head.minor == 0 || !rl_http_field_get(&h->head, RL_STR("expect"), &expect))
+        return;
+    h->head.expect_continue = rl_str_eq_nocase(expect, RL_STR("100-continue"));
+    if (!h->head.expect_continue || rl_http_field_times(&h->head, RL_STR("expect")) > 1)
+        refuse(h, 417, "only 100-continue can be expected");
+}
+
+static void check_head(rl_http *h)
+{
     if (h->parser.http_major != 1) {
         refuse(h, 505, BAD_VERSION);
         return;
@@ -394,11 +422,20 @@ static void check_head(rl_http *h)
     h->head.minor = h->parser.http_minor;
     h->head.keep_alive = llhttp_should_keep_alive(&h->parser);
     h->head.upgrade = h->parser.upgrade;
-    h->head.expect_continue = h->head.minor >= 1 &&
-                              rl_http_field_get(&h->head, RL_STR("expect"), &expect) &&
-                              rl_str_eq_nocase(expect, RL_STR("100-continue"));
     check_target(h);
     check_body(h);
+    check_expect(h);
+}
+
+/* Section 6.5.1 of RFC 9110: what says how long a message is, or where it goes, comes too late. */
+static void check_trailers(rl_http *h)
+{
+    static const rl_str never[] = {
+        {"content-length", 14}, {"transfer-encoding", 17}, {"host", 4}, {"trailer", 7}};
+
+    for (size_t i = 0; i < RL_COUNT(never); i++)
+        if (rl_http_field_times(&h->trailers, never[i]))
+            refuse(h, 400, "a header among the trailers that cannot be one");
 }
 
 static void tell_error(rl_http *h, rl_http_event *ev)
@@ -437,26 +474,52 @@ static size_t feed_head(rl_http *h, const char *p, size_t n, rl_http_event *ev)
     return used;
 }
 
-static size_t feed_body(rl_http *h, const char *p, size_t n, rl_http_event *ev)
+static size_t feed_trailers(rl_http *h, const char *p, size_t n, rl_http_event *ev)
 {
-    h->piece = (rl_str){NULL, 0};
-    size_t used = run(h, p, n);
-    uint8_t before = used > 1 ? (uint8_t)p[used - 2] : h->last;
+    int status;
+    const char *why;
+    size_t used = scan(h, p, n, &status, &why);
 
-    h->framing += used - h->piece.n;
-    if (h->framing > h->limits.max_head + h->body * FRAMING_PER_BYTE) {
-        h->status = 0; /* this came first: it was true before llhttp could object */
-        refuse(h, 400, "there is more framing than body");
-    } else if (h->body_seen && h->head.chunked && before != '\r')
-        refuse(h, 400, "a line feed without a carriage return");
-    h->body += h->piece.n;
-    if (used)
-        h->last = (uint8_t)p[used - 1];
+    if (used && run(h, p, used) < used && h->parser.error == HPE_OK)
+        refuse(h, 400, "the trailers end in an unexpected place");
+    if (h->lines.ended != h->body_seen)
+        refuse(h, 400, "the trailers end in an unexpected place");
+    else if (status)
+        refuse(h, status, why);
+    else if (h->lines.ended)
+        check_trailers(h);
+    else if (h->lines.used == h->limits.max_head)
+        refuse(h, 431, "the trailers are too long");
 
     if (h->status) {
         tell_error(h, ev);
         return n;
     }
+    if (h->lines.ended) {
+        h->phase = COMPLETE;
+        ev->type = RL_HTTP_DONE;
+    }
+    return used;
+}
+
+static size_t feed_body(rl_http *h, const char *p, size_t n, rl_http_event *ev)
+{
+    h->piece = (rl_str){NULL, 0};
+    size_t used = run(h, p, n);
+
+    h->framing += used - h->piece.n;
+    if (h->framing > h->limits.max_head + h->body * FRAMING_PER_BYTE) {
+        h->status = 0; /* this came first: it was true before llhttp could object */
+        refuse(h, 400, "there is more framing than body");
+    }
+    h->body += h->piece.n;
+
+    if (h->status) {
+        tell_error(h, ev);
+        return n;
+    }
+    if (h->phase == IN_TRAILERS)
+        return used + feed_trailers(h, p + used, n - used, ev);
     if (h->piece.n) {
         ev->type = RL_HTTP_BODY;
         ev->body = h->piece;
@@ -478,6 +541,8 @@ size_t rl_http_feed(rl_http *h, const char *p, size_t n, rl_http_event *ev)
         return feed_head(h, p, n, ev);
     case IN_BODY:
         return feed_body(h, p, n, ev);
+    case IN_TRAILERS:
+        return feed_trailers(h, p, n, ev);
     case COMPLETE:
         return 0;
     case BROKEN:

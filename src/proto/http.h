@@ -42,7 +42,7 @@ typedef enum rl_http_type {
     RL_HTTP_HEAD,  /* rl_http_head_of() is complete and checked */
     RL_HTTP_BODY,  /* body: the next piece, never empty */
     RL_HTTP_DONE,  /* the request is complete */
-    RL_HTTP_ERROR, /* status: 400, 413, 414, 431, 501 or 505; why: in English */
+    RL_HTTP_ERROR, /* status: 400, 413, 414, 417, 431, 501 or 505; why: in English */
 } rl_http_type;
 
 typedef struct rl_http_event {
@@ -61,6 +61,10 @@ size_t rl_http_feed(rl_http *h, const char *p, size_t n, rl_http_event *ev);
 
 /* Valid from RL_HTTP_HEAD until the reset. */
 const rl_http_head *rl_http_head_of(const rl_http *h);
+
+/* What followed the last chunk, as fields; from RL_HTTP_DONE until the reset. They are held to the
+ * head's grammar and limits, and are nobody's headers: a field that frames or routes is refused. */
+const rl_http_head *rl_http_trailers_of(const rl_http *h);
 
 /* Move the head out, for whoever outlives the parser: yours to rl_http_head_fini(). What
  * `out` held before is recycled for the next head. */

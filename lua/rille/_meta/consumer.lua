@@ -91,6 +91,11 @@ function consumer.write(id, body, more) end
 ---@return boolean|rille.Closed done
 function consumer.body(id) end
 
+--- The fields behind a chunked body, once all of it has come.
+---@param id number
+---@return string? fields  "name\0value\0…"; nothing before
+function consumer.trailers(id) end
+
 --- Wait until more of the body is here, or the client has read.
 ---@async
 ---@param id number
