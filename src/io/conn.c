@@ -10,9 +10,7 @@
  * closing may be asked for from inside on_data, or by a script. */
 #include "io/conn.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -421,31 +419,13 @@ void rl_conn_own(rl_conn *c, const rl_conn_events *events, void *owner)
     c->owner = owner;
 }
 
-static rl_address address_of(const struct sockaddr_storage *addr)
-{
-    rl_address out = {.family = 0};
-
-    if (addr->ss_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)addr;
-        out.family = 4;
-        out.port = ntohs(in->sin_port);
-        memcpy(out.bytes, &in->sin_addr, 4);
-    } else if (addr->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)addr;
-        out.family = 6;
-        out.port = ntohs(in6->sin6_port);
-        memcpy(out.bytes, &in6->sin6_addr, 16);
-    }
-    return out;
-}
-
 rl_address rl_conn_peer(const rl_conn *c)
 {
     struct sockaddr_storage addr = {0};
     socklen_t n = sizeof(addr);
 
     getpeername(c->fd, (struct sockaddr *)&addr, &n);
-    return address_of(&addr);
+    return rl_address_of_sockaddr(&addr);
 }
 
 rl_address rl_conn_local(const rl_conn *c)
@@ -454,13 +434,5 @@ rl_address rl_conn_local(const rl_conn *c)
     socklen_t n = sizeof(addr);
 
     getsockname(c->fd, (struct sockaddr *)&addr, &n);
-    return address_of(&addr);
-}
-
-const char *rl_address_text(const rl_address *a, char out[RL_HOST_MAX])
-{
-    out[0] = '\0';
-    if (a->family)
-        inet_ntop(a->family == 4 ? AF_INET : AF_INET6, a->bytes, out, RL_HOST_MAX);
-    return out;
+    return rl_address_of_sockaddr(&addr);
 }

@@ -10,6 +10,7 @@
 #ifndef RL_IO_CONN_H
 #define RL_IO_CONN_H
 
+#include "base/address.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "io/poller.h"
@@ -103,17 +104,7 @@ void rl_conn_finish(rl_conn *c);
 /* Drop what is pending and close. on_closed follows from the loop; repeating is harmless. */
 void rl_conn_close(rl_conn *c);
 
-#define RL_HOST_MAX 46 /* bytes of an address as text, with its NUL */
-
-/* An address, small enough to keep one for every connection. */
-typedef struct rl_address {
-    uint8_t bytes[16];
-    uint16_t port;
-    uint8_t family; /* 4, 6, or 0 for a Unix socket */
-} rl_address;
-
 rl_address rl_conn_peer(const rl_conn *c);
 rl_address rl_conn_local(const rl_conn *c);
-const char *rl_address_text(const rl_address *a, char out[RL_HOST_MAX]); /* "" for Unix; out */
 
 #endif
