@@ -32,6 +32,7 @@ describe("an application", function()
       on_start = nothing,
       on_stop = nothing,
       routes = { rille.get("/", nothing) },
+      workers = 4,
     }
     assert.equal(1, #app.router.routes)
     assert.same({ "example.test" }, app.allowed_origins.list)
@@ -66,6 +67,7 @@ describe("an application", function()
     on_start = { {}, "a function expected, got a table" },
     on_stop = { true, "a function expected, got a boolean" },
     routes = { nothing, "a table expected, got a function" },
+    workers = { "4", "a number expected, got a string" },
   } do
     it(("checks what kind of thing %s is"):format(name), function()
       refuses(("setting %s: %s"):format(name, case[2]), { [name] = case[1] })
@@ -90,6 +92,12 @@ describe("an application", function()
     refuses("limit mailbox: ", { limits = { mailbox = 2 ^ 32 } })
     refuses("limit max_connections: ", { limits = { max_connections = 2 ^ 32 } })
     App { limits = { max_body = 2 ^ 40 } }
+  end)
+
+  it("takes a number of workers that threads can be made of", function()
+    for _, value in ipairs { 0, -1, 1.5, 0 / 0, math.huge, 257 } do
+      refuses("workers: a whole number from 1 to 256", { workers = value })
+    end
   end)
 
   it("takes only middleware that can be called, all of it, in a list", function()

@@ -23,7 +23,10 @@ local SETTINGS = {
   on_start = "function",
   on_stop = "function",
   routes = "table",
+  workers = "number",
 }
+
+local MOST_WORKERS = 256
 
 --- What may be limited; the numbers are the core's. Bytes and other counts are whole.
 local BYTES, COUNT, SECONDS = 2 ^ 53, 2 ^ 31, 1e9
@@ -74,6 +77,10 @@ local function check_settings(settings)
     elseif not want:find(type(value), 1, true) then
       fail(("setting %s: a %s expected, got a %s"):format(name, want, type(value)), name)
     end
+  end
+  local workers = settings.workers or 1
+  if not (workers >= 1 and workers <= MOST_WORKERS and workers % 1 == 0) then
+    fail(("workers: a whole number from 1 to %d expected"):format(MOST_WORKERS), "workers")
   end
   for name, value in pairs(settings.limits or {}) do
     check_limit(name, value)

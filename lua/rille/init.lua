@@ -81,6 +81,7 @@ local rille = {
   spawn = task.spawn,
 
   channel_layer = layer,
+  worker = require("rille.worker"),
   json = json,
   null = core.null,
   array = json.array,

@@ -20,6 +20,13 @@ local M = {}
 ---@field dev boolean         rille dev: create tables on every backend
 ---@field migrate boolean     --migrate: create tables on every backend, or do not start
 
+---@class rille.Staged
+---@field listen string[]
+---@field workers integer?
+---@field limits table<string, number>
+---@field files string[]
+---@field folder string
+
 ---@type rille.ProgramOptions
 local options
 ---@type rille.Generation?
@@ -65,7 +72,7 @@ function M.configure(given)
 end
 
 --- Load the script as the next generation, completely, and change nothing. Raises what is wrong.
----@return { listen: string[], limits: table<string, number>, files: string[], folder: string }
+---@return rille.Staged
 function M.stage()
   staged = nil
   local running = dispatch.current()
@@ -76,17 +83,28 @@ function M.stage()
   local listen = generation.app.settings.listen or {}
   return {
     listen = type(listen) == "string" and { listen } or listen,
+    workers = generation.app.settings.workers,
     limits = generation.app.settings.limits or {},
     files = generation.files,
     folder = generation.folder,
   }
 end
 
+--- Forget what was staged: it does not fit, here or on another worker.
+function M.discard()
+  staged = nil
+end
+
+--- What lives in the background, and the tables, are one worker's business.
+local function is_first()
+  return core.worker.place() == 0
+end
+
 --- Serve with what was staged. Cannot fail.
 ---@return integer  the generation's number
 function M.commit()
   dispatch.switch(staged)
-  if started then
+  if started and is_first() then
     background.follow(staged.app.router.background)
   end
   staged = nil
@@ -113,22 +131,31 @@ local function acreate_tables(required)
   end
 end
 
+--- Before any worker starts; one worker does it for all.
+---@async
+function M.prepare()
+  acreate_tables(options.migrate)
+end
+
 --- Before the first connection is accepted.
 ---@async
 function M.start()
-  acreate_tables(options.migrate)
   local on_start = dispatch.current().app.settings.on_start
   if on_start then
     on_start()
   end
   started = true
-  background.follow(dispatch.current().app.router.background)
+  if is_first() then
+    background.follow(dispatch.current().app.router.background)
+  end
 end
 
 --- After a reload: a new model may need its table.
 ---@async
 function M.after_reload()
-  acreate_tables(false)
+  if is_first() then
+    acreate_tables(false)
+  end
 end
 
 --- After the last connection is gone.

@@ -1,6 +1,6 @@
 #include "app/program.h"
 
-#include "app/runner.h"
+#include "app/workers.h"
 #include "db/db.h"
 #include "io/listener.h"
 #include "io/watch.h"
@@ -16,17 +16,16 @@ enum { DEAF_MS = 3000 }; /* for the worker to end once it was told to do so at o
 struct program {
     const rl_settings *settings;
     rl_loop loop;
-    rl_runner *runner;
+    rl_workers *workers;
     rl_watch *watch;
     uv_signal_t signals[3];
-    uv_timer_t patience; /* after a drain began */
+    uv_timer_t patience;               /* after a drain began */
+    rl_bound bounds[RL_MAX_ADDRESSES]; /* not yet the workers' */
     char *urls[RL_MAX_ADDRESSES];
-    unsigned nurls;
+    unsigned nbounds, nurls;
     bool draining, aborted;
     int status;
 };
-
-static void begin_drain(struct program *p);
 
 static void complain(const char *text)
 {
@@ -35,8 +34,7 @@ static void complain(const char *text)
 
 /* Listening */
 
-static int bind_all(struct program *p, const rl_loaded *loaded, rl_bound *bounds, unsigned *n,
-                    rl_err *err)
+static int bind_all(struct program *p, const rl_loaded *loaded, rl_err *err)
 {
     const rl_settings *s = p->settings;
     const char *addresses[RL_MAX_ADDRESSES] = {"127.0.0.1:8000"};
@@ -49,37 +47,87 @@ static int bind_all(struct program *p, const rl_loaded *loaded, rl_bound *bounds
     for (size_t i = 0; !s->nlisten && i < loaded->nlisten && i < RL_MAX_ADDRESSES; i++)
         addresses[count++] = loaded->listen[i];
 
-    for (*n = 0; *n < count; (*n)++) {
-        int rc = rl_bind_address(addresses[*n], &bounds[*n], err);
+    for (unsigned i = 0; i < count; i++) {
+        rl_bound *b = &p->bounds[p->nbounds];
+        int rc = rl_bind_address(addresses[i], b, err);
         if (rc < 0)
             return rc;
-        p->urls[p->nurls++] = rl_bound_url(&bounds[*n]);
-        if (bounds[*n].tls) {
-            close(bounds[*n].fd);
-            return rl_err_set(err, RL_EUNSUPPORTED, "%s: TLS is not done yet", addresses[*n]);
-        }
+        p->nbounds++;
+        p->urls[p->nurls++] = rl_bound_url(b);
+        if (b->tls)
+            return rl_err_set(err, RL_EUNSUPPORTED, "%s: TLS is not done yet", addresses[i]);
     }
     return 0;
 }
 
-static void on_loaded(void *arg, const rl_loaded *loaded)
+static unsigned count_workers(const struct program *p, const rl_loaded *loaded)
+{
+    unsigned n = loaded->workers;
+
+    if (p->settings->workers)
+        n = p->settings->workers;
+    else if (p->settings->command == RL_CMD_DEV)
+        n = 1;
+    return n ? n : 1;
+}
+
+/* Addresses first: whoever starts a second server by mistake learns it soon. */
+static unsigned on_loaded(void *arg, const rl_loaded *loaded)
 {
     struct program *p = arg;
-    rl_bound bounds[RL_MAX_ADDRESSES];
-    unsigned n;
     rl_err err;
 
-    if (p->watch)
-        rl_watch_set(p->watch, loaded->files, loaded->nfiles);
-    if (bind_all(p, loaded, bounds, &n, &err) < 0) {
-        while (n)
-            close(bounds[--n].fd);
+    if (bind_all(p, loaded, &err) < 0) {
         complain(err.msg);
-        p->status = 1;
-        rl_runner_abort(p->runner);
-        return;
+        return 0;
     }
-    rl_runner_serve(p->runner, bounds, n);
+    return count_workers(p, loaded);
+}
+
+static void on_files(void *arg, char *const *files, size_t n)
+{
+    struct program *p = arg;
+
+    if (p->watch)
+        rl_watch_set(p->watch, files, n);
+}
+
+/* Every worker gets a socket for every address. */
+static int spread(struct program *p, rl_bound *all, unsigned workers, unsigned *made, rl_err *err)
+{
+    int rc = 0;
+
+    for (unsigned i = 0; i < p->nbounds; i++) {
+        rc = rl_bound_listen(&p->bounds[i], err);
+        if (rc < 0)
+            return rc;
+        all[(*made)++] = p->bounds[i];
+    }
+    while (rc == 0 && *made < workers * p->nbounds) {
+        rc = rl_bound_sibling(&p->bounds[*made % p->nbounds], &all[*made], err);
+        *made += rc == 0;
+    }
+    return rc;
+}
+
+static void on_ready(void *arg)
+{
+    struct program *p = arg;
+    unsigned workers = rl_workers_count(p->workers), made = 0;
+    rl_bound *all = rl_calloc(workers * p->nbounds, sizeof(*all));
+    rl_err err;
+
+    if (spread(p, all, workers, &made, &err) < 0) {
+        complain(err.msg);
+        while (made > p->nbounds)
+            close(all[--made].fd);
+        p->status = 1;
+        rl_workers_abort(p->workers);
+    } else {
+        rl_workers_serve(p->workers, all, p->nbounds);
+        p->nbounds = 0;
+    }
+    rl_free(all);
 }
 
 static void on_serving(void *arg)
@@ -96,16 +144,17 @@ static void on_change(void *arg)
 {
     struct program *p = arg;
 
-    rl_runner_reload(p->runner);
+    rl_workers_reload(p->workers);
 }
 
-static void on_reloaded(void *arg, const rl_loaded *loaded)
+static void on_reloading(void *arg)
 {
-    struct program *p = arg;
+    rl_debug("reloading");
+}
 
-    if (p->watch)
-        rl_watch_set(p->watch, loaded->files, loaded->nfiles);
-    rl_info("reloaded: generation %u serves", loaded->generation);
+static void on_reloaded(void *arg, unsigned generation)
+{
+    rl_info("reloaded: generation %u serves", generation);
 }
 
 static void on_reload_failed(void *arg, const char *text)
@@ -148,7 +197,7 @@ static void stop_at_once(struct program *p)
         return;
     p->aborted = true;
     uv_timer_start(&p->patience, on_deaf, DEAF_MS, 0);
-    rl_runner_abort(p->runner);
+    rl_workers_abort(p->workers);
 }
 
 static void on_out_of_patience(uv_timer_t *timer)
@@ -165,7 +214,7 @@ static void begin_drain(struct program *p)
     rl_info("stopping: connections are being closed");
     uv_timer_start(&p->patience, on_out_of_patience, (uint64_t)(p->settings->drain_timeout * 1000),
                    0);
-    rl_runner_drain(p->runner);
+    rl_workers_drain(p->workers);
 }
 
 static void on_signal(uv_signal_t *h, int signum)
@@ -173,7 +222,7 @@ static void on_signal(uv_signal_t *h, int signum)
     struct program *p = h->data;
 
     if (signum == SIGHUP)
-        rl_runner_reload(p->runner);
+        rl_workers_reload(p->workers);
     else if (p->draining)
         stop_at_once(p);
     else
@@ -214,9 +263,12 @@ static void raise_descriptor_limit(void)
 
 int rl_program_run(const rl_settings *settings)
 {
-    static const rl_runner_events events = {
+    static const rl_workers_events events = {
         .on_loaded = on_loaded,
+        .on_files = on_files,
+        .on_ready = on_ready,
         .on_serving = on_serving,
+        .on_reloading = on_reloading,
         .on_reloaded = on_reloaded,
         .on_reload_failed = on_reload_failed,
         .on_printed = on_printed,
@@ -239,12 +291,12 @@ int rl_program_run(const rl_settings *settings)
     if (settings->watch || settings->command == RL_CMD_DEV)
         p.watch = rl_watch_open(&p.loop, on_change, &p);
 
-    if (rl_runner_start(&p.runner, &p.loop, settings, &events, &p, &err) < 0) {
+    if (rl_workers_open(&p.workers, &p.loop, settings, &events, &p, &err) < 0) {
         complain(err.msg);
         p.status = 1;
     } else {
         rl_loop_run(&p.loop);
-        rl_runner_free(p.runner);
+        rl_workers_close(p.workers);
     }
 
     ignore_signals();
@@ -252,6 +304,8 @@ int rl_program_run(const rl_settings *settings)
     uv_close((uv_handle_t *)&p.patience, NULL);
     for (size_t i = 0; i < RL_COUNT(p.signals); i++)
         uv_close((uv_handle_t *)&p.signals[i], NULL);
+    while (p.nbounds)
+        close(p.bounds[--p.nbounds].fd);
     while (p.nurls)
         rl_free(p.urls[--p.nurls]);
     rl_loop_fini(&p.loop);

@@ -1,7 +1,7 @@
-/* program.h - a command from beginning to end: two threads and what they tell each other.
+/* program.h - a command from beginning to end: the main thread, and the workers it keeps in step.
  *
  * The main thread reads settings, binds addresses, owns signals and the file watch, and runs no
- * script. The worker thread has the rest. They speak by posts: each tells the other what
+ * script. The workers' threads have the rest. They speak by posts: each tells the other what
  * happened, and neither waits. */
 #ifndef RL_APP_PROGRAM_H
 #define RL_APP_PROGRAM_H

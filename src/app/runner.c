@@ -1,14 +1,13 @@
 /* runner.c - one worker thread.
  *
- *   load --> (listen) --> start task --> SERVING --drain--> idle --> stop task --> close --> end
- *     '-- other commands: their own task, or nothing ----------------------^
+ *   load --> (prepare) --> start task --> SERVING --drain--> idle --> stop task --> close --> end
+ *     '-- other commands: their own task, or nothing -----------------------^
  *
  * The thread's stack is 64 MiB (virtual): see vm/vm.h. */
 #include "app/runner.h"
 
-#include "app/library.h"
-#include "bind/bind.h"
-#include "core/worker.h"
+#include "app/script.h"
+#include "base/log.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -23,8 +22,7 @@ struct rl_runner {
     const rl_settings *settings;
     uv_thread_t thread;
     rl_worker worker;
-    int program; /* registry reference of rille.program */
-    rl_server_limits limits;
+    rl_script script;
     rl_bound bounds[RL_MAX_ADDRESSES];
     unsigned nbounds;
     uv_timer_t drain;
@@ -34,16 +32,6 @@ struct rl_runner {
     int status;
 };
 
-/* Calling rille.program */
-
-static lua_State *push_program(rl_runner *r, lua_State *L, const char *name)
-{
-    lua_rawgeti(L, LUA_REGISTRYINDEX, r->program);
-    lua_getfield(L, -1, name);
-    lua_remove(L, -2);
-    return L;
-}
-
 static void stop(rl_runner *r, int status);
 
 static void fail(rl_runner *r, const char *text)
@@ -52,105 +40,16 @@ static void fail(rl_runner *r, const char *text)
     stop(r, 1);
 }
 
-static char **take_strings(lua_State *L, const char *field, size_t *n)
+static void tell(rl_runner *r, rl_news news)
 {
-    lua_getfield(L, -1, field);
-    *n = lua_objlen(L, -1);
-    char **list = rl_calloc(*n, sizeof(*list));
-    for (size_t i = 0; i < *n; i++) {
-        lua_rawgeti(L, -1, (int)i + 1);
-        const char *s = lua_tostring(L, -1);
-        list[i] = rl_strdup(s ? s : "");
-        lua_pop(L, 1);
-    }
-    lua_pop(L, 1);
-    return list;
+    rl_report_tell(&r->reporter, news, NULL);
 }
 
-/* "As much as you like" is a number, too: one that every unit and integer here can hold. */
-static double limit(lua_State *L, const char *name)
+/* Starting */
+
+/* A step of the start that is a task: tell when it has ended, or why it failed. */
+static void end_step(rl_runner *r, lua_State *co, bool failed, rl_news news)
 {
-    lua_pushstring(L, name);
-    lua_rawget(L, -2);
-    double value = lua_tonumber(L, -1);
-    lua_pop(L, 1);
-    return value < 1e9 ? value : 1e9;
-}
-
-static void take_limits(rl_runner *r, lua_State *L)
-{
-    lua_getfield(L, -1, "limits");
-    r->limits = (rl_server_limits){
-        .max_head = (size_t)limit(L, "max_head"),
-        .max_body = (size_t)limit(L, "max_body"),
-        .max_message = (size_t)limit(L, "max_message"),
-        .max_unsent = (size_t)limit(L, "max_unsent"),
-        .max_connections = (unsigned)limit(L, "max_connections"),
-        .request_timeout = limit(L, "request_timeout"),
-        .keepalive_timeout = limit(L, "keepalive_timeout"),
-        .ping_interval = limit(L, "ping_interval"),
-        .close_timeout = limit(L, "close_timeout"),
-    };
-    rl_worker_configure(&r->worker, &(rl_worker_limits){
-                                        .mailbox = (unsigned)limit(L, "mailbox"),
-                                        .abandon_grace = limit(L, "abandon_grace"),
-                                    });
-    lua_pop(L, 1);
-}
-
-/* Stage the script. 0, with the findings in rep, or a failure with its text. */
-static int stage(rl_runner *r, rl_report *rep, rl_buf *text)
-{
-    lua_State *L = r->worker.vm.L;
-    rl_err err;
-
-    push_program(r, L, "stage");
-    int rc = rl_vm_call(&r->worker.vm, 0, 1, text, &err);
-    if (rc < 0)
-        return rc;
-    rep->loaded.files = take_strings(L, "files", &rep->loaded.nfiles);
-    rep->loaded.listen = take_strings(L, "listen", &rep->loaded.nlisten);
-    take_limits(r, L);
-    lua_pop(L, 1);
-    return 0;
-}
-
-/* Serve with what was staged. It fails only if the script broke what Lua itself provides. */
-static int commit(rl_runner *r, unsigned *generation, rl_buf *text)
-{
-    lua_State *L = r->worker.vm.L;
-    rl_err err;
-
-    push_program(r, L, "commit");
-    rl_vm_enter(&r->worker.vm); /* memory is no reason */
-    int rc = rl_vm_call(&r->worker.vm, 0, 1, text, &err);
-    rl_vm_leave(&r->worker.vm);
-    if (rc < 0)
-        return rc;
-    *generation = (unsigned)lua_tointeger(L, -1);
-    lua_pop(L, 1);
-    return 0;
-}
-
-/* Run a function of rille.program as a task. It is cancelled with those that nobody owns. */
-static rl_task *begin_task(rl_runner *r, const char *name, rl_task_ended_fn *ended)
-{
-    rl_task *t = rl_task_new(&r->worker.vm, ended, r);
-
-    rl_list_push(&r->worker.tasks, &t->owned);
-    push_program(r, r->worker.vm.L, name);
-    lua_xmove(r->worker.vm.L, rl_task_stack(t), 1);
-    return t;
-}
-
-/* Serving */
-
-static void on_start_ended(rl_task *t, void *arg, lua_State *co, bool failed)
-{
-    rl_runner *r = arg;
-    rl_worker *w = &r->worker;
-    rl_err err;
-
     if (r->draining)
         return; /* cancelled for it, perhaps */
     if (failed) {
@@ -160,22 +59,38 @@ static void on_start_ended(rl_task *t, void *arg, lua_State *co, bool failed)
         rl_buf_fini(&text);
         return;
     }
-    for (; r->nbounds; r->nbounds--)
-        if (rl_worker_listen(w, &r->bounds[r->nbounds - 1], &err) < 0) {
-            r->nbounds--;
-            fail(r, err.msg);
-            return;
-        }
-    rl_report_tell(&r->reporter, RL_NEWS_SERVING, NULL);
+    tell(r, news);
+}
+
+static void on_prepare_ended(rl_task *t, void *arg, lua_State *co, bool failed)
+{
+    end_step(arg, co, failed, RL_NEWS_PREPARED);
+}
+
+static void on_start_ended(rl_task *t, void *arg, lua_State *co, bool failed)
+{
+    end_step(arg, co, failed, RL_NEWS_STARTED);
+}
+
+static void begin_script(rl_runner *r)
+{
+    /* The script's limits are known only now, and nobody is connected yet. */
+    rl_server_configure(&r->worker.server, &r->script.limits);
+    r->worker.server.access_log = r->settings->access_log;
+    r->worker.show_errors = r->settings->command == RL_CMD_DEV;
+    rl_task_queue(rl_script_task(&r->script, "start", on_start_ended, r), 0);
 }
 
 static void serve(rl_runner *r)
 {
-    /* The script's limits are known only now, and nobody is connected yet. */
-    rl_server_configure(&r->worker.server, &r->limits);
-    r->worker.server.access_log = r->settings->access_log;
-    r->worker.show_errors = r->settings->command == RL_CMD_DEV;
-    rl_task_queue(begin_task(r, "start", on_start_ended), 0);
+    rl_err err;
+
+    while (r->nbounds)
+        if (rl_worker_listen(&r->worker, &r->bounds[--r->nbounds], &err) < 0) {
+            fail(r, err.msg);
+            return;
+        }
+    tell(r, RL_NEWS_SERVING);
 }
 
 /* Stopping. From here on nothing new begins; each step waits for the one before. */
@@ -186,8 +101,8 @@ static void free_runner_timer(uv_handle_t *h)
 
 static void end_thread(rl_runner *r)
 {
-    for (; r->nbounds; r->nbounds--)
-        close(r->bounds[r->nbounds - 1].fd);
+    while (r->nbounds)
+        close(r->bounds[--r->nbounds].fd);
     if (r->drain_open)
         uv_close((uv_handle_t *)&r->drain, free_runner_timer);
     r->drain_open = false;
@@ -246,7 +161,7 @@ static void on_drain_tick(uv_timer_t *timer)
         return;
     uv_timer_stop(timer);
     if (r->loaded && !r->stopping)
-        rl_task_queue(begin_task(r, "stop", on_stop_ended), 0);
+        rl_task_queue(rl_script_task(&r->script, "stop", on_stop_ended, r), 0);
     else
         close_databases(r);
 }
@@ -275,16 +190,14 @@ static void stop(rl_runner *r, int status)
 
 static void say_and_stop(rl_runner *r, const char *name)
 {
-    lua_State *L = r->worker.vm.L;
     rl_buf text = {0};
-    rl_err err;
+    char *said;
 
-    push_program(r, L, name);
-    if (rl_vm_call(&r->worker.vm, 0, 1, &text, &err) < 0) {
+    if (rl_script_say(&r->script, name, &said, &text) < 0) {
         fail(r, rl_buf_cstr(&text));
     } else {
-        rl_report_tell(&r->reporter, RL_NEWS_PRINTED, lua_tostring(L, -1));
-        lua_pop(L, 1);
+        rl_report_tell(&r->reporter, RL_NEWS_PRINTED, said);
+        rl_free(said);
         r->loaded = false; /* nothing was started, so nothing is stopped */
         stop(r, 0);
     }
@@ -311,7 +224,7 @@ static void on_command_ended(rl_task *t, void *arg, lua_State *co, bool failed)
 
 static void run_test(rl_runner *r)
 {
-    rl_task *t = begin_task(r, "test", on_command_ended);
+    rl_task *t = rl_script_task(&r->script, "test", on_command_ended, r);
     lua_State *co = rl_task_stack(t);
 
     lua_newtable(co);
@@ -324,52 +237,14 @@ static void run_test(rl_runner *r)
 
 /* Beginning */
 
-static int open_library(lua_State *L)
-{
-    rl_runner *r = lua_touserdata(L, 1);
-    const rl_settings *s = r->settings;
-
-    rl_library_install(L);
-    rl_open_core(L);
-    lua_getglobal(L, "require");
-    lua_pushliteral(L, "rille.program");
-    lua_call(L, 1, 1);
-    lua_pushvalue(L, -1);
-    r->program = luaL_ref(L, LUA_REGISTRYINDEX);
-
-    lua_getfield(L, -1, "configure");
-    lua_newtable(L);
-    lua_pushstring(L, s->app);
-    lua_setfield(L, -2, "app");
-    lua_pushstring(L, s->database);
-    lua_setfield(L, -2, "database");
-    lua_pushboolean(L, s->command == RL_CMD_DEV);
-    lua_setfield(L, -2, "dev");
-    lua_pushboolean(L, s->migrate);
-    lua_setfield(L, -2, "migrate");
-    lua_call(L, 1, 0);
-    return 0;
-}
-
-static void begin(rl_runner *r)
+/* Load the script; what a server is to do then is for the main thread to say. */
+static void load(rl_runner *r)
 {
     rl_buf text = {0};
-    rl_err err;
-
-    lua_pushcfunction(r->worker.vm.L, open_library);
-    lua_pushlightuserdata(r->worker.vm.L, r);
-    if (rl_vm_call(&r->worker.vm, 1, 0, &text, &err) < 0) {
-        fail(r, rl_buf_cstr(&text));
-        rl_buf_fini(&text);
-        return;
-    }
-    if (r->settings->command == RL_CMD_TEST) {
-        run_test(r);
-        return;
-    }
-
     rl_report *rep = rl_report_new(&r->reporter, RL_NEWS_LOADED);
-    if (stage(r, rep, &text) < 0 || commit(r, &rep->loaded.generation, &text) < 0) {
+
+    if (rl_script_stage(&r->script, &rep->loaded, &text) < 0 ||
+        rl_script_commit(&r->script, &rep->loaded.generation, &text) < 0) {
         rep->news = RL_NEWS_FAILED;
         rep->text = rl_strdup(rl_buf_cstr(&text));
         rl_report_send(rep);
@@ -387,7 +262,7 @@ static void begin(rl_runner *r)
         say_and_stop(r, "routes");
         break;
     case RL_CMD_MIGRATE:
-        rl_task_queue(begin_task(r, "migrate", on_command_ended), 0);
+        rl_task_queue(rl_script_task(&r->script, "migrate", on_command_ended, r), 0);
         break;
     case RL_CMD_RUN:
     case RL_CMD_DEV:
@@ -401,6 +276,19 @@ static void begin(rl_runner *r)
     rl_report_free(rep);
 }
 
+static void begin(rl_runner *r)
+{
+    rl_buf text = {0};
+
+    if (rl_script_open(&r->script, &r->worker, r->settings, &text) < 0)
+        fail(r, rl_buf_cstr(&text));
+    else if (r->settings->command == RL_CMD_TEST)
+        run_test(r);
+    else
+        load(r);
+    rl_buf_fini(&text);
+}
+
 static void thread_main(void *arg)
 {
     rl_runner *r = arg;
@@ -408,7 +296,7 @@ static void thread_main(void *arg)
 
     begin(r);
     rl_loop_run(&r->worker.loop);
-    luaL_unref(r->worker.vm.L, LUA_REGISTRYINDEX, r->program);
+    rl_script_close(&r->script);
     rl_worker_fini(&r->worker);
     last->status = r->status;
     rl_report_send(last);
@@ -419,63 +307,85 @@ static void thread_main(void *arg)
 struct order {
     rl_post post;
     rl_runner *runner;
+    void (*fn)(rl_runner *r);
     rl_bound bounds[RL_MAX_ADDRESSES];
     unsigned nbounds;
 };
 
-static void send_order(rl_runner *r, void (*fn)(rl_post *post), const rl_bound *bounds, unsigned n)
+static void on_order(rl_post *post)
+{
+    struct order *o = RL_CONTAINER_OF(post, struct order, post);
+    rl_runner *r = o->runner;
+
+    for (unsigned i = 0; i < o->nbounds; i++)
+        if (r->ended)
+            close(o->bounds[i].fd);
+        else
+            r->bounds[r->nbounds++] = o->bounds[i];
+    if (!r->ended)
+        o->fn(r);
+    rl_free(o);
+}
+
+static void send_order(rl_runner *r, void (*fn)(rl_runner *r), const rl_bound *bounds, unsigned n)
 {
     struct order *o = rl_calloc(1, sizeof(*o));
 
-    o->post.fn = fn;
+    o->post.fn = on_order;
     o->runner = r;
+    o->fn = fn;
     o->nbounds = n;
     for (unsigned i = 0; i < n; i++)
         o->bounds[i] = bounds[i];
-    if (!rl_loop_post(&r->worker.loop, &o->post))
-        rl_free(o); /* it has stopped already */
-}
-
-static struct order take_order(rl_post *post)
-{
-    struct order *o = RL_CONTAINER_OF(post, struct order, post), taken = *o;
-
+    if (rl_runner_post(r, &o->post))
+        return;
+    for (unsigned i = 0; i < n; i++)
+        close(bounds[i].fd);
     rl_free(o);
-    return taken;
 }
 
-static void do_serve(rl_post *post)
+static void do_prepare(rl_runner *r)
 {
-    struct order o = take_order(post);
-    rl_runner *r = o.runner;
+    if (!r->draining)
+        rl_task_queue(rl_script_task(&r->script, "prepare", on_prepare_ended, r), 0);
+}
 
-    for (unsigned i = 0; i < o.nbounds; i++)
-        if (r->ended)
-            close(o.bounds[i].fd);
-        else
-            r->bounds[r->nbounds++] = o.bounds[i];
+static void do_begin(rl_runner *r)
+{
+    if (!r->draining)
+        begin_script(r);
+}
+
+static void do_serve(rl_runner *r)
+{
     if (!r->draining)
         serve(r);
 }
 
-static void do_drain(rl_post *post)
+static void do_drain(rl_runner *r)
 {
-    struct order o = take_order(post);
-    rl_runner *r = o.runner;
-
-    if (!r->ended)
-        stop(r, 0);
+    stop(r, 0);
 }
 
-static void do_abort(rl_post *post)
+static void do_abort(rl_runner *r)
 {
-    struct order o = take_order(post);
-    rl_runner *r = o.runner;
-
-    if (r->ended)
-        return;
     r->stopping = true;
     stop(r, r->status);
+}
+
+/* Reloading */
+
+static void do_stage(rl_runner *r)
+{
+    rl_buf text = {0};
+
+    if (r->draining)
+        return;
+    rl_report *rep = rl_report_new(&r->reporter, RL_NEWS_STAGED);
+    if (rl_script_stage(&r->script, &rep->loaded, &text) < 0)
+        rep->text = rl_strdup(rl_buf_cstr(&text));
+    rl_buf_fini(&text);
+    rl_report_send(rep);
 }
 
 static void on_after_reload_ended(rl_task *t, void *arg, lua_State *co, bool failed)
@@ -488,23 +398,34 @@ static void on_after_reload_ended(rl_task *t, void *arg, lua_State *co, bool fai
     rl_buf_fini(&text);
 }
 
-static void do_reload(rl_post *post)
+static void do_commit(rl_runner *r)
 {
-    struct order o = take_order(post);
-    rl_runner *r = o.runner;
     rl_buf text = {0};
 
     if (r->draining)
         return;
-    rl_report *rep = rl_report_new(&r->reporter, RL_NEWS_RELOADED);
-    if (stage(r, rep, &text) < 0 || commit(r, &rep->loaded.generation, &text) < 0) {
-        rep->news = RL_NEWS_RELOAD_FAILED;
+    rl_report *rep = rl_report_new(&r->reporter, RL_NEWS_COMMITTED);
+    if (rl_script_commit(&r->script, &rep->loaded.generation, &text) < 0)
         rep->text = rl_strdup(rl_buf_cstr(&text));
-    } else {
-        rl_task_queue(begin_task(r, "after_reload", on_after_reload_ended), 0);
-    }
+    else
+        rl_task_queue(rl_script_task(&r->script, "after_reload", on_after_reload_ended, r), 0);
     rl_buf_fini(&text);
     rl_report_send(rep);
+}
+
+static void do_discard(rl_runner *r)
+{
+    rl_script_discard(&r->script);
+}
+
+void rl_runner_prepare(rl_runner *r)
+{
+    send_order(r, do_prepare, NULL, 0);
+}
+
+void rl_runner_begin(rl_runner *r)
+{
+    send_order(r, do_begin, NULL, 0);
 }
 
 void rl_runner_serve(rl_runner *r, const rl_bound *bounds, unsigned n)
@@ -512,9 +433,19 @@ void rl_runner_serve(rl_runner *r, const rl_bound *bounds, unsigned n)
     send_order(r, do_serve, bounds, n);
 }
 
-void rl_runner_reload(rl_runner *r)
+void rl_runner_stage(rl_runner *r)
 {
-    send_order(r, do_reload, NULL, 0);
+    send_order(r, do_stage, NULL, 0);
+}
+
+void rl_runner_commit(rl_runner *r)
+{
+    send_order(r, do_commit, NULL, 0);
+}
+
+void rl_runner_discard(rl_runner *r)
+{
+    send_order(r, do_discard, NULL, 0);
 }
 
 void rl_runner_drain(rl_runner *r)
@@ -527,8 +458,18 @@ void rl_runner_abort(rl_runner *r)
     send_order(r, do_abort, NULL, 0);
 }
 
-int rl_runner_start(rl_runner **out, rl_loop *main, const rl_settings *settings,
-                    const rl_runner_events *events, void *arg, rl_err *err)
+bool rl_runner_post(rl_runner *r, rl_post *post)
+{
+    return rl_loop_post(&r->worker.loop, post);
+}
+
+rl_worker *rl_runner_worker(rl_runner *r)
+{
+    return r->ended ? NULL : &r->worker;
+}
+
+int rl_runner_start(rl_runner **out, const rl_reporter *reporter, rl_crew *crew,
+                    const rl_settings *settings, rl_err *err)
 {
     rl_runner *r = rl_calloc(1, sizeof(*r));
     const rl_vm_opts vm = {
@@ -538,11 +479,11 @@ int rl_runner_start(rl_runner **out, rl_loop *main, const rl_settings *settings,
     const uv_thread_options_t options = {.flags = UV_THREAD_HAS_STACK_SIZE,
                                          .stack_size = STACK_BYTES};
 
-    r->reporter = (rl_reporter){.main = main, .events = *events, .arg = arg};
+    r->reporter = *reporter;
     r->settings = settings;
-    r->program = LUA_NOREF;
+    r->script.program = LUA_NOREF;
     /* Made here, so that orders have a loop to go to; used by the thread alone. */
-    int rc = rl_worker_init(&r->worker, &vm, &(rl_server_limits){0}, &(rl_worker_limits){0}, err);
+    int rc = rl_worker_init(&r->worker, crew, reporter->worker, &vm, err);
     if (rc == 0) {
         rc = uv_thread_create_ex(&r->thread, &options, thread_main, r);
         if (rc < 0) {

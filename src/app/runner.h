@@ -1,23 +1,31 @@
-/* runner.h - the worker's half of a program: the thread that loads, serves and stops.
+/* runner.h - one worker's half of a program: the thread that loads, serves and stops.
  *
- * Every function below posts to the worker's loop and returns; the answers come as calls of
- * rl_runner_events on the main thread's loop. */
+ * Every function below posts to the worker's loop and returns; what comes of it is told as a
+ * report on the main thread's loop (rl_news says which). A worker that has ended hears nothing. */
 #ifndef RL_APP_RUNNER_H
 #define RL_APP_RUNNER_H
 
 #include "app/report.h"
 #include "app/settings.h"
-#include "io/listener.h"
+#include "core/worker.h"
 
 typedef struct rl_runner rl_runner;
 
-int rl_runner_start(rl_runner **out, rl_loop *main, const rl_settings *settings,
-                    const rl_runner_events *events, void *arg, rl_err *err) RL_MUST_USE;
-void rl_runner_free(rl_runner *r); /* joins the thread; after on_stopped */
+int rl_runner_start(rl_runner **out, const rl_reporter *reporter, rl_crew *crew,
+                    const rl_settings *settings, rl_err *err) RL_MUST_USE;
+void rl_runner_free(rl_runner *r); /* joins the thread; after STOPPED */
 
-void rl_runner_serve(rl_runner *r, const rl_bound *bounds, unsigned n); /* takes the sockets */
-void rl_runner_reload(rl_runner *r);
+void rl_runner_prepare(rl_runner *r); /* PREPARED: of one worker only */
+void rl_runner_begin(rl_runner *r);   /* STARTED: the script's on_start has ended */
+void rl_runner_serve(rl_runner *r, const rl_bound *bounds, unsigned n); /* SERVING; takes them */
+void rl_runner_stage(rl_runner *r);  /* STAGED: a reload's first half */
+void rl_runner_commit(rl_runner *r); /* COMMITTED: serve with what was staged */
+void rl_runner_discard(rl_runner *r);
 void rl_runner_drain(rl_runner *r); /* then stop */
 void rl_runner_abort(rl_runner *r); /* stop at once */
+
+/* Any call on the worker's thread, between two events. False: it has ended. */
+bool rl_runner_post(rl_runner *r, rl_post *post);
+rl_worker *rl_runner_worker(rl_runner *r); /* in that call; NULL: it has ended */
 
 #endif

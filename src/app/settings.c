@@ -1,5 +1,7 @@
 #include "app/settings.h"
 
+#include "core/crew.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,9 +34,10 @@ static const char server_options[] =
     "  --layer URL           memory: (RILLE_LAYER)\n"
     "  --migrate             create missing tables before serving, also on PostgreSQL\n"
     "  --watch               reload when a file of the script changes\n"
-    "  --workers N           threads; this version has one\n"
+    "  --workers N           threads that serve, each with a Lua state of its own (default: the\n"
+    "                        cores; rille dev: 1; RILLE_WORKERS)\n"
     "  --drain-timeout S     seconds for connections to end on SIGTERM (default 10)\n"
-    "  --memory-limit MIB    of Lua's heap (default 512)\n"
+    "  --memory-limit MIB    of Lua's heap, for each worker (default 512)\n"
     "  --no-access-log       do not log requests\n";
 
 static const char common_options[] =
@@ -102,6 +105,17 @@ static int set_level(rl_settings *s, const char *name, rl_err *err)
     return 0;
 }
 
+static int set_workers(rl_settings *s, const char *what, const char *text, rl_err *err)
+{
+    double n = 1;
+    int rc = to_number(what, text, 1, RL_MAX_WORKERS, &n, err);
+
+    if (rc == 0 && n != (double)(unsigned)n)
+        return wrong(err, "a whole number of workers, not", text);
+    s->workers = (unsigned)n;
+    return rc;
+}
+
 static bool is_switch(rl_settings *s, const char *flag)
 {
     if (strcmp(flag, "--watch") == 0)
@@ -129,9 +143,6 @@ static bool is_valued(const char *flag)
 
 static int read_valued(rl_settings *s, const char *flag, const char *value, rl_err *err)
 {
-    double n = 1;
-    int rc = 0;
-
     if (strcmp(flag, "--listen") == 0) {
         return add_address(s, value, err);
     } else if (strcmp(flag, "--database") == 0) {
@@ -139,8 +150,7 @@ static int read_valued(rl_settings *s, const char *flag, const char *value, rl_e
     } else if (strcmp(flag, "--layer") == 0) {
         s->layer = value;
     } else if (strcmp(flag, "--workers") == 0) {
-        rc = to_number(flag, value, 1, 1024, &n, err);
-        s->workers = (unsigned)n;
+        return set_workers(s, flag, value, err);
     } else if (strcmp(flag, "--drain-timeout") == 0) {
         return to_number(flag, value, 0, 86400, &s->drain_timeout, err);
     } else if (strcmp(flag, "--memory-limit") == 0) {
@@ -152,7 +162,7 @@ static int read_valued(rl_settings *s, const char *flag, const char *value, rl_e
     } else if (strcmp(value, "text") != 0) {
         return wrong(err, "--log-format is text or json, not", value);
     }
-    return rc;
+    return 0;
 }
 
 /* argv[*i] is an option, alone, as --flag=value or with its value behind it. */
@@ -183,6 +193,7 @@ static const char *from_environment(const char *name)
 static int finish(rl_settings *s, const struct command *cmd, rl_err *err)
 {
     const char *listen = from_environment("RILLE_LISTEN");
+    const char *workers = from_environment("RILLE_WORKERS");
 
     if (!s->nlisten && listen)
         s->listen[s->nlisten++] = listen;
@@ -195,15 +206,14 @@ static int finish(rl_settings *s, const struct command *cmd, rl_err *err)
                           cmd->args);
     if (s->layer && strcmp(s->layer, "memory:") != 0)
         return wrong(err, "this version has the layer memory: only, not", s->layer);
-    if (s->workers > 1)
-        rl_warn("--workers %u: this version runs one worker", s->workers);
+    if (!s->workers && workers && cmd->id == RL_CMD_RUN)
+        return set_workers(s, "RILLE_WORKERS", workers, err);
     return 0;
 }
 
 int rl_settings_read(rl_settings *s, int argc, char **argv, rl_err *err)
 {
-    *s = (rl_settings){
-        .log_level = RL_LOG_INFO, .drain_timeout = 10, .workers = 1, .access_log = true};
+    *s = (rl_settings){.log_level = RL_LOG_INFO, .drain_timeout = 10, .access_log = true};
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
         return 0;
 

@@ -35,7 +35,7 @@ typedef struct rl_settings {
     bool access_log;
     double drain_timeout; /* seconds */
     double memory_limit;  /* MiB; 0: the default */
-    unsigned workers;
+    unsigned workers;     /* 0: the script's word counts, or the default */
     rl_log_level log_level;
     rl_log_format log_format;
     char **rest; /* TEST: what busted gets */

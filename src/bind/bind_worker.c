@@ -67,11 +67,19 @@ static int l_census(lua_State *L)
     return 1;
 }
 
+/* place() -> which worker of how many this is; the first is 0 */
+static int l_place(lua_State *L)
+{
+    rl_worker *w = rl_worker_of(L);
+
+    lua_pushinteger(L, (lua_Integer)w->index);
+    lua_pushinteger(L, (lua_Integer)atomic_load(&w->crew->count));
+    return 2;
+}
+
 static const luaL_Reg functions[] = {
-    {"entries", l_entries},
-    {"generation", l_generation},
-    {"census", l_census},
-    {NULL, NULL},
+    {"place", l_place},   {"entries", l_entries}, {"generation", l_generation},
+    {"census", l_census}, {NULL, NULL},
 };
 
 int rl_open_worker(lua_State *L)

@@ -14,10 +14,9 @@ static bool run_turn(rl_hook *hook)
     return rl_consumer_run_stirred(RL_CONTAINER_OF(hook, rl_worker, hook));
 }
 
-int rl_worker_init(rl_worker *w, const rl_vm_opts *vm, const rl_server_limits *server,
-                   const rl_worker_limits *limits, rl_err *err)
+int rl_worker_init(rl_worker *w, rl_crew *crew, unsigned index, const rl_vm_opts *vm, rl_err *err)
 {
-    *w = (rl_worker){0};
+    *w = (rl_worker){.crew = crew, .index = index};
     for (int i = 0; i < RL_ENTRY_COUNT; i++)
         w->entries[i] = LUA_NOREF;
     rl_list_init(&w->stirred);
@@ -36,10 +35,10 @@ int rl_worker_init(rl_worker *w, const rl_vm_opts *vm, const rl_server_limits *s
         rl_err_set(err, rc, "no poller: %s", uv_strerror(rc));
         goto fail_vm;
     }
-    rl_server_init(&w->server, &w->conns, server, &server_events);
+    rl_server_init(&w->server, &w->conns, &(rl_server_limits){0}, &server_events);
     rl_layer_init(&w->layer);
     rl_timeouts_open(&w->graces, &w->loop, 0, rl_consumer_on_grace);
-    rl_worker_configure(w, limits);
+    rl_worker_configure(w, &(rl_worker_limits){0});
     return 0;
 
 fail_vm:

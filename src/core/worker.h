@@ -5,6 +5,7 @@
 #ifndef RL_CORE_WORKER_H
 #define RL_CORE_WORKER_H
 
+#include "core/crew.h"
 #include "core/roster.h"
 #include "db/db.h"
 #include "io/conn.h"
@@ -38,6 +39,8 @@ typedef struct rl_worker_limits {
 } rl_worker_limits;
 
 struct rl_worker {
+    rl_crew *crew;
+    unsigned index; /* in the crew, from 0 */
     rl_loop loop;
     rl_vm vm;
     rl_conns conns;
@@ -65,8 +68,9 @@ struct rl_worker {
     void *program; /* the app's */
 };
 
-int rl_worker_init(rl_worker *w, const rl_vm_opts *vm, const rl_server_limits *server,
-                   const rl_worker_limits *limits, rl_err *err) RL_MUST_USE;
+/* With default limits. */
+int rl_worker_init(rl_worker *w, rl_crew *crew, unsigned index, const rl_vm_opts *vm,
+                   rl_err *err) RL_MUST_USE;
 void rl_worker_configure(rl_worker *w, const rl_worker_limits *limits); /* zero: the default */
 void rl_worker_fini(rl_worker *w); /* drained, databases closed */
 

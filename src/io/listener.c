@@ -31,17 +31,24 @@ struct rl_listener {
     uint64_t refused, complained_at;
 };
 
-static int bind_socket(const char *address, const struct sockaddr *addr, socklen_t n, rl_err *err)
+static int new_socket(sa_family_t family)
 {
     int one = 1;
-    int fd = socket(addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-    if (fd < 0)
-        return rl_err_set(err, -errno, "cannot listen on %s: %s", address, strerror(errno));
-    if (addr->sa_family != AF_UNIX) {
+    if (fd >= 0 && family != AF_UNIX) {
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* inherited on accept */
     }
+    return fd;
+}
+
+static int bind_socket(const char *address, const struct sockaddr *addr, socklen_t n, rl_err *err)
+{
+    int fd = new_socket(addr->sa_family);
+
+    if (fd < 0)
+        return rl_err_set(err, -errno, "cannot listen on %s: %s", address, strerror(errno));
     if (bind(fd, addr, n) < 0) {
         int rc = -errno;
         close(fd);
@@ -143,6 +150,73 @@ int rl_bind_address(const char *address, rl_bound *out, rl_err *err)
     return out->fd < 0 ? out->fd : 0;
 }
 
+static int start_listening(const rl_bound *b, rl_err *err)
+{
+    if (listen(b->fd, BACKLOG) == 0)
+        return 0;
+
+    int rc = -errno;
+    char *url = rl_bound_url(b);
+
+    rl_err_set(err, rc, "cannot listen on %s: %s", url, strerror(-rc));
+    rl_free(url);
+    return rc;
+}
+
+static bool is_listening(int fd)
+{
+    int yes = 0;
+    socklen_t n = sizeof(yes);
+
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &yes, &n) == 0 && yes;
+}
+
+/* Exclusive until it listens, so that a second server on the address is refused; only then may
+ * there be siblings. A socket that listens already is somebody else's, and keeps its options. */
+int rl_bound_listen(const rl_bound *b, rl_err *err)
+{
+    int one = 1;
+
+    if (is_listening(b->fd))
+        return 0;
+    int rc = start_listening(b, err);
+    if (rc == 0)
+        setsockopt(b->fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)); /* not on a Unix socket */
+    return rc;
+}
+
+/* Of its own, or -1: not a TCP socket that allows it. */
+static int bind_beside(int fd)
+{
+    struct sockaddr_storage addr = {0};
+    int alike = 0;
+    socklen_t n = sizeof(addr), nalike = sizeof(alike);
+
+    getsockname(fd, (struct sockaddr *)&addr, &n);
+    getsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &alike, &nalike);
+    if (!alike || addr.ss_family == AF_UNIX)
+        return -1;
+    int sibling = new_socket(addr.ss_family);
+    if (sibling < 0)
+        return -1;
+    if (setsockopt(sibling, SOL_SOCKET, SO_REUSEPORT, &alike, nalike) == 0 &&
+        bind(sibling, (struct sockaddr *)&addr, n) == 0)
+        return sibling;
+    close(sibling);
+    return -1;
+}
+
+int rl_bound_sibling(const rl_bound *b, rl_bound *out, rl_err *err)
+{
+    *out = *b;
+    out->fd = bind_beside(b->fd);
+    if (out->fd < 0)
+        out->fd = fcntl(b->fd, F_DUPFD_CLOEXEC, 0);
+    if (out->fd < 0)
+        return rl_err_set(err, -errno, "cannot share a socket: %s", strerror(errno));
+    return 0;
+}
+
 char *rl_bound_url(const rl_bound *b)
 {
     const char *scheme = b->tls ? "https" : "http";
@@ -152,7 +226,8 @@ char *rl_bound_url(const rl_bound *b)
 
     getsockname(b->fd, (struct sockaddr *)&addr, &n);
     if (addr.ss_family == AF_UNIX)
-        return rl_sprintf("%sunix:%s", b->tls ? "tls:" : "", ((struct sockaddr_un *)&addr)->sun_path);
+        return rl_sprintf("%sunix:%s", b->tls ? "tls:" : "",
+                          ((struct sockaddr_un *)&addr)->sun_path);
     if (addr.ss_family == AF_INET6) {
         struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&addr;
         inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
@@ -207,11 +282,9 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 int rl_listener_open(rl_listener **out, rl_loop *loop, const rl_bound *b, rl_accept_fn *fn,
                      void *arg, rl_err *err)
 {
-    if (listen(b->fd, BACKLOG) < 0) {
-        int rc = -errno;
-        char *url = rl_bound_url(b);
-        rl_err_set(err, rc, "cannot listen on %s: %s", url, strerror(-rc));
-        rl_free(url);
+    int rc = start_listening(b, err);
+
+    if (rc < 0) {
         close(b->fd);
         return rc;
     }

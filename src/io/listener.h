@@ -18,8 +18,14 @@ typedef struct rl_bound {
 
 /* Bind `address` ("127.0.0.1:8000", "[::1]:8000", ":8000", "unix:/path", "fd:3", any of them with
  * "tls:" in front), or a negative code with one sentence in *err. Port 0 picks one. A Unix socket
- * whose server is gone is replaced. Nobody can connect before rl_listener_open(). */
+ * whose server is gone is replaced. Nobody can connect before rl_bound_listen(). */
 int rl_bind_address(const char *address, rl_bound *out, rl_err *err) RL_MUST_USE;
+
+/* Start to listen, which fails when another process got there first. Then other workers may have
+ * siblings: sockets of their own among which the kernel spreads the connections or, where it does
+ * not, the same one again. */
+int rl_bound_listen(const rl_bound *b, rl_err *err) RL_MUST_USE;
+int rl_bound_sibling(const rl_bound *b, rl_bound *out, rl_err *err) RL_MUST_USE;
 
 /* How people reach it: "http://127.0.0.1:8000", "https://…", "unix:/path", "tls:unix:/path". Yours.
  */

@@ -99,7 +99,7 @@ void rl_loop_fini(rl_loop *loop)
         uv_walk(&loop->uv, name_open_handle, NULL);
         RL_CHECK(!"a handle outlived its loop");
     }
-    rl_queue_fini(&loop->posts);
+    /* The queue stays, closed, for posts that come too late. */
     rl_free(loop->recv);
 }
 

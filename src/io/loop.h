@@ -74,7 +74,8 @@ static inline uint64_t rl_loop_now(const rl_loop *loop)
     return uv_now(&loop->uv);
 }
 
-/* From any thread. False: the loop is shutting down and fn will not run. */
+/* From any thread, also after rl_loop_fini() while the memory lasts. False: the loop is shutting
+ * down and fn will not run. */
 bool rl_loop_post(rl_loop *loop, rl_post *post);
 
 #endif

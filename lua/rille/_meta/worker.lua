@@ -22,6 +22,11 @@
 ---@class rille.core.worker
 local worker = {}
 
+--- Which worker this is, of how many. Their number is final once the script has been loaded.
+---@return integer id  from 0
+---@return integer count
+function worker.place() end
+
 --- Where events begin.
 ---@param entries rille.core.Entries
 function worker.entries(entries) end

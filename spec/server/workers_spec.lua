@@ -1,0 +1,122 @@
+local clients = require("spec.support.clients")
+local json = require("cjson")
+local server = require("spec.support.server")
+
+local APP = "spec/support/apps/workers.lua"
+
+describe("several workers", function()
+  after_each(server.clean)
+
+  --- How often each worker noted this, from worker 0 on, before the ready line or at all.
+  local function noted(text, what, count)
+    local times = {}
+    for id = 0, count - 1 do
+      local line = ("noted: worker %d of %d: %s\n"):format(id, count, what)
+      times[#times + 1] = server.count(text, line)
+    end
+    return times
+  end
+
+  it("start each, before the first connection, and stop each, after the last", function()
+    local running = server.start { "run", APP, "--workers", "4" }
+    assert.equal(1, server.count(running:stderr(), "rille: listening on "))
+    assert.same({ 1, 1, 1, 1 }, noted(running:stderr(), "starts", 4))
+    local answer = json.decode(clients.fetch(running.url .. "/worker").body)
+    assert.equal(4, answer.count)
+    assert.equal(0, running:stop())
+    assert.same({ 1, 1, 1, 1 }, noted(running:stderr(), "stops", 4))
+  end)
+
+  describe("are as many as", function()
+    local function count(arguments, env)
+      local running = server.start({ "run", APP, unpack(arguments) }, { env = env })
+      local answer = json.decode(clients.fetch(running.url .. "/worker").body)
+      assert.equal(0, running:stop())
+      return answer.count
+    end
+
+    it("the flag says, the environment, the script, in this order", function()
+      assert.equal(2, count({ "--workers", "2" }, { RILLE_WORKERS = "4" }))
+      assert.equal(4, count({}, { RILLE_WORKERS = "4" }))
+      assert.equal(3, count({}, {}))
+    end)
+
+    it("makes sense", function()
+      for _, number in ipairs { "0", "1.5", "many", "257" } do
+        local status, said = server.run { "run", APP, "--workers", number }
+        assert.equal(2, status)
+        assert.truthy(said:find("--workers", 1, true) or said:find("whole number"), said)
+      end
+    end)
+  end)
+
+  for where, told in pairs { load = "cannot load", start = "cannot start" } do
+    it(("do not serve when one of them cannot %s"):format(where), function()
+      local arguments = { "run", APP, "--workers", "4", "--listen", "127.0.0.1:0" }
+      local status, said = server.run(arguments, { BREAK = where })
+      assert.equal(1, status, said)
+      assert.equal(1, server.count(said, told), said)
+      assert.equal(0, server.count(said, "listening"), said)
+    end)
+  end
+
+  it("do not share a port with a stranger, who learns it", function()
+    local running = server.start { "run", APP, "--workers", "4" }
+    local address = "127.0.0.1:" .. running.port
+    for _, number in ipairs { "1", "4" } do
+      local status, said =
+        server.run { "run", APP, "--workers", number, "--listen", address }
+      assert.equal(1, status)
+      assert.truthy(said:find("Address already in use", 1, true), said)
+    end
+    assert.equal(0, running:stop())
+  end)
+
+  describe("reload together", function()
+    local SCRIPT = [[
+local rille = require("rille")
+local WORD = "%s"
+if rille.worker.id == %d then
+  error("not here")
+end
+return rille.app {
+  routes = { rille.get("/word", function() return 200, rille.worker.id .. " " .. WORD end) },
+}
+]]
+
+    --- What each worker that answers some connections says.
+    local function words(running)
+      local said = {}
+      for _ = 1, 24 do
+        local id, word = clients.fetch(running.url .. "/word").body:match("(%d) (%w+)")
+        said[id] = word
+      end
+      return said
+    end
+
+    it("or not at all", function()
+      local path = server.scratch() .. "/app.lua"
+      server.write(path, SCRIPT:format("one", 9))
+      local running = server.start { "run", path, "--workers", "3" }
+      server.write(path, SCRIPT:format("two", 1))
+      running:signal("HUP")
+      assert.is_true(running:says("the old code serves on: worker 1: "))
+      server.write(path, SCRIPT:format("two", 9))
+      for _, word in pairs(words(running)) do
+        assert.equal("one", word)
+      end
+      for _ = 1, 5 do
+        running:signal("HUP") -- one of them, or two, do the work of all
+      end
+      assert.is_true(running:says("generation 2 serves"))
+      for _, word in pairs(words(running)) do
+        assert.equal("two", word)
+      end
+      server.write(path, "return 5")
+      running:signal("HUP")
+      assert.is_true(running:says("does not return rille.app"))
+      assert.equal(1, server.count(running:stderr(), "does not return rille.app"))
+      assert.equal(0, running:stop())
+    end)
+  end)
+end)

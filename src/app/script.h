@@ -1,0 +1,38 @@
+/* script.h - one worker's copy of the application: lua/rille/program.lua, called from C.
+ *
+ * Staging loads the script completely beside the one that serves, committing serves with it,
+ * discarding forgets it. None of them suspends; what may is a task. Failures come as a text with
+ * its traceback. */
+#ifndef RL_APP_SCRIPT_H
+#define RL_APP_SCRIPT_H
+
+#include "app/report.h"
+#include "app/settings.h"
+#include "core/worker.h"
+
+typedef struct rl_script {
+    rl_worker *worker;
+    const rl_settings *settings;
+    int program;              /* registry reference of rille.program */
+    rl_server_limits limits;  /* of what was staged last */
+    rl_worker_limits manners; /* likewise */
+} rl_script;
+
+int rl_script_open(rl_script *s, rl_worker *w, const rl_settings *settings,
+                   rl_buf *text) RL_MUST_USE;
+void rl_script_close(rl_script *s);
+
+/* out gets what the script says of itself; its strings are the caller's, also on failure. */
+int rl_script_stage(rl_script *s, rl_loaded *out, rl_buf *text) RL_MUST_USE;
+/* It fails only if the script broke what Lua itself provides. */
+int rl_script_commit(rl_script *s, unsigned *generation, rl_buf *text) RL_MUST_USE;
+void rl_script_discard(rl_script *s);
+
+/* What a function of rille.program returns for people, a string; yours. */
+int rl_script_say(rl_script *s, const char *name, char **out, rl_buf *text) RL_MUST_USE;
+
+/* One of its functions as a task, to be queued, perhaps with arguments. It is cancelled with those
+ * that nobody owns. */
+rl_task *rl_script_task(rl_script *s, const char *name, rl_task_ended_fn *ended, void *arg);
+
+#endif
