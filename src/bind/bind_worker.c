@@ -77,9 +77,23 @@ static int l_place(lua_State *L)
     return 2;
 }
 
+/* counters() -> { stalled =, … }: what was refused, dropped and cut off so far (base/counters.h).
+ */
+static int l_counters(lua_State *L)
+{
+    const rl_counters *counters = &rl_worker_of(L)->loop.counters;
+
+    lua_createtable(L, 0, (int)rl_counter_count);
+    for (size_t i = 0; i < rl_counter_count; i++) {
+        lua_pushnumber(L, (double)rl_counter_at(counters, &rl_counter_infos[i]));
+        lua_setfield(L, -2, rl_counter_infos[i].name);
+    }
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
-    {"place", l_place},   {"entries", l_entries}, {"generation", l_generation},
-    {"census", l_census}, {NULL, NULL},
+    {"place", l_place},   {"entries", l_entries},   {"generation", l_generation},
+    {"census", l_census}, {"counters", l_counters}, {NULL, NULL},
 };
 
 int rl_open_worker(lua_State *L)

@@ -65,6 +65,7 @@ static void dropped(rl_source *s)
     uint64_t now = rl_loop_now(&s->consumer->worker->loop);
 
     s->consumer->worker->dropped++;
+    s->consumer->worker->loop.counters.mailbox_dropped_newest++;
     s->untold++;
     if (s->told_at && now < s->told_at + TELL_EVERY)
         return;

@@ -521,13 +521,17 @@ static bool deliver(void *owner, rl_message *m)
     if (c->failed || c->state == RL_CONSUMER_LEAVING)
         return false;
     if (m->is_frame && !c->own_send && c->kind == RL_CONSUMER_WEBSOCKET && c->ws) {
-        if (rl_ws_conn_is_full(c->ws))
+        if (rl_ws_conn_is_full(c->ws)) {
+            c->worker->loop.counters.frames_dropped++;
             return false;
+        }
         rl_ws_conn_send_frame(c->ws, m->frame);
         return true;
     }
-    if (!rl_consumer_has_place(c))
+    if (!rl_consumer_has_place(c)) {
+        c->worker->loop.counters.mailbox_dropped_newest++;
         return false;
+    }
     rl_consumer_enqueue(c, rl_event_of_layer(m));
     rl_consumer_stir(c);
     return true;

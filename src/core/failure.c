@@ -97,6 +97,7 @@ void rl_failure_log(const rl_consumer *c, lua_State *co)
 {
     rl_buf text = {0};
 
+    c->worker->loop.counters.handlers_failed++;
     rl_failure_tell(c, co, &text);
     rl_error("%s", rl_buf_cstr(&text));
     rl_buf_fini(&text);

@@ -348,12 +348,18 @@ static bool run_turn(rl_hook *hook)
 
 static void on_lingered(rl_timeout *t)
 {
-    doom(RL_CONTAINER_OF(t, rl_conn, timer), 0);
+    rl_conn *c = RL_CONTAINER_OF(t, rl_conn, timer);
+
+    c->all->loop->counters.lingered++;
+    doom(c, 0);
 }
 
 static void on_stalled(rl_timeout *t)
 {
-    doom(RL_CONTAINER_OF(t, rl_conn, timer), ETIMEDOUT);
+    rl_conn *c = RL_CONTAINER_OF(t, rl_conn, timer);
+
+    c->all->loop->counters.stalled++;
+    doom(c, ETIMEDOUT);
 }
 
 int rl_conns_init(rl_conns *all, rl_loop *loop)
@@ -399,6 +405,7 @@ rl_conn *rl_conn_open(rl_conns *all, int fd, const rl_conn_events *events, void 
 
     c->mask = RL_POLL_READ;
     if (rl_poller_add(&all->poller, fd, c->mask, c) < 0) {
+        all->loop->counters.refused_descriptors++;
         close(fd);
         rl_free(c);
         return NULL;
@@ -410,6 +417,7 @@ rl_conn *rl_conn_open(rl_conns *all, int fd, const rl_conn_events *events, void 
     rl_list_init(&c->link);
     rl_timeout_init(&c->timer);
     all->count++;
+    all->loop->counters.accepted++;
     return c;
 }
 

@@ -28,7 +28,8 @@ struct rl_listener {
     void *arg;
     rl_bound bound;
     int reserve; /* a descriptor to spend on refusing when there are no others */
-    uint64_t refused, complained_at;
+    rl_counters *counters;
+    uint64_t complained_at;
 };
 
 static int new_socket(sa_family_t family)
@@ -255,11 +256,11 @@ static void refuse_one(rl_listener *l)
     if (fd >= 0)
         close(fd);
     l->reserve = open_reserve();
-    l->refused++;
+    l->counters->refused_descriptors++;
     if (now - l->complained_at > COMPLAIN_EVERY_NS) {
         l->complained_at = now;
         rl_warn("out of file descriptors: connections refused so far: %llu (raise ulimit -n)",
-                (unsigned long long)l->refused);
+                (unsigned long long)l->counters->refused_descriptors);
     }
 }
 
@@ -295,6 +296,7 @@ int rl_listener_open(rl_listener **out, rl_loop *loop, const rl_bound *b, rl_acc
     l->fn = fn;
     l->arg = arg;
     l->reserve = open_reserve();
+    l->counters = &loop->counters;
     RL_CHECK(uv_poll_init(&loop->uv, &l->poll, b->fd) == 0);
     uv_poll_start(&l->poll, UV_READABLE, on_readable);
     *out = l;

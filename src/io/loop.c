@@ -71,6 +71,7 @@ int rl_loop_init(rl_loop *loop)
     rl_queue_init(&loop->posts);
     rl_list_init(&loop->hooks);
     loop->posting_closed = false;
+    loop->counters = (rl_counters){0};
     loop->recv = rl_malloc(RL_LOOP_RECV_SIZE);
     return 0;
 }

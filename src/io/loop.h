@@ -8,6 +8,7 @@
 #ifndef RL_IO_LOOP_H
 #define RL_IO_LOOP_H
 
+#include "base/counters.h"
 #include "base/list.h"
 #include "base/queue.h"
 
@@ -49,6 +50,7 @@ struct rl_loop {
     bool kicked;         /* since the present round of hooks began */
     bool posting_closed; /* guarded by posts.lock */
     char *recv;          /* RL_LOOP_RECV_SIZE bytes that any callback may read into */
+    rl_counters counters;
 };
 
 int rl_loop_init(rl_loop *loop) RL_MUST_USE; /* 0 or negative, libuv's */

@@ -158,8 +158,23 @@ static void body_ended(rl_http_conn *hc)
         hc->events->on_body(hc->owner);
 }
 
+static void count_error(rl_http_conn *hc, int status)
+{
+    rl_counters *n = &hc->server->loop->counters;
+
+    if (status == 413)
+        n->too_long_bodies++;
+    else if (status == 414)
+        n->too_long_targets++;
+    else if (status == 431)
+        n->too_long_heads++;
+    else
+        n->bad_requests++;
+}
+
 static void on_error(rl_http_conn *hc, const rl_http_event *ev)
 {
+    count_error(hc, ev->status);
     if (!hc->started) {
         answer_error(hc, ev->status, ev->why);
         tell_gone(hc);
@@ -488,6 +503,7 @@ void rl_http_on_request_due(rl_timeout *t)
     rl_http_conn *hc = RL_CONTAINER_OF(t, rl_http_conn, timer);
 
     if (hc->state == HEAD) {
+        hc->server->loop->counters.request_timeouts++;
         answer_error(hc, 408, "the request did not come in time");
     } else if (hc->state == HANDLED && !hc->skipping && hc->heard != hc->conn->delivered) {
         expect_reader(hc);
@@ -498,5 +514,8 @@ void rl_http_on_request_due(rl_timeout *t)
 
 void rl_http_on_keepalive_due(rl_timeout *t)
 {
-    rl_conn_finish(RL_CONTAINER_OF(t, rl_http_conn, timer)->conn);
+    rl_http_conn *hc = RL_CONTAINER_OF(t, rl_http_conn, timer);
+
+    hc->server->loop->counters.keepalive_timeouts++;
+    rl_conn_finish(hc->conn);
 }

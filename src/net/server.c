@@ -67,11 +67,11 @@ void rl_server_accept(rl_server *s, int fd)
     if (s->limits.max_connections && s->conns->count >= s->limits.max_connections) {
         uint64_t now = rl_loop_now(s->loop);
         close(fd);
-        s->refused++;
-        if (s->refused == 1 || now - s->refused_logged_at > COMPLAIN_EVERY_MS) {
+        s->loop->counters.refused_max_connections++;
+        if (!s->refused_logged_at || now - s->refused_logged_at > COMPLAIN_EVERY_MS) {
             s->refused_logged_at = now;
             rl_warn("max_connections (%u) reached: refused so far: %llu", s->limits.max_connections,
-                    (unsigned long long)s->refused);
+                    (unsigned long long)s->loop->counters.refused_max_connections);
         }
         return;
     }

@@ -46,7 +46,7 @@ struct rl_server {
     rl_buf date;    /* the Date header's line */
     bool access_log;
     bool draining; /* answer and close: no keep-alive */
-    uint64_t refused, refused_logged_at;
+    uint64_t refused_logged_at;
 };
 
 void rl_server_init(rl_server *s, rl_conns *conns, const rl_server_limits *limits,

@@ -65,10 +65,28 @@ static void on_peer_close(rl_ws_conn *ws, const rl_ws_event *ev)
 
 static void on_peer_error(rl_ws_conn *ws, const rl_ws_event *ev)
 {
+    rl_counters *n = &ws->server->loop->counters;
+
+    if (ev->code == RL_WS_TOO_BIG)
+        n->ws_too_big++;
+    else if (ev->code == RL_WS_BAD_DATA)
+        n->ws_bad_data++;
+    else
+        n->ws_protocol_errors++;
     if (ws->state == OPEN)
         send_close(ws, ev->code, ev->data);
     rl_conn_finish(ws->conn);
     tell_closed(ws, ev->code, ev->data);
+}
+
+static void on_ping(rl_ws_conn *ws, rl_str data)
+{
+    if (ws->state != OPEN)
+        return;
+    if (rl_ws_conn_is_full(ws))
+        ws->server->loop->counters.pongs_dropped++;
+    else
+        send_control(ws, RL_WS_OP_PONG, data);
 }
 
 static size_t on_data(void *owner, char *p, size_t n)
@@ -93,8 +111,7 @@ static size_t on_data(void *owner, char *p, size_t n)
                 ws->events->on_message(ws->owner, ev.type == RL_WS_TEXT, ev.data);
             break;
         case RL_WS_PING:
-            if (ws->state == OPEN && !rl_ws_conn_is_full(ws))
-                send_control(ws, RL_WS_OP_PONG, ev.data);
+            on_ping(ws, ev.data);
             break;
         case RL_WS_CLOSE:
             on_peer_close(ws, &ev);
@@ -210,6 +227,7 @@ void rl_ws_on_close_due(rl_timeout *t)
 {
     rl_ws_conn *ws = RL_CONTAINER_OF(t, rl_ws_conn, timer);
 
+    ws->server->loop->counters.ws_close_timeouts++;
     rl_conn_close(ws->conn);
 }
 
@@ -220,6 +238,7 @@ void rl_ws_on_ping_due(rl_timeout *t)
 
     if (silent >= ws->server->pings.after) {
         if (ws->pinged && !ws->paused) {
+            ws->server->loop->counters.ws_pong_timeouts++;
             rl_conn_close(ws->conn);
             return;
         }

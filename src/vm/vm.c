@@ -36,6 +36,7 @@ static void *allocate(void *ud, void *p, size_t osize, size_t nsize)
         size_t used = vm->used + (nsize - osize);
         if (used > vm->limit) {
             vm->refused = true;
+            vm->loop->counters.memory_refused++;
             return NULL;
         }
         if (used > vm->net && !vm->net_open)

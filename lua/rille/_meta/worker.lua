@@ -40,4 +40,8 @@ function worker.generation(number) end
 ---@return rille.core.Census
 function worker.census() end
 
+--- What this worker refused, dropped and cut off so far, by the names in src/base/counters.h.
+---@return table<string, number>
+function worker.counters() end
+
 return worker
