@@ -33,6 +33,7 @@ local BYTES, COUNT, SECONDS = 2 ^ 53, 2 ^ 31, 1e9
 local LIMITS = {
   abandon_grace = SECONDS,
   close_timeout = SECONDS,
+  handler_cpu_limit = SECONDS,
   keepalive_timeout = SECONDS,
   mailbox = COUNT,
   max_body = BYTES,

@@ -385,7 +385,10 @@ describe("a server among enemies", function()
       local path = server.scratch() .. "/app.lua"
       server.write(
         path,
-        HEAD .. 'return rille.app { routes = { rille.get("/", function() while true do end end) } }'
+        HEAD
+          .. [[return rille.app { routes = { rille.get("/", function()
+            (("a"):rep(40)):find(("a-"):rep(40) .. "b") -- in C, where nothing interrupts it
+          end) } }]]
       )
       it_runs = server.start { "run", path, "--drain-timeout", "1" }
       local client = clients.open("raw.py", it_runs.port, { { "send", get("/") } })

@@ -2,6 +2,7 @@
 
 #include "app/library.h"
 #include "bind/bind.h"
+#include "vm/watchdog.h"
 
 static void push_program(rl_script *s, const char *name)
 {
@@ -46,6 +47,8 @@ int rl_script_open(rl_script *s, rl_worker *w, const rl_settings *settings, rl_b
     rl_err err;
 
     *s = (rl_script){.worker = w, .settings = settings, .program = LUA_NOREF};
+    /* Specs are not handlers, and run whole files in one go. */
+    rl_watchdog_watch(&w->vm, settings->command == RL_CMD_TEST ? 0 : RL_HANDLER_CPU_LIMIT);
     lua_pushcfunction(w->vm.L, open_library);
     lua_pushlightuserdata(w->vm.L, s);
     return rl_vm_call(&w->vm, 1, 0, text, &err);
@@ -53,6 +56,7 @@ int rl_script_open(rl_script *s, rl_worker *w, const rl_settings *settings, rl_b
 
 void rl_script_close(rl_script *s)
 {
+    rl_watchdog_watch(&s->worker->vm, 0);
     luaL_unref(s->worker->vm.L, LUA_REGISTRYINDEX, s->program);
 }
 
@@ -101,6 +105,8 @@ static void take_limits(rl_script *s, lua_State *L)
         .mailbox = (unsigned)limit(L, "mailbox"),
         .abandon_grace = limit(L, "abandon_grace"),
     };
+    double cpu = limit(L, "handler_cpu_limit");
+    s->handler_cpu_limit = cpu == 0 ? RL_HANDLER_CPU_LIMIT : cpu;
     lua_pop(L, 1);
 }
 
@@ -135,6 +141,7 @@ int rl_script_commit(rl_script *s, unsigned *generation, rl_buf *text)
     if (rc < 0)
         return rc;
     rl_worker_configure(s->worker, &s->manners);
+    rl_watchdog_watch(&s->worker->vm, s->handler_cpu_limit);
     *generation = (unsigned)lua_tointeger(L, -1);
     lua_pop(L, 1);
     return 0;

@@ -16,6 +16,7 @@ typedef struct rl_script {
     int program;              /* registry reference of rille.program */
     rl_server_limits limits;  /* of what was staged last */
     rl_worker_limits manners; /* likewise */
+    double handler_cpu_limit; /* likewise; seconds, < 0: none */
 } rl_script;
 
 int rl_script_open(rl_script *s, rl_worker *w, const rl_settings *settings,

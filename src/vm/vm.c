@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "vm/task.h"
+#include "vm/watchdog.h"
 
 #include <luajit.h>
 #include <stdlib.h>
@@ -73,6 +74,7 @@ static void mend_net(rl_vm *vm)
 void rl_vm_begin_script(rl_vm *vm)
 {
     vm->scripting = true;
+    __atomic_store_n(&vm->slice, vm->slice + 1, __ATOMIC_RELEASE);
 }
 
 struct draft {
@@ -105,6 +107,9 @@ void rl_vm_end_script(rl_vm *vm)
 
     while ((left = rl_list_first(&vm->drafts)))
         rl_vm_free_draft(&RL_LIST_ENTRY(left, struct draft, link)->buf);
+    __atomic_store_n(&vm->slice, vm->slice + 1, __ATOMIC_RELEASE);
+    if (RL_UNLIKELY(__atomic_load_n(&vm->condemned, __ATOMIC_ACQUIRE)))
+        rl_watchdog_absolve(vm);
     vm->scripting = false;
     vm->net_open = false;
     lua_gc(vm->L, LUA_GCSTOP, 0); /* whatever the script told it */
@@ -239,6 +244,7 @@ int rl_vm_init(rl_vm *vm, rl_loop *loop, const rl_vm_opts *opts, rl_err *err)
     uv_timer_init(&loop->uv, &vm->quiet);
     lua_pushcfunction(vm->L, collect);
     vm->collector = luaL_ref(vm->L, LUA_REGISTRYINDEX);
+    rl_vm_begin_script(vm);
     rl_vm_end_script(vm);
     mend_net(vm);
     rl_loop_add_hook(loop, RL_PHASE_RUN, &vm->hook, run_turn);
@@ -247,7 +253,7 @@ int rl_vm_init(rl_vm *vm, rl_loop *loop, const rl_vm_opts *opts, rl_err *err)
 
 void rl_vm_fini(rl_vm *vm)
 {
-    RL_CHECK(vm->ntasks == 0 && vm->running == NULL);
+    RL_CHECK(vm->ntasks == 0 && vm->running == NULL && !vm->watch);
     rl_loop_remove_hook(&vm->hook);
     uv_close((uv_handle_t *)&vm->quiet, NULL);
     rl_task_free_spares(vm);

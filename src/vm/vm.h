@@ -40,11 +40,14 @@ struct rl_vm {
     size_t collect_at;  /* a cycle begins here */
     size_t net;         /* a script that gets so far in one go meets the automatic collector */
     bool net_open;
-    unsigned exposed; /* depth of rl_vm_enter() */
-    bool scripting;   /* a script runs, protected: it may be refused memory */
-    int collector;    /* registry reference */
-    rl_list drafts;   /* buffers that a script's call is filling */
-    bool refused;     /* memory, since the last cycle began */
+    unsigned exposed;       /* depth of rl_vm_enter() */
+    bool scripting;         /* a script runs, protected: it may be refused memory */
+    uint32_t slice;         /* odd while a script runs; each run has another (watchdog.h) */
+    uint32_t condemned;     /* the slice that is to be interrupted; 0: none */
+    struct rl_watch *watch; /* NULL: no limit on its CPU time */
+    int collector;          /* registry reference */
+    rl_list drafts;         /* buffers that a script's call is filling */
+    bool refused;           /* memory, since the last cycle began */
     bool collecting;
     uv_timer_t quiet; /* since the last turn that allocated */
     bool gc_stress;
