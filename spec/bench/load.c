@@ -2,19 +2,22 @@
  *
  *   load MODE [options] HOST:PORT/PATH
  *
- *   echo     -c connections, each with -p messages of -s bytes outstanding, for -t seconds
- *   select   likewise, each message a number drawn at random from 1 to --last; the answer to
- *            n is --sum less n
- *   walk     each message is a number; the server answers with lines up to "."
- *   connect  connect, upgrade, close, over and over, at most -c at a time
- *   idle     open -c connections, say so, hold them until standard input has something
+ *   echo     -c connections, each with -p messages of -s bytes outstanding, for
+ * -t seconds select   likewise, each message a number drawn at random from 1 to
+ * --last; the answer to n is --sum less n walk     each message is a number;
+ * the server answers with lines up to "." fan      one connection publishes,
+ * all -c get it; then the next. Counted are deliveries pace     echoes, --rate
+ * a second in all, on -c connections in turn connect  connect, upgrade, close,
+ * over and over, at most -c at a time idle     open -c connections, say so,
+ * hold them until standard input has something
  *
- * It prints one line of key=value pairs. Anything but the right answer ends it with a
- * sentence and status 1: a figure from a server that answers wrongly is worth nothing.
+ * It prints one line of key=value pairs. Anything but the right answer ends it
+ * with a sentence and status 1: a figure from a server that answers wrongly is
+ * worth nothing.
  *
- * One thread, one epoll. With --raw there is no WebSocket: the same masked frames go out, as
- * opaque bytes, to a server that sends back what it gets. --pid names the server whose CPU time
- * per message is wanted.
+ * One thread, one epoll. With --raw there is no WebSocket: the same masked
+ * frames go out, as opaque bytes, to a server that sends back what it gets.
+ * --pid names the server whose CPU time per message is wanted.
  */
 #include "load.h"
 
@@ -37,7 +40,7 @@ enum {
 /* The example key of RFC 6455, section 1.3, whose answer is known. */
 #define KEY "dGhlIHNhbXBsZSBub25jZQ=="
 
-static void turn(struct load *l, int timeout)
+void turn(struct load *l, int timeout)
 {
     struct epoll_event events[EVENTS];
     int n = epoll_wait(l->epoll, events, EVENTS, timeout);
@@ -60,6 +63,10 @@ static void run_until(struct load *l, uint64_t end)
 {
     uint64_t now;
 
+    if (l->mode[0] == 'p') {
+        pace(l, end);
+        return;
+    }
     while ((now = now_ns()) < end)
         turn(l, (int)((end - now) / 1000000) + 1);
 }
@@ -77,9 +84,11 @@ static void run(struct load *l)
             send_walk(l, c, start);
         else if (l->mode[0] == 's')
             send_selects(l, c, start);
-        else
+        else if (l->mode[0] == 'e')
             send_echoes(l, c, l->outstanding, start);
     }
+    if (l->mode[0] == 'f')
+        publish(l, start);
     run_until(l, start + (uint64_t)(l->warmup * 1e9));
     begin_window(l);
     run_until(l, l->begun + (uint64_t)(l->seconds * 1e9));
@@ -92,9 +101,11 @@ static void report(const struct load *l)
 
     if (l->messages == 0)
         fail("not one answer in %.1f s", s);
-    printf("%s messages=%llu seconds=%.4f rate=%.1f p50_us=%.1f p99_us=%.1f load_busy=%.3f",
+    printf("%s messages=%llu seconds=%.4f rate=%.1f p50_us=%.1f p99_us=%.1f "
+           "p999_us=%.1f"
+           " load_busy=%.3f",
            l->mode, (unsigned long long)l->messages, s, (double)l->messages / s,
-           histogram_us(l, 0.5), histogram_us(l, 0.99), l->own_cpu / s);
+           histogram_us(l, 0.5), histogram_us(l, 0.99), histogram_us(l, 0.999), l->own_cpu / s);
     if (l->mode[0] == 'w')
         printf(" walks=%llu", (unsigned long long)l->walks);
     if (l->pid)
@@ -117,8 +128,11 @@ static void hold(struct load *l)
 }
 
 static const char *const usage =
-    "usage: load echo|select|walk|connect|idle [-c connections] [-p outstanding] [-s bytes]\n"
-    "            [-t seconds] [-w warm-up seconds] [--raw] [--pid server] [--last id]\n"
+    "usage: load echo|select|walk|fan|pace|connect|idle [-c connections] [-p "
+    "outstanding]\n"
+    "            [-s bytes] [--rate per second]\n"
+    "            [-t seconds] [-w warm-up seconds] [--raw] [--pid server] "
+    "[--last id]\n"
     "            [--chain length] [--sum number] HOST:PORT[/path]";
 
 static double number(const char *text, double least, double most)
@@ -161,6 +175,16 @@ static void parse_target(struct load *l, char *target)
         fail("the path is too long");
 }
 
+static bool is_mode(const char *word)
+{
+    static const char *const modes[] = {"echo", "select", "walk", "fan", "pace", "connect", "idle"};
+
+    for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++)
+        if (strcmp(word, modes[i]) == 0)
+            return true;
+    return false;
+}
+
 static void parse(struct load *l, int argc, char **argv)
 {
     static const struct option options[] = {
@@ -174,6 +198,7 @@ static void parse(struct load *l, int argc, char **argv)
         {"last", required_argument, NULL, 'l'},
         {"chain", required_argument, NULL, 'n'},
         {"sum", required_argument, NULL, 'S'},
+        {"rate", required_argument, NULL, 'R'},
         {NULL, 0, NULL, 0},
     };
     int letter;
@@ -181,7 +206,7 @@ static void parse(struct load *l, int argc, char **argv)
     while ((letter = getopt_long(argc, argv, "c:p:s:t:w:", options, NULL)) != -1) {
         switch (letter) {
         case 'c':
-            l->connections = (unsigned)number(optarg, 1, 15000);
+            l->connections = (unsigned)number(optarg, 1, 19000);
             break;
         case 'p':
             l->outstanding = (unsigned)number(optarg, 1, OUTSTANDING);
@@ -210,6 +235,9 @@ static void parse(struct load *l, int argc, char **argv)
         case 'S':
             l->sum = (unsigned)number(optarg, 1, 1e9);
             break;
+        case 'R':
+            l->rate = number(optarg, 1, 1e6);
+            break;
         default:
             fail("%s", usage);
         }
@@ -217,12 +245,10 @@ static void parse(struct load *l, int argc, char **argv)
     if (argc - optind != 2)
         fail("%s", usage);
     l->mode = argv[optind];
-    if (strcmp(l->mode, "echo") != 0 && strcmp(l->mode, "select") != 0 &&
-        strcmp(l->mode, "walk") != 0 && strcmp(l->mode, "connect") != 0 &&
-        strcmp(l->mode, "idle") != 0)
+    if (!is_mode(l->mode))
         fail("%s", usage);
-    if (l->raw && l->mode[0] != 'e' && l->mode[0] != 'i')
-        fail("--raw goes with echo and idle only");
+    if (l->raw && !strchr("eip", l->mode[0]))
+        fail("--raw goes with echo, pace and idle only");
     if (l->last < l->chain)
         fail("--last must be at least --chain");
     if (l->mode[0] == 's' && l->sum < l->last)
@@ -238,7 +264,8 @@ int main(int argc, char **argv)
                             .seconds = 0.7,
                             .last = 1000,
                             .chain = 10,
-                            .sum = 1000000};
+                            .sum = 1000000,
+                            .rate = 5000};
     struct rlimit files;
 
     parse(&l, argc, argv);

@@ -1,9 +1,10 @@
 /* load.h - what the parts of the load generator share.
  *
- * load.c reads the command line, runs the windows and reports; dial.c opens connections;
- * wire.c makes frames, sends them and checks what comes back, select.c those that vary;
- * measure.c keeps time and counts.
- * Whatever goes wrong is the end of the run: fail() does not return.
+ * load.c reads the command line, runs the windows and reports; dial.c opens
+ * connections; wire.c makes frames, sends them and checks what comes back,
+ * select.c those that vary, fan.c those that go to many; pace.c sends by the
+ * clock; measure.c keeps time and counts. Whatever goes wrong is the end of the
+ * run: fail() does not return.
  */
 #ifndef BENCH_LOAD_H
 #define BENCH_LOAD_H
@@ -28,12 +29,14 @@ enum {
 struct conn {
     int fd;
     bool wants_out;    /* EPOLLOUT is armed */
-    uint32_t sent;     /* messages, counted without end; the ring is indexed modulo cycle */
+    uint32_t sent;     /* messages, counted without end; the ring is indexed modulo
+                          cycle */
     uint32_t seen;     /* replies */
     uint32_t answered; /* replies in the recv at hand */
     size_t out_at;     /* offset in the ring of the first byte not sent */
     size_t out_owed;   /* bytes from there */
-    uint8_t *tail;     /* an incomplete frame, kept for the next recv; NULL: none ever was */
+    uint8_t *tail;     /* an incomplete frame, kept for the next recv; NULL: none ever
+                          was */
     size_t tail_len;
     uint64_t *sent_at; /* ns, per message of the cycle */
     uint32_t *asked;   /* select: the numbers out, in no order; 0: a free place */
@@ -57,6 +60,7 @@ struct load {
     unsigned last;  /* walk and select: ids go up to here, */
     unsigned chain; /* walk: in chains of so many, each walked from its end */
     unsigned sum;   /* select: what a number and its answer add up to */
+    double rate;    /* pace: messages per second */
 
     /* What is sent. */
     char request[512];
@@ -70,8 +74,11 @@ struct load {
     struct conn *conns;
     uint8_t *in; /* IN_SIZE */
     uint32_t next_id;
-    uint64_t dice;   /* select: the state of its random numbers */
-    uint32_t cycles; /* connect: begun so far */
+    uint64_t dice;    /* select: the state of its random numbers */
+    uint32_t cycles;  /* connect: begun so far */
+    uint32_t reached; /* fan: members that have the message under way */
+    uint64_t due;     /* pace: when the next message is, ns; 0: not begun */
+    uint32_t turn;    /* pace: whose it is */
 
     /* What is counted. */
     bool counting;
@@ -90,7 +97,8 @@ void fail(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)));
 void *allocate(size_t count, size_t size); /* zeroed */
 uint64_t now_ns(void);
 
-/* Take note of one answer, or one cycle, and how long it took; nothing outside the window. */
+/* Take note of one answer, or one cycle, and how long it took; nothing outside
+ * the window. */
 void count(struct load *l, uint64_t ns);
 void histogram_add(struct load *l, uint64_t ns);
 
@@ -111,10 +119,12 @@ void make_frames(struct load *l);
 
 void watch(struct load *l, struct conn *c, int op, uint32_t events);
 
-/* For frames outside the ring: so short that a socket which does not take one whole is stuck. */
+/* For frames outside the ring: so short that a socket which does not take one
+ * whole is stuck. */
 void send_small(struct conn *c, const uint8_t *frame, size_t n);
 
-/* Send what the connection owes; the rest, if any, when the socket is writable. */
+/* Send what the connection owes; the rest, if any, when the socket is writable.
+ */
 void flush(struct load *l, struct conn *c);
 void send_echoes(struct load *l, struct conn *c, uint32_t n, uint64_t now);
 void send_walk(struct load *l, struct conn *c, uint64_t now);
@@ -129,9 +139,25 @@ void keep_tail(struct conn *c, const uint8_t *bytes, size_t n);
 void send_selects(struct load *l, struct conn *c, uint64_t now);
 void check_select(struct load *l, struct conn *c, const uint8_t *bytes, size_t n, uint64_t now);
 
+/* fan.c */
+
+void publish(struct load *l, uint64_t now);
+void check_delivery(struct load *l, struct conn *c, const uint8_t *bytes, size_t n, uint64_t now);
+
+/* pace.c */
+
+/* Send what is due, and read, until `end` (ns). */
+void pace(struct load *l, uint64_t end);
+
+/* load.c */
+
+/* Take what the sockets have to say, waiting for at most `timeout` ms. */
+void turn(struct load *l, int timeout);
+
 /* dial.c */
 
-/* Open and upgrade all connections, blocking; afterwards they do not block and are watched. */
+/* Open and upgrade all connections, blocking; afterwards they do not block and
+ * are watched. */
 void open_all(struct load *l);
 
 /* The connect mode. */

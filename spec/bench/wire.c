@@ -1,10 +1,11 @@
 /* wire.c - frames out, replies in.
  *
- * One recv and one send per readable socket, however many messages the recv brought. All
- * frames are masked beforehand: `ring` holds a power of two of them, twice in a row, so that
- * whatever a connection owes is one contiguous run from its own offset, and the reply to its
- * n-th message must carry the payload of frame n modulo the cycle. Lengths and kinds are
- * checked on every reply, contents on one in sixteen.
+ * One recv and one send per readable socket, however many messages the recv
+ * brought. All frames are masked beforehand: `ring` holds a power of two of
+ * them, twice in a row, so that whatever a connection owes is one contiguous
+ * run from its own offset, and the reply to its n-th message must carry the
+ * payload of frame n modulo the cycle. Lengths and kinds are checked on every
+ * reply, contents on one in sixteen.
  */
 #include "load.h"
 
@@ -46,7 +47,7 @@ void make_frames(struct load *l)
 {
     size_t head = l->size < 126 ? 6 : l->size < 65536 ? 8 : 14;
 
-    for (l->cycle = 8; l->cycle < l->outstanding;)
+    for (l->cycle = l->mode[0] == 'p' ? 1024 : 8; l->cycle < l->outstanding;)
         l->cycle *= 2;
     l->frame_len = head + l->size;
     l->payloads = allocate(l->cycle, l->size + 1);
@@ -139,7 +140,8 @@ static void check_echo(struct load *l, struct conn *c, const uint8_t *bytes, siz
     c->answered++;
 }
 
-/* The lines are "folder N", N from the id that was sent down to the first of its chain. */
+/* The lines are "folder N", N from the id that was sent down to the first of
+ * its chain. */
 static void check_walk(struct load *l, struct conn *c, const uint8_t *bytes, size_t n, uint64_t now)
 {
     char want[32];
@@ -170,12 +172,14 @@ static void on_frame(struct load *l, struct conn *c, uint8_t op, uint8_t *payloa
         send_small(c, pong, frame_put(pong, OP_PONG, payload, n, 0));
     else if (op != (0x80 | OP_TEXT))
         fail("the server sent a frame that begins with 0x%02x", op);
-    else if (l->mode[0] == 'e')
+    else if (l->mode[0] == 'e' || l->mode[0] == 'p')
         check_echo(l, c, payload, n, now);
     else if (l->mode[0] == 'w')
         check_walk(l, c, payload, n, now);
     else if (l->mode[0] == 's')
         check_select(l, c, payload, n, now);
+    else if (l->mode[0] == 'f')
+        check_delivery(l, c, payload, n, now);
     else
         fail("the server spoke first");
 }
@@ -246,6 +250,6 @@ void on_readable(struct load *l, struct conn *c)
     keep_tail(c, l->in + at, len - at);
     if (c->answered && l->mode[0] == 's')
         send_selects(l, c, now);
-    else if (c->answered)
+    else if (c->answered && l->mode[0] == 'e')
         send_echoes(l, c, c->answered, now);
 }

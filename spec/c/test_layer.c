@@ -37,7 +37,7 @@ static void fans_out_to_members_only(void)
     CHECK_INT(r.delivered, 2);
     CHECK_INT(r.dropped, 1);
     CHECK(people[0].got == 1 && people[1].got == 0 && people[3].got == 1);
-    CHECK_MEM(m->frame.p, m->frame.n, "hpayload");
+    CHECK_MEM(m->frame->data, m->frame->n, "hpayload");
 
     CHECK_INT(rl_layer_send(&layer, rl_layer_find(&layer, RL_STR("one")), m).delivered, 1);
     CHECK_INT(rl_layer_send(&layer, rl_layer_find(&layer, RL_STR("nobody")), m).delivered, 0);

@@ -327,6 +327,8 @@ describe("a server among enemies", function()
         return tonumber(server.shell(("ls /proc/%d/fd | wc -l"):format(it_runs.pid)))
       end
       serves()
+      clients.run("storm.py", it_runs.port, "/ws/echo", "100") -- a first crowd opens the rings
+      is_alone()
       local before = descriptors()
       clients.run("storm.py", it_runs.port, "/ws/echo", "600")
       is_alone()

@@ -520,7 +520,7 @@ static bool deliver(void *owner, rl_message *m)
 
     if (c->failed || c->state == RL_CONSUMER_LEAVING)
         return false;
-    if (m->is_frame && !c->own_send && c->kind == RL_CONSUMER_WEBSOCKET && c->ws) {
+    if (m->frame && !c->own_send && c->kind == RL_CONSUMER_WEBSOCKET && c->ws) {
         if (rl_ws_conn_is_full(c->ws)) {
             c->worker->loop.counters.frames_dropped++;
             return false;

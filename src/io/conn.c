@@ -15,9 +15,11 @@
 #include <unistd.h>
 
 enum {
-    FLUSH_AT = 32 * 1024,   /* a cork this full is sent without waiting for the turn's end */
-    CORK_SIZE = 4 * 1024,   /* a fresh cork buffer */
-    KEEP_SPARE = 64 * 1024, /* a larger one is freed, not kept */
+    FLUSH_AT = 32 * 1024,         /* a cork this full is sent without waiting for the turn's end */
+    CORK_SIZE = 4 * 1024,         /* a fresh cork buffer */
+    KEEP_SPARE = 64 * 1024,       /* a larger one is freed, not kept */
+    SLOT_SIZE = 2 * 1024,         /* of a batch: what is read of one connection */
+    SLOT_STRIDE = SLOT_SIZE + 64, /* or all would share a few sets of the cache */
     LINGER_MS = 2000,
     STALL_MS = 30000,
 };
@@ -47,14 +49,29 @@ static void doom(rl_conn *c, int error)
     rl_loop_kick(c->all->loop);
 }
 
+/* Have the turn's hook see to it. */
+static void enlist(rl_conn *c)
+{
+    if (!rl_list_alone(&c->link))
+        return;
+    rl_list_push(&c->all->dirty, &c->link);
+    rl_loop_kick(c->all->loop);
+}
+
 /* Cork buffers */
 
 static void lend_cork(rl_conn *c, size_t n)
 {
     rl_conns *all = c->all;
+    rl_shared *lent = c->lent;
 
-    if (!c->out.cap && all->nspare)
-        c->out = all->spare[--all->nspare];
+    if (c->out.cap == 0)
+        c->out = all->nspare ? all->spare[--all->nspare] : (rl_buf){0};
+    if (lent) {
+        rl_buf_add_str(&c->out, rl_shared_str(lent));
+        rl_shared_unref(lent);
+        c->lent = NULL;
+    }
     rl_buf_reserve(&c->out, c->out.cap || n > CORK_SIZE ? n : CORK_SIZE);
 }
 
@@ -64,7 +81,11 @@ static void return_cork(rl_conn *c)
 
     c->sent = 0;
     rl_buf_clear(&c->out);
-    if (c->out.cap && c->out.cap <= KEEP_SPARE && all->nspare < RL_COUNT(all->spare)) {
+    if (c->lent) {
+        rl_shared_unref(c->lent);
+        c->lent = NULL;
+        c->out = (rl_buf){0};
+    } else if (c->out.cap && c->out.cap <= KEEP_SPARE && all->nspare < RL_COUNT(all->spare)) {
         all->spare[all->nspare++] = c->out;
         c->out = (rl_buf){0};
     } else {
@@ -96,25 +117,20 @@ static void sent_all(rl_conn *c)
         rl_timeout_stop(&c->timer);
 }
 
-/* One send. What the socket does not take waits for the poll. */
-static void flush(rl_conn *c)
+/* A send took n bytes, or was answered -errno. What the socket did not take waits for the poll. */
+static void settle(rl_conn *c, ssize_t n)
 {
-    size_t left = rl_conn_pending(c);
-
-    if (left) {
-        ssize_t n = send(c->fd, c->out.data + c->sent, left, MSG_NOSIGNAL);
-        if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
-            doom(c, errno);
-            return;
-        }
-        if (n > 0) {
-            c->sent += (uint32_t)n;
-            c->delivered += (uint64_t)n;
-            left -= (size_t)n;
-        }
-        if (left && (n > 0 || !c->blocked))
-            rl_timeout_start(&c->all->stalled, &c->timer);
+    if (n < 0 && n != -EAGAIN && n != -EWOULDBLOCK && n != -EINTR) {
+        doom(c, (int)-n);
+        return;
     }
+    if (n > 0) {
+        c->sent += (uint32_t)n;
+        c->delivered += (uint64_t)n;
+    }
+    size_t left = rl_conn_pending(c);
+    if (left && (n > 0 || !c->blocked))
+        rl_timeout_start(&c->all->stalled, &c->timer);
     if (left == 0)
         sent_all(c);
     else
@@ -125,6 +141,25 @@ static void flush(rl_conn *c)
         c->over = false;
         c->events->on_drain(c->owner);
     }
+}
+
+static void flush(rl_conn *c)
+{
+    size_t left = rl_conn_pending(c);
+    ssize_t n = left ? send(c->fd, c->out.data + c->sent, left, MSG_NOSIGNAL) : 0;
+
+    settle(c, n < 0 ? -errno : n);
+}
+
+static void on_sent(void *owner, char *p, ssize_t n)
+{
+    rl_conn *c = owner;
+
+    if (c->closed)
+        return;
+    settle(c, n);
+    if (c->resumed)
+        enlist(c);
 }
 
 /* Without waiting for the turn's end. What is to be offered keeps its place. */
@@ -146,14 +181,24 @@ void rl_conn_write2(rl_conn *c, const void *head, size_t nhead, const void *p, s
         memcpy(c->out.data + c->out.len + nhead, p, n);
     c->out.len += nhead + n;
 
-    if (c->blocked)
-        return;
-    if (rl_list_alone(&c->link)) {
-        rl_list_push(&c->all->dirty, &c->link);
-        rl_loop_kick(c->all->loop);
-    }
-    if (c->out.len >= FLUSH_AT && !c->over)
+    if (!c->blocked)
+        enlist(c);
+    if (c->out.len >= FLUSH_AT && !c->blocked && !c->over)
         flush_now(c);
+}
+
+void rl_conn_write_shared(rl_conn *c, rl_shared *bytes)
+{
+    if (c->closed || c->finishing)
+        return;
+    if (c->out.cap || c->lent) {
+        rl_conn_write(c, bytes->data, bytes->n);
+        return;
+    }
+    c->lent = rl_shared_ref(bytes);
+    c->out = (rl_buf){.data = bytes->data, .len = bytes->n};
+    if (!c->blocked)
+        enlist(c);
 }
 
 void rl_conn_write(rl_conn *c, const void *p, size_t n)
@@ -200,52 +245,77 @@ static void reached_eof(rl_conn *c)
     update_mask(c);
 }
 
-/* After the last word: read on, so that closing does not reset what is still in flight. */
-static void discard(rl_conn *c)
+/* A recv brought n bytes at p, or was answered -errno. */
+static void received(rl_conn *c, char *p, ssize_t n)
 {
-    ssize_t n = recv(c->fd, c->all->loop->recv, RL_LOOP_RECV_SIZE, 0);
-
-    if (n == 0)
-        reached_eof(c);
-    else if (n < 0 && errno != EAGAIN && errno != EINTR)
-        doom(c, errno);
-}
-
-static void on_readable(rl_conn *c)
-{
-    char *into = c->all->loop->recv;
-
-    if (c->finishing) {
-        discard(c);
-        return;
-    }
-    if (c->in.len) {
-        rl_buf_reserve(&c->in, RL_LOOP_RECV_SIZE / 4);
-        into = c->in.data + c->in.len;
-    }
-    size_t room = c->in.len ? c->in.cap - c->in.len : RL_LOOP_RECV_SIZE;
-
-    ssize_t n = recv(c->fd, into, room, 0);
     if (n == 0) {
         reached_eof(c);
-        return;
+    } else if (n < 0) {
+        if (n != -EAGAIN && n != -EWOULDBLOCK && n != -EINTR)
+            doom(c, (int)-n);
+    } else if (!c->finishing) { /* after the last word: read on, so that closing is no reset */
+        c->received += (uint64_t)n;
+        c->bulk = n >= SLOT_SIZE;
+        offer(c, p, (size_t)n);
     }
-    if (n < 0) {
-        if (errno != EAGAIN && errno != EINTR)
-            doom(c, errno);
-        return;
+}
+
+static void read_now(rl_conn *c)
+{
+    char *into = c->all->loop->recv;
+    size_t room = RL_LOOP_RECV_SIZE, kept = c->in.len;
+
+    if (kept) {
+        rl_buf_reserve(&c->in, RL_LOOP_RECV_SIZE / 4);
+        into = c->in.data + kept;
+        room = c->in.cap - kept;
     }
-    c->received += (uint64_t)n;
-    if (c->in.len) {
+    ssize_t n = recv(c->fd, into, room, 0);
+    if (kept && n > 0 && !c->finishing) {
         c->in.len += (size_t)n;
+        c->received += (uint64_t)n;
         offer(c, c->in.data, c->in.len);
-    } else {
-        offer(c, into, (size_t)n);
+        return;
     }
-    /* Answers given at once leave while their cork is warm; what tasks write later in this turn
-     * leaves at its end. */
-    if (rl_conn_pending(c) && !c->blocked && !c->closed)
-        flush_now(c);
+    received(c, into, n < 0 ? -errno : n);
+}
+
+/* Others of the batch ran before: they may have closed or paused this one, whose words are kept. */
+static void on_received(void *owner, char *p, ssize_t n)
+{
+    rl_conn *c = owner;
+
+    if (c->closed)
+        return;
+    if (!c->paused || c->finishing)
+        received(c, p, n);
+    else if (n > 0)
+        rl_buf_add(&c->in, p, (size_t)n);
+    if (n == SLOT_SIZE && !c->paused && !c->closed)
+        read_now(c);
+}
+
+/* Short messages of many connections are read in one call, into a slot each. */
+static void read_ready(rl_conns *all)
+{
+    unsigned n = all->nready;
+
+    all->nready = 0;
+    for (unsigned i = 0; i < n; i++) {
+        rl_conn *c = all->ready[i];
+        if (c->closed)
+            continue; /* earlier in this batch */
+        if (n == 1 || c->bulk || c->in.len)
+            read_now(c);
+        else
+            rl_batch_add(all->recvs, c->fd, all->slots + i * SLOT_STRIDE, SLOT_SIZE, c);
+    }
+    rl_batch_run(all->recvs);
+}
+
+static void on_polled(rl_poller *p)
+{
+    read_ready(RL_CONTAINER_OF(p, rl_conns, poller));
 }
 
 static void on_ready(void *owner, unsigned events)
@@ -262,8 +332,11 @@ static void on_ready(void *owner, unsigned events)
         c->hung_up = true;
         rl_conn_resume(c);
     }
-    if (events & RL_POLL_READ && !c->closed)
-        on_readable(c);
+    if (!(events & RL_POLL_READ) || c->closed)
+        return;
+    c->all->ready[c->all->nready++] = c;
+    if (c->all->nready == RL_BATCH_MAX)
+        read_ready(c->all);
 }
 
 void rl_conn_pause(rl_conn *c)
@@ -282,10 +355,7 @@ void rl_conn_resume(rl_conn *c)
     if (c->in.len == 0 || c->closed || c->finishing)
         return;
     c->resumed = true;
-    if (rl_list_alone(&c->link)) {
-        rl_list_push(&c->all->dirty, &c->link);
-        rl_loop_kick(c->all->loop);
-    }
+    enlist(c);
 }
 
 /* The end */
@@ -299,10 +369,8 @@ void rl_conn_finish(rl_conn *c)
     c->over = false;
     if (!c->in_data)
         rl_buf_fini(&c->in);
-    if (rl_list_alone(&c->link) && !c->blocked) { /* the flush half closes */
-        rl_list_push(&c->all->dirty, &c->link);
-        rl_loop_kick(c->all->loop);
-    }
+    if (!c->blocked)
+        enlist(c); /* which half closes */
     update_mask(c);
 }
 
@@ -338,9 +406,21 @@ static bool run_turn(rl_hook *hook)
             c->resumed = false;
             offer(c, c->in.data, c->in.len);
         }
-        if (!c->closed)
+        if (!rl_list_alone(&c->link))
+            continue; /* closed, or its turn comes again */
+        if (rl_conn_pending(c))
+            rl_list_push(&all->sending, &c->link);
+        else
             flush(c);
     }
+    /* Not before everybody has had his say: what is queued must stay where it is. */
+    while ((it = rl_list_pop(&all->sending))) {
+        rl_conn *c = RL_LIST_ENTRY(it, rl_conn, link);
+        rl_batch_add(all->sends, c->fd, c->out.data + c->sent, rl_conn_pending(c), c);
+        if (rl_batch_len(all->sends) == RL_BATCH_MAX)
+            rl_batch_run(all->sends);
+    }
+    rl_batch_run(all->sends);
     while ((it = rl_list_pop(&all->doomed)))
         bury(RL_LIST_ENTRY(it, rl_conn, link));
     return busy;
@@ -365,11 +445,15 @@ static void on_stalled(rl_timeout *t)
 int rl_conns_init(rl_conns *all, rl_loop *loop)
 {
     *all = (rl_conns){.loop = loop};
-    int rc = rl_poller_open(&all->poller, loop, on_ready);
+    int rc = rl_poller_open(&all->poller, loop, on_ready, on_polled);
     if (rc < 0)
         return rc;
     rl_list_init(&all->dirty);
+    rl_list_init(&all->sending);
     rl_list_init(&all->doomed);
+    all->sends = rl_batch_new(RL_BATCH_SEND, on_sent);
+    all->recvs = rl_batch_new(RL_BATCH_RECV, on_received);
+    all->slots = rl_malloc(RL_BATCH_MAX * SLOT_STRIDE);
     rl_timeouts_open(&all->lingering, loop, LINGER_MS, on_lingered);
     rl_timeouts_open(&all->stalled, loop, STALL_MS, on_stalled);
     rl_loop_add_hook(loop, RL_PHASE_WRITE, &all->flush, run_turn);
@@ -392,6 +476,9 @@ void rl_conns_fini(rl_conns *all)
 {
     RL_CHECK(all->count == 0);
     rl_loop_remove_hook(&all->flush);
+    rl_batch_free(all->sends);
+    rl_batch_free(all->recvs);
+    rl_free(all->slots);
     rl_poller_close(&all->poller);
     rl_timeouts_close(&all->lingering);
     rl_timeouts_close(&all->stalled);

@@ -13,6 +13,8 @@
 #include "base/address.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/shared.h"
+#include "io/batch.h"
 #include "io/poller.h"
 #include "io/timeout.h"
 
@@ -41,7 +43,12 @@ struct rl_conns {
     rl_loop *loop;
     rl_poller poller;
     rl_hook flush;
-    rl_list dirty;         /* connections with something to send this turn */
+    rl_list dirty;   /* connections with something to send this turn */
+    rl_list sending; /* those of them that have bytes for the batch */
+    rl_batch *sends, *recvs;
+    rl_conn *ready[RL_BATCH_MAX]; /* what the poller told, until it has told all */
+    unsigned nready;
+    char *slots;           /* where the batch receives */
     rl_list doomed;        /* connections whose on_closed is due */
     rl_timeouts lingering; /* finishing connections whose peer does not hang up */
     rl_timeouts stalled;   /* connections whose peer does not read */
@@ -54,8 +61,9 @@ struct rl_conn {
     rl_conns *all;
     const rl_conn_events *events;
     void *owner;
-    rl_buf in;  /* offered, not used */
-    rl_buf out; /* out.len - sent bytes wait to be sent */
+    rl_buf in;       /* offered, not used */
+    rl_buf out;      /* out.len - sent bytes wait to be sent */
+    rl_shared *lent; /* out is these, without a copy (and has no cap): nothing else was written */
     uint32_t sent;
     int fd;
     int error;                    /* errno that ended it; 0: the peer closed, or we did */
@@ -74,6 +82,7 @@ struct rl_conn {
     bool closed : 1;
     bool by_us : 1;   /* rl_conn_close() or _finish() asked for it */
     bool in_data : 1; /* on_data is on the stack */
+    bool bulk : 1;    /* sends more at once than fits into a slot */
 };
 
 int rl_conns_init(rl_conns *all, rl_loop *loop) RL_MUST_USE; /* 0 or -errno */
@@ -88,6 +97,8 @@ void rl_conn_own(rl_conn *c, const rl_conn_events *events, void *owner); /* hand
 /* Copied. Nothing happens on a closed connection: its on_closed is on the way. */
 void rl_conn_write(rl_conn *c, const void *p, size_t n);
 void rl_conn_write2(rl_conn *c, const void *head, size_t nhead, const void *p, size_t n);
+/* Sent from where they are, unless more is written in the same turn. */
+void rl_conn_write_shared(rl_conn *c, rl_shared *bytes);
 static inline size_t rl_conn_pending(const rl_conn *c) /* bytes not yet in the kernel */
 {
     return c->out.len - c->sent;

@@ -35,12 +35,14 @@ static void on_ready(uv_poll_t *handle, int status, int uv_events)
         n = epoll_wait(p->fd, batch, BATCH, 0);
         for (int j = 0; j < n; j++)
             p->fn(batch[j].data.ptr, from_epoll(batch[j].events));
+        p->end(p);
     }
 }
 
-int rl_poller_open(rl_poller *p, rl_loop *loop, rl_poll_fn *fn)
+int rl_poller_open(rl_poller *p, rl_loop *loop, rl_poll_fn *fn, rl_poll_end_fn *end)
 {
     p->fn = fn;
+    p->end = end;
     p->fd = epoll_create1(EPOLL_CLOEXEC);
     if (p->fd < 0)
         return -errno;

@@ -14,15 +14,20 @@ enum {
     RL_POLL_HUP = 4,   /* the peer shut down its side (asked for), or is gone (always told) */
 };
 
-typedef void rl_poll_fn(void *owner, unsigned events);
+typedef struct rl_poller rl_poller;
 
-typedef struct rl_poller {
+typedef void rl_poll_fn(void *owner, unsigned events);
+typedef void rl_poll_end_fn(rl_poller *p); /* of a batch: everything was told */
+
+struct rl_poller {
     uv_poll_t handle;
     rl_poll_fn *fn;
+    rl_poll_end_fn *end;
     int fd;
-} rl_poller;
+};
 
-int rl_poller_open(rl_poller *p, rl_loop *loop, rl_poll_fn *fn) RL_MUST_USE; /* 0 or -errno */
+/* 0 or -errno */
+int rl_poller_open(rl_poller *p, rl_loop *loop, rl_poll_fn *fn, rl_poll_end_fn *end) RL_MUST_USE;
 void rl_poller_close(rl_poller *p); /* the memory must last until the loop turned */
 
 /* Watch fd for `events`; owner comes back with them. Closing fd ends it. An owner must outlive the

@@ -29,25 +29,26 @@ struct rl_channel {
 
 rl_message *rl_message_new(rl_str body, rl_str frame_head, rl_str frame_payload)
 {
-    size_t nframe = frame_head.n + frame_payload.n;
-    rl_message *m = rl_malloc(sizeof(*m) + body.n + nframe);
+    rl_message *m = rl_malloc(sizeof(*m) + body.n);
 
     m->refs = 1;
-    m->is_frame = frame_head.n > 0;
+    m->frame = NULL;
     memcpy(m->data, body.p, body.n);
-    if (m->is_frame) {
-        memcpy(m->data + body.n, frame_head.p, frame_head.n);
-        memcpy(m->data + body.n + frame_head.n, frame_payload.p, frame_payload.n);
-    }
     m->body = (rl_str){m->data, body.n};
-    m->frame = (rl_str){m->data + body.n, nframe};
+    if (frame_head.n) {
+        m->frame = rl_shared_new(frame_head.n + frame_payload.n);
+        memcpy(m->frame->data, frame_head.p, frame_head.n);
+        memcpy(m->frame->data + frame_head.n, frame_payload.p, frame_payload.n);
+    }
     return m;
 }
 
 void rl_message_unref(rl_message *m)
 {
-    if (--m->refs == 0)
-        rl_free(m);
+    if (--m->refs)
+        return;
+    rl_shared_unref(m->frame);
+    rl_free(m);
 }
 
 void rl_layer_init(rl_layer *layer)

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "base/shared.h"
 
 #define RL_LAYER_NAME_MAX 99 /* bytes of a channel's or a group's name */
 
@@ -18,13 +19,12 @@ typedef struct rl_channel rl_channel;
 /* Shared, immutable once sent. */
 typedef struct rl_message {
     unsigned refs;
-    bool is_frame; /* {type = "websocket.send"}: frame is a whole WebSocket frame */
-    rl_str frame;  /* inside data */
-    rl_str body;   /* the message as a table, encoded; inside data */
+    rl_shared *frame; /* {type = "websocket.send"}: a whole WebSocket frame; else NULL */
+    rl_str body;      /* the message as a table, encoded; inside data */
     char data[];
 } rl_message;
 
-/* One reference, yours. frame may be empty. */
+/* One reference, yours. An empty frame_head: the message is no frame. */
 rl_message *rl_message_new(rl_str body, rl_str frame_head, rl_str frame_payload);
 void rl_message_unref(rl_message *m);
 static inline rl_message *rl_message_ref(rl_message *m)

@@ -175,10 +175,10 @@ void rl_ws_conn_send(rl_ws_conn *ws, bool text, rl_str data)
     rl_conn_write2(ws->conn, head, n, data.p, data.n);
 }
 
-void rl_ws_conn_send_frame(rl_ws_conn *ws, rl_str frame)
+void rl_ws_conn_send_frame(rl_ws_conn *ws, rl_shared *frame)
 {
     if (ws->state == OPEN)
-        rl_conn_write(ws->conn, frame.p, frame.n);
+        rl_conn_write_shared(ws->conn, frame);
 }
 
 bool rl_ws_conn_is_over(rl_ws_conn *ws)

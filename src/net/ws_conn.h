@@ -22,7 +22,7 @@ rl_ws_conn *rl_ws_conn_open(rl_server *s, rl_conn *conn, const rl_ws_conn_events
 
 void rl_ws_conn_send(rl_ws_conn *ws, bool text, rl_str data);
 /* A frame that is encoded already, for fan-out. */
-void rl_ws_conn_send_frame(rl_ws_conn *ws, rl_str frame);
+void rl_ws_conn_send_frame(rl_ws_conn *ws, rl_shared *frame);
 
 /* True: the peer leaves too much unread; wait for on_drain. */
 bool rl_ws_conn_is_over(rl_ws_conn *ws);
