@@ -41,7 +41,8 @@ describe("an application", function()
   end)
 
   it("names a setting that does not exist, and those that do", function()
-    refuses('unknown setting "route"; there are allowed_origins, databases,', { route = {} })
+    local told = 'unknown setting "route"; there are allowed_origins, compression, databases,'
+    refuses(told, { route = {} })
     refuses('unknown setting "1"', { "oops" })
     refuses("unknown setting", { [print] = 1 })
   end)

@@ -1,6 +1,7 @@
 --- An application: settings and routes, checked as a whole.
 
 local class = require("rille.class")
+local compression = require("rille.compression")
 local database = require("rille.db.settings")
 local errors = require("rille.errors")
 local origins = require("rille.origins")
@@ -10,10 +11,12 @@ local routing = require("rille.routing")
 ---@field router rille.Router
 ---@field settings table
 ---@field allowed_origins rille.Origins?
+---@field compression rille.core.Compression?  of WebSockets whose route says nothing else
 local App = class("App")
 
 local SETTINGS = {
   allowed_origins = "table",
+  compression = "table or boolean",
   databases = "table or string",
   layer = "string",
   limits = "table",
@@ -100,6 +103,7 @@ end
 function App:init(settings)
   check_settings(settings)
   self.settings = settings
+  self.compression = compression.compile(settings.compression, "compression")
   self.router = routing.Router(settings.routes or {})
   self.middleware = settings.middleware or {}
   self.models = settings.models or {}

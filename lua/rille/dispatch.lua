@@ -58,9 +58,12 @@ local function make_consumer(cls, scope)
 end
 
 --- Run the rest of the first event with a new instance of a class.
-local function open_consumer(cls, scope)
+local function open_consumer(cls, scope, compression)
   local self = make_consumer(cls, scope)
   if scope.type == "websocket" then
+    if compression then
+      consumer.compression(scope._id, compression)
+    end
     self:connect()
     if not consumer.answered(scope._id) then
       consumer.accept(scope._id)
@@ -118,7 +121,11 @@ local function run_route(scope, path)
   if type(target) == "function" then
     return target(scope)
   end
-  return open_consumer(target, scope)
+  local compression = route.compression
+  if compression == nil then
+    compression = current.app.compression
+  end
+  return open_consumer(target, scope, compression)
 end
 
 local function run_middleware(scope, path, i)

@@ -6,6 +6,7 @@
 --- underscores, `uuid` a UUID, `path` anything. Captures arrive typed. The first match wins.
 
 local class = require("rille.class")
+local compression = require("rille.compression")
 local errors = require("rille.errors")
 
 local M = {}
@@ -72,6 +73,7 @@ end
 ---@field channel string?  of notify
 ---@field database string? its name, of notify
 ---@field target function|rille.Class
+---@field compression rille.core.Compression|false|nil  of websocket; nil: as the app says
 
 local function check_pattern(pattern)
   if type(pattern) ~= "string" then
@@ -110,14 +112,24 @@ end
 --- A route for WebSockets.
 ---@param pattern string
 ---@param consumer rille.Class  extends WebsocketConsumer
+---@param options { compression: boolean|rille.Compression|nil }?  true: the default, whatever the
+---  app says
 ---@return rille.Route
-function M.websocket(pattern, consumer)
+function M.websocket(pattern, consumer, options)
   check_pattern(pattern)
   local WebsocketConsumer = consumer_bases()
   if not extends(consumer, WebsocketConsumer) then
     fail(("route %q: a class that extends WebsocketConsumer expected"):format(pattern))
   end
-  return { kind = "websocket", pattern = pattern, target = consumer }
+  local route = { kind = "websocket", pattern = pattern, target = consumer }
+  for name, value in pairs(type(options) == "table" and options or { options }) do
+    if name ~= "compression" then
+      fail(("route %q: the only option is { compression = … }"):format(pattern))
+    end
+    local where = ("route %q: compression"):format(pattern)
+    route.compression = compression.compile(value, where) or false
+  end
+  return route
 end
 
 --- A consumer in the background that hears what is said on a channel of a database with NOTIFY. It

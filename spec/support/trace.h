@@ -37,9 +37,11 @@ static inline void trace_ws_event(rl_buf *out, const rl_ws_event *ev)
     trace_bytes(out, ev->data);
 }
 
-static inline void trace_ws(rl_buf *out, const rl_ws_rules *rules, rl_str in, trace_cuts cuts)
+/* Takes deflate; NULL: not negotiated. */
+static inline void trace_ws_deflate(rl_buf *out, const rl_ws_rules *rules, rl_deflate *deflate,
+                                    rl_str in, trace_cuts cuts)
 {
-    rl_ws ws = {0};
+    rl_ws ws = {.deflate = deflate};
     rl_ws_event ev;
 
     for (size_t at = 0, turn = 0; at < in.n; turn++) {
@@ -54,12 +56,19 @@ static inline void trace_ws(rl_buf *out, const rl_ws_rules *rules, rl_str in, tr
             used += rl_ws_feed(&ws, rules, piece + used, n - used, &ev);
             if (ev.type != RL_WS_NONE)
                 trace_ws_event(out, &ev);
-            RL_CHECK(ws.part.cap <= 64 + 2 * at); /* what came, not what was announced */
+            /* What came, not what was announced; and of what was inflated no more than may be. */
+            RL_CHECK(ws.part.cap <= 64 + 2 * at ||
+                     (deflate && ev.type != RL_WS_NONE && ws.part.len <= rules->max_message));
         } while (ev.type != RL_WS_NONE);
         RL_CHECK(used == n);
         rl_free(piece);
     }
     rl_ws_fini(&ws);
+}
+
+static inline void trace_ws(rl_buf *out, const rl_ws_rules *rules, rl_str in, trace_cuts cuts)
+{
+    trace_ws_deflate(out, rules, NULL, in, cuts);
 }
 
 static inline void trace_fields(rl_buf *out, const rl_http_head *head)

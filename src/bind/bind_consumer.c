@@ -33,8 +33,9 @@ static int outcome(lua_State *L, int rc, const rl_err *err)
 /* How a message is framed is the server's to say; a second voice would make two of it. */
 static bool says_framing(rl_str name)
 {
-    static const char *const ours[] = {"content-length", "transfer-encoding", "connection",
-                                       "keep-alive", "upgrade"};
+    static const char *const ours[] = {
+        "content-length",       "transfer-encoding",       "connection", "keep-alive", "upgrade",
+        "sec-websocket-accept", "sec-websocket-extensions"};
 
     for (size_t i = 0; i < RL_COUNT(ours); i++)
         if (strlen(ours[i]) == name.n && strncasecmp(name.p, ours[i], name.n) == 0)
@@ -122,6 +123,45 @@ static int l_own_send(lua_State *L)
 
     if (c)
         c->own_send = lua_toboolean(L, 2);
+    return 0;
+}
+
+static unsigned check_number(lua_State *L, int table, const char *name, unsigned most)
+{
+    lua_getfield(L, table, name);
+    lua_Number n = lua_tonumber(L, -1); /* nil is 0: the default */
+    lua_pop(L, 1);
+    if (!(n >= 0 && n <= most))
+        luaL_error(L, "bad compression: %s", name);
+    return (unsigned)n;
+}
+
+static bool check_flag(lua_State *L, int table, const char *name)
+{
+    lua_getfield(L, table, name);
+    bool on = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return on;
+}
+
+/* compression(id, { off =, threshold =, level =, bits =, client_bits =, takeover =,
+ * client_takeover = }): for an accept to come. rille.compression has checked them. */
+static int l_compression(lua_State *L)
+{
+    rl_consumer *c = find(L, 1);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    rl_deflate_settings settings = {
+        .threshold = check_number(L, 2, "threshold", INT32_MAX),
+        .level = (uint8_t)check_number(L, 2, "level", 9),
+        .bits = (uint8_t)check_number(L, 2, "bits", RL_DEFLATE_BITS_MAX),
+        .peer_bits = (uint8_t)check_number(L, 2, "client_bits", RL_DEFLATE_BITS_MAX),
+        .off = check_flag(L, 2, "off"),
+        .takeover = check_flag(L, 2, "takeover"),
+        .peer_takeover = check_flag(L, 2, "client_takeover"),
+    };
+
+    if (c && c->http)
+        rl_http_conn_set_compression(c->http, &settings);
     return 0;
 }
 
@@ -337,6 +377,7 @@ static const luaL_Reg functions[] = {
     {"bind", l_bind},
     {"background", l_background},
     {"own_send", l_own_send},
+    {"compression", l_compression},
     {"accept", l_accept},
     {"answered", l_answered},
     {"send", l_send}, /* yields */

@@ -91,9 +91,26 @@ static int l_counters(lua_State *L)
     return 1;
 }
 
+/* compression() -> { deflated =, inflated =, streams = }: messages, one for several counted once;
+ * deflaters and inflaters there are */
+static int l_compression(lua_State *L)
+{
+    const rl_deflate_shared *shared = &rl_worker_of(L)->server.deflate;
+
+    lua_createtable(L, 0, 3);
+    lua_pushnumber(L, (double)shared->deflated);
+    lua_setfield(L, -2, "deflated");
+    lua_pushnumber(L, (double)shared->inflated);
+    lua_setfield(L, -2, "inflated");
+    lua_pushnumber(L, (double)shared->streams);
+    lua_setfield(L, -2, "streams");
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"place", l_place},   {"entries", l_entries},   {"generation", l_generation},
-    {"census", l_census}, {"counters", l_counters}, {NULL, NULL},
+    {"census", l_census}, {"counters", l_counters}, {"compression", l_compression},
+    {NULL, NULL},
 };
 
 int rl_open_worker(lua_State *L)

@@ -514,6 +514,18 @@ void rl_consumer_bind(rl_consumer *c, lua_State *L, int index)
 
 /* From the layer */
 
+/* The first who wants it so compresses it for all who do. */
+static void send_compressed(rl_consumer *c, rl_message *m, uint32_t key)
+{
+    const rl_variant *v = rl_message_variant(m, key);
+
+    if (!v) {
+        rl_shared *frame = rl_ws_conn_deflate_frame(c->ws, key, rl_shared_str(m->frame));
+        v = rl_message_add_variant(m, key, frame);
+    }
+    rl_ws_conn_send_shared(c->ws, v->frame != NULL, v->frame ? v->frame : m->frame);
+}
+
 static bool deliver(void *owner, rl_message *m)
 {
     rl_consumer *c = owner;
@@ -525,7 +537,9 @@ static bool deliver(void *owner, rl_message *m)
             c->worker->loop.counters.frames_dropped++;
             return false;
         }
-        rl_ws_conn_send_frame(c->ws, m->frame);
+        uint32_t key = rl_ws_conn_send_frame(c->ws, m->frame);
+        if (RL_UNLIKELY(key))
+            send_compressed(c, m, key);
         return true;
     }
     if (!rl_consumer_has_place(c)) {

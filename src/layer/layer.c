@@ -31,6 +31,7 @@ rl_message *rl_message_new(rl_str body, rl_str frame_head, rl_str frame_payload)
 {
     rl_message *m = rl_malloc(sizeof(*m) + body.n);
 
+    m->variants = NULL;
     m->refs = 1;
     m->frame = NULL;
     memcpy(m->data, body.p, body.n);
@@ -43,12 +44,49 @@ rl_message *rl_message_new(rl_str body, rl_str frame_head, rl_str frame_payload)
     return m;
 }
 
-void rl_message_unref(rl_message *m)
+static void free_message(rl_message *m)
 {
-    if (--m->refs)
-        return;
+    rl_variant *v = m->variants;
+
+    while (v) {
+        rl_variant *next = v->next;
+        rl_shared_unref(v->frame);
+        rl_free(v);
+        v = next;
+    }
     rl_shared_unref(m->frame);
     rl_free(m);
+}
+
+void rl_message_unref(rl_message *m)
+{
+    if (--m->refs == 0)
+        free_message(m);
+}
+
+const rl_variant *rl_message_variant(rl_message *m, uint32_t key)
+{
+    rl_variant *v = atomic_load_explicit(&m->variants, memory_order_acquire);
+
+    while (v && v->key != key)
+        v = v->next;
+    return v;
+}
+
+const rl_variant *rl_message_add_variant(rl_message *m, uint32_t key, rl_shared *frame)
+{
+    rl_variant *mine = rl_malloc(sizeof(*mine));
+    const rl_variant *theirs;
+
+    *mine = (rl_variant){.key = key, .frame = frame};
+    while (!atomic_compare_exchange_weak(&m->variants, &mine->next, mine)) {
+        if ((theirs = rl_message_variant(m, key))) {
+            rl_shared_unref(frame);
+            rl_free(mine);
+            return theirs;
+        }
+    }
+    return mine;
 }
 
 void rl_layer_init(rl_layer *layer)

@@ -11,13 +11,23 @@
 #include "base/map.h"
 #include "base/shared.h"
 
+#include <stdatomic.h>
+
 #define RL_LAYER_NAME_MAX 99 /* bytes of a channel's or a group's name */
 
 typedef struct rl_layer rl_layer;
 typedef struct rl_channel rl_channel;
 
-/* Shared, immutable once sent. */
+/* A message's frame in another encoding, made when the first receiver wanted it. */
+typedef struct rl_variant {
+    struct rl_variant *next;
+    uint32_t key;     /* which encoding: the receiver's to say */
+    rl_shared *frame; /* NULL: there is none, the message's own will do */
+} rl_variant;
+
+/* Shared, immutable once sent, but for variants, which only grow. */
 typedef struct rl_message {
+    _Atomic(rl_variant *) variants;
     unsigned refs;
     rl_shared *frame; /* {type = "websocket.send"}: a whole WebSocket frame; else NULL */
     rl_str body;      /* the message as a table, encoded; inside data */
@@ -32,6 +42,12 @@ static inline rl_message *rl_message_ref(rl_message *m)
     m->refs++;
     return m;
 }
+
+/* NULL: nobody has made one. */
+const rl_variant *rl_message_variant(rl_message *m, uint32_t key);
+/* Takes your reference to the frame. Several threads may do this at once; those that come late get
+ * what the first has made. */
+const rl_variant *rl_message_add_variant(rl_message *m, uint32_t key, rl_shared *frame);
 
 /* Take the message (adding a reference to keep it) or refuse: false counts as a drop. */
 typedef bool rl_deliver_fn(void *owner, rl_message *m);

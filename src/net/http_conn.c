@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "proto/http_write.h"
+#include "proto/ws_extensions.h"
 #include "proto/ws_shake.h"
 
 enum {
@@ -41,7 +42,8 @@ struct rl_http_conn {
     uint64_t before; /* bytes sent on the connection by then */
     uint64_t heard;  /* the same when it was last seen that a half-closed peer still reads */
     int status;      /* of the answer */
-    int64_t left;    /* of the announced body; INT64_MAX: none was announced */
+    rl_deflate_settings compression; /* of a WebSocket */
+    int64_t left;                    /* of the announced body; INT64_MAX: none was announced */
 };
 
 static size_t on_data(void *owner, char *p, size_t n);
@@ -92,6 +94,7 @@ static void begin_head(rl_http_conn *hc)
     hc->state = HEAD;
     hc->body_done = hc->started = hc->chunked = hc->no_body = hc->continued = false;
     hc->skipped = 0;
+    hc->compression = (rl_deflate_settings){.threshold = 0};
     rl_timeout_start(&hc->server->requests, &hc->timer);
 }
 
@@ -450,11 +453,18 @@ int rl_http_conn_wants_websocket(const rl_http_conn *hc)
     return 0;
 }
 
+void rl_http_conn_set_compression(rl_http_conn *hc, const rl_deflate_settings *settings)
+{
+    hc->compression = *settings;
+}
+
 rl_ws_conn *rl_http_conn_upgrade(rl_http_conn *hc, rl_str subprotocol, rl_str headers,
                                  const rl_ws_conn_events *events, void *owner)
 {
     rl_buf out = {0};
     rl_ws_shake shake;
+    rl_deflate *deflate = NULL;
+    rl_deflate_terms terms;
 
     RL_CHECK(rl_ws_shake_check(rl_http_conn_head(hc), &shake) == RL_WS_SHAKE_OK);
     rl_http_write_status(&out, 101);
@@ -462,13 +472,15 @@ rl_ws_conn *rl_http_conn_upgrade(rl_http_conn *hc, rl_str subprotocol, rl_str he
                   shake.accept);
     if (subprotocol.n)
         rl_buf_printf(&out, "sec-websocket-protocol: %.*s\r\n", (int)subprotocol.n, subprotocol.p);
+    if (rl_ws_extensions_agree(rl_http_conn_head(hc), &hc->compression, &terms, &out))
+        deflate = rl_deflate_new(&hc->server->deflate, &hc->compression, &terms);
     rl_buf_add_str(&out, headers);
     rl_http_write_end(&out);
     rl_conn_write(hc->conn, out.data, out.len);
     rl_buf_fini(&out);
 
     log_access(hc, 101);
-    rl_ws_conn *ws = rl_ws_conn_open(hc->server, hc->conn, events, owner);
+    rl_ws_conn *ws = rl_ws_conn_open(hc->server, hc->conn, deflate, events, owner);
     rl_timeout_stop(&hc->timer);
     rl_list_remove(&hc->link);
     rl_http_free(hc->parser);

@@ -52,6 +52,8 @@ bool rl_http_conn_is_over(rl_http_conn *hc);
 /* What an upgrade asks for: is it one, and a good one? 0: not an upgrade to WebSocket; 101: yes;
  * otherwise the status to refuse it with. */
 int rl_http_conn_wants_websocket(const rl_http_conn *hc);
+/* How messages may be compressed, should it become a WebSocket. */
+void rl_http_conn_set_compression(rl_http_conn *hc, const rl_deflate_settings *settings);
 /* Answer 101 and hand the connection over; hc is gone. subprotocol may be empty. */
 rl_ws_conn *rl_http_conn_upgrade(rl_http_conn *hc, rl_str subprotocol, rl_str headers,
                                  const rl_ws_conn_events *events, void *owner);

@@ -59,6 +59,7 @@ void rl_server_fini(rl_server *s)
     rl_timeouts_close(&s->keepalives);
     rl_timeouts_close(&s->pings);
     rl_timeouts_close(&s->closings);
+    rl_deflate_shared_fini(&s->deflate);
     rl_buf_fini(&s->date);
 }
 

@@ -8,6 +8,7 @@
 
 #include "io/conn.h"
 #include "io/timeout.h"
+#include "proto/deflate.h"
 #include "proto/http.h"
 #include "proto/ws.h"
 
@@ -42,6 +43,7 @@ struct rl_server {
     const rl_server_events *events;
     rl_list https; /* every rl_http_conn */
     rl_timeouts requests, keepalives, pings, closings;
+    rl_deflate_shared deflate; /* for WebSockets whose messages are compressed */
     time_t date_at; /* the second that date was written for */
     rl_buf date;    /* the Date header's line */
     bool access_log;

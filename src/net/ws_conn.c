@@ -148,8 +148,8 @@ static const rl_conn_events conn_events = {
     .on_closed = on_closed,
 };
 
-rl_ws_conn *rl_ws_conn_open(rl_server *s, rl_conn *conn, const rl_ws_conn_events *events,
-                            void *owner)
+rl_ws_conn *rl_ws_conn_open(rl_server *s, rl_conn *conn, rl_deflate *deflate,
+                            const rl_ws_conn_events *events, void *owner)
 {
     rl_ws_conn *ws = rl_calloc(1, sizeof(*ws));
 
@@ -157,6 +157,7 @@ rl_ws_conn *rl_ws_conn_open(rl_server *s, rl_conn *conn, const rl_ws_conn_events
     ws->server = s;
     ws->events = events;
     ws->owner = owner;
+    ws->parser.deflate = deflate;
     ws->last_seen = rl_loop_now(s->loop);
     rl_timeout_init(&ws->timer);
     rl_timeout_start(&s->pings, &ws->timer);
@@ -167,18 +168,61 @@ rl_ws_conn *rl_ws_conn_open(rl_server *s, rl_conn *conn, const rl_ws_conn_events
 
 void rl_ws_conn_send(rl_ws_conn *ws, bool text, rl_str data)
 {
+    rl_ws_opcode opcode = text ? RL_WS_OP_TEXT : RL_WS_OP_BINARY;
     char head[RL_WS_HEAD_MAX];
+    size_t n;
 
     if (ws->state != OPEN)
         return;
-    size_t n = rl_ws_head(head, text ? RL_WS_OP_TEXT : RL_WS_OP_BINARY, data.n);
+    if (ws->parser.deflate && rl_deflate_message(ws->parser.deflate, data, &data))
+        n = rl_ws_head_deflated(head, opcode, data.n);
+    else
+        n = rl_ws_head(head, opcode, data.n);
     rl_conn_write2(ws->conn, head, n, data.p, data.n);
 }
 
-void rl_ws_conn_send_frame(rl_ws_conn *ws, rl_shared *frame)
+static rl_str payload_of(rl_str frame)
 {
-    if (ws->state == OPEN)
-        rl_conn_write_shared(ws->conn, frame);
+    uint8_t length = (uint8_t)frame.p[1];
+    size_t head = length == 127 ? 10 : length == 126 ? 4 : 2;
+
+    return (rl_str){frame.p + head, frame.n - head};
+}
+
+uint32_t rl_ws_conn_send_frame(rl_ws_conn *ws, rl_shared *frame)
+{
+    rl_deflate *deflate = ws->parser.deflate;
+    uint32_t key;
+
+    if (ws->state != OPEN)
+        return 0;
+    if (deflate && (key = rl_deflate_key(deflate, payload_of(rl_shared_str(frame)).n)))
+        return key;
+    rl_conn_write_shared(ws->conn, frame);
+    return 0;
+}
+
+rl_shared *rl_ws_conn_deflate_frame(rl_ws_conn *ws, uint32_t key, rl_str frame)
+{
+    char head[RL_WS_HEAD_MAX];
+    rl_str payload;
+
+    if (!rl_deflate_for_all(&ws->server->deflate, key, payload_of(frame), &payload))
+        return NULL;
+    size_t n = rl_ws_head_deflated(head, (rl_ws_opcode)(frame.p[0] & 0x0f), payload.n);
+    rl_shared *out = rl_shared_new(n + payload.n);
+    memcpy(out->data, head, n);
+    memcpy(out->data + n, payload.p, payload.n);
+    return out;
+}
+
+void rl_ws_conn_send_shared(rl_ws_conn *ws, bool deflated, rl_shared *frame)
+{
+    if (ws->state != OPEN)
+        return;
+    if (deflated)
+        rl_deflate_forget(ws->parser.deflate);
+    rl_conn_write_shared(ws->conn, frame);
 }
 
 bool rl_ws_conn_is_over(rl_ws_conn *ws)

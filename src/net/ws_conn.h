@@ -16,13 +16,18 @@ typedef struct rl_ws_conn_events {
     void (*on_closed)(void *owner, uint16_t code, rl_str reason);
 } rl_ws_conn_events;
 
-/* Takes conn over. */
-rl_ws_conn *rl_ws_conn_open(rl_server *s, rl_conn *conn, const rl_ws_conn_events *events,
-                            void *owner);
+/* Takes conn over, and deflate, which is NULL when messages are not to be compressed. */
+rl_ws_conn *rl_ws_conn_open(rl_server *s, rl_conn *conn, rl_deflate *deflate,
+                            const rl_ws_conn_events *events, void *owner);
 
 void rl_ws_conn_send(rl_ws_conn *ws, bool text, rl_str data);
-/* A frame that is encoded already, for fan-out. */
-void rl_ws_conn_send_frame(rl_ws_conn *ws, rl_shared *frame);
+/* A frame that is encoded already, for fan-out. 0: that is done. Else this connection wants it
+ * compressed, and nothing was sent; one compressed frame will do for all that answer the same. */
+uint32_t rl_ws_conn_send_frame(rl_ws_conn *ws, rl_shared *frame);
+/* That compressed frame, yours; NULL when it would not be smaller. */
+rl_shared *rl_ws_conn_deflate_frame(rl_ws_conn *ws, uint32_t key, rl_str frame);
+/* Send it; or, deflated = false, the frame that would not become smaller. */
+void rl_ws_conn_send_shared(rl_ws_conn *ws, bool deflated, rl_shared *frame);
 
 /* True: the peer leaves too much unread; wait for on_drain. */
 bool rl_ws_conn_is_over(rl_ws_conn *ws);

@@ -12,8 +12,11 @@
  *
  * Text is refused at its first wrong byte, and a frame at the first byte of its head
  * that tells: a peer gains nothing by sending slowly. Both ways therefore come to the
- * same events however the stream is cut, and the tests hold them to that. An extension
- * that uses a reserved bit would add its flag to rl_ws_rules and be asked in read_head().
+ * same events however the stream is cut, and the tests hold them to that.
+ *
+ * A compressed message (RSV1 on its first frame, where that was agreed) takes the same two
+ * ways and is inflated when it is whole: until then part holds it as it came. So its text
+ * is judged at its end.
  */
 
 typedef struct frame {
@@ -22,6 +25,7 @@ typedef struct frame {
     const uint8_t *mask;
     uint8_t opcode;
     bool fin;
+    bool deflated;
 } frame;
 
 typedef uint64_t lane __attribute__((vector_size(16)));
@@ -91,6 +95,8 @@ static void turn(uint8_t mask[4], size_t n)
 void rl_ws_fini(rl_ws *ws)
 {
     rl_buf_fini(&ws->part);
+    rl_deflate_free(ws->deflate);
+    ws->deflate = NULL;
 }
 
 /* Nothing of ours is worth keeping once the peer has broken the rules. */
@@ -101,19 +107,33 @@ static void fail(rl_ws *ws, rl_ws_event *ev, uint16_t code, const char *what)
     *ev = (rl_ws_event){.type = RL_WS_ERROR, .code = code, .data = rl_str_of(what)};
 }
 
+/* Reserved bits: the first alone, on the first frame of a message, says it is compressed. */
+static const char *read_reserved(frame *f, uint8_t first, bool deflate)
+{
+    f->deflated = true;
+    if ((first & 0x30) || !deflate)
+        return "reserved bits are set";
+    if (f->opcode != RL_WS_OP_TEXT && f->opcode != RL_WS_OP_BINARY)
+        return "a frame that begins no message says that it is compressed";
+    return NULL;
+}
+
 /* Read a head (section 5.2) from in[0..n). The answer is what is wrong with it, or NULL;
  * f->head stays 0 while more bytes are needed. */
-static const char *read_head(frame *f, const uint8_t *in, size_t n)
+static const char *read_head(frame *f, const uint8_t *in, size_t n, bool deflate)
 {
+    const char *wrong;
+
     f->head = 0;
+    f->deflated = false;
     if (n < 2)
         return NULL;
 
     f->fin = in[0] & 0x80;
     f->opcode = in[0] & 0x0f;
     f->length = in[1] & 0x7f;
-    if (RL_UNLIKELY(in[0] & 0x70))
-        return "reserved bits are set";
+    if (RL_UNLIKELY(in[0] & 0x70) && (wrong = read_reserved(f, in[0], deflate)))
+        return wrong;
     if (RL_UNLIKELY(!(in[1] & 0x80)))
         return "a client's frame is not masked";
     if (RL_UNLIKELY((f->opcode & 0x7) > 2)) /* 0 to 2 and 8 to 10 are taken */
@@ -151,7 +171,7 @@ static const char *take_head(rl_ws *ws, frame *f, const char *p, size_t n, size_
     const char *wrong;
 
     if (RL_LIKELY(ws->head_len == 0)) {
-        wrong = read_head(f, (const uint8_t *)p, n);
+        wrong = read_head(f, (const uint8_t *)p, n, ws->deflate);
         if (RL_LIKELY(wrong || f->head)) {
             *used = f->head;
             return wrong;
@@ -162,19 +182,27 @@ static const char *take_head(rl_ws *ws, frame *f, const char *p, size_t n, size_
     size_t more = sizeof(ws->head) - kept < n ? sizeof(ws->head) - kept : n;
     if (more)
         memcpy(ws->head + kept, p, more);
-    wrong = read_head(f, ws->head, kept + more);
+    wrong = read_head(f, ws->head, kept + more, ws->deflate);
     ws->head_len = wrong || f->head ? 0 : (uint8_t)(kept + more);
     *used = f->head ? f->head - kept : more;
     return wrong;
 }
 
-/* Does this frame fit behind the ones before it (section 5.4) and within the limits? */
+static size_t most_of_message(const rl_ws_rules *rules)
+{
+    return rules->max_message ? rules->max_message : RL_WS_MESSAGE_DEFAULT;
+}
+
+/* Does this frame fit behind the ones before it (section 5.4) and within the limits? What is
+ * compressed may be a little longer than what it becomes. */
 static bool admit(rl_ws *ws, const rl_ws_rules *rules, const frame *f, rl_ws_event *ev)
 {
     if (is_control(f->opcode))
         return true;
 
-    size_t message = rules->max_message ? rules->max_message : RL_WS_MESSAGE_DEFAULT;
+    size_t message = most_of_message(rules);
+    if (RL_UNLIKELY(f->deflated || ws->deflated))
+        message = rl_deflate_bound(message);
     size_t most = rules->max_frame && rules->max_frame < message ? rules->max_frame : message;
 
     if (f->opcode == RL_WS_OP_CONTINUATION && !ws->message)
@@ -229,14 +257,38 @@ static void tell_message(uint8_t opcode, rl_str data, rl_ws_event *ev)
     *ev = (rl_ws_event){.type = opcode == RL_WS_OP_TEXT ? RL_WS_TEXT : RL_WS_BINARY, .data = data};
 }
 
+/* A message as it was before it was compressed, into part. */
+static void tell_inflated(rl_ws *ws, const rl_ws_rules *rules, uint8_t opcode, rl_str data,
+                          rl_ws_event *ev)
+{
+    rl_buf out = {0};
+    rl_inflated result = rl_inflate_message(ws->deflate, data, most_of_message(rules), &out);
+
+    rl_buf_fini(&ws->part);
+    ws->part = out;
+    if (result == RL_INFLATE_BIG) {
+        fail(ws, ev, RL_WS_TOO_BIG, "a message is over the limit");
+    } else if (result == RL_INFLATE_BAD) {
+        fail(ws, ev, RL_WS_BAD_DATA, "a compressed message cannot be inflated");
+    } else if (opcode == RL_WS_OP_TEXT && !rl_utf8_valid(rl_buf_str(&out))) {
+        fail(ws, ev, RL_WS_BAD_DATA, "a text message is not UTF-8");
+    } else {
+        ws->spent = true;
+        tell_message(opcode, rl_buf_str(&ws->part), ev);
+    }
+}
+
 /* The frame lies whole at p and is an event by itself. */
-static void take_whole(rl_ws *ws, const frame *f, char *p, rl_ws_event *ev)
+static void take_whole(rl_ws *ws, const rl_ws_rules *rules, const frame *f, char *p,
+                       rl_ws_event *ev)
 {
     rl_str data = {p, (size_t)f->length};
     bool ascii = unmask(p, data.n, f->mask);
 
     if (is_control(f->opcode))
         tell_control(ws, f->opcode, data, ev);
+    else if (RL_UNLIKELY(f->deflated))
+        tell_inflated(ws, rules, f->opcode, data, ev);
     else if (f->opcode == RL_WS_OP_TEXT && !ascii && !rl_utf8_valid(data))
         fail(ws, ev, RL_WS_BAD_DATA, "a text message is not UTF-8");
     else
@@ -250,12 +302,14 @@ static void begin(rl_ws *ws, const frame *f)
     ws->fin = f->fin;
     ws->left = f->length;
     memcpy(ws->mask, f->mask, 4);
-    if (f->opcode == RL_WS_OP_TEXT || f->opcode == RL_WS_OP_BINARY)
+    if (f->opcode == RL_WS_OP_TEXT || f->opcode == RL_WS_OP_BINARY) {
         ws->message = f->opcode; /* a text that ended well has left ws->utf8 fresh */
+        ws->deflated = f->deflated;
+    }
 }
 
 /* All of the current frame has come. */
-static void complete(rl_ws *ws, rl_ws_event *ev)
+static void complete(rl_ws *ws, const rl_ws_rules *rules, rl_ws_event *ev)
 {
     ws->inside = false;
     if (is_control(ws->opcode)) {
@@ -265,6 +319,11 @@ static void complete(rl_ws *ws, rl_ws_event *ev)
         ws->control = 0;
         ws->spent = !ws->message;
         tell_control(ws, ws->opcode, data, ev);
+    } else if (ws->fin && ws->deflated) {
+        uint8_t opcode = ws->message;
+        ws->message = 0;
+        ws->deflated = false;
+        tell_inflated(ws, rules, opcode, rl_buf_str(&ws->part), ev);
     } else if (ws->fin) {
         if (ws->message == RL_WS_OP_TEXT && !rl_utf8_complete(&ws->utf8)) {
             fail(ws, ev, RL_WS_BAD_DATA, "a text message is not UTF-8");
@@ -277,7 +336,7 @@ static void complete(rl_ws *ws, rl_ws_event *ev)
 }
 
 /* Bytes of the current frame, perhaps its last; returns how many were used. */
-static size_t take_part(rl_ws *ws, char *p, size_t n, rl_ws_event *ev)
+static size_t take_part(rl_ws *ws, const rl_ws_rules *rules, char *p, size_t n, rl_ws_event *ev)
 {
     if (n > ws->left)
         n = (size_t)ws->left;
@@ -285,8 +344,8 @@ static size_t take_part(rl_ws *ws, char *p, size_t n, rl_ws_event *ev)
     bool ascii = unmask(p, n, ws->mask);
     if (is_control(ws->opcode)) {
         ws->control += (uint8_t)n;
-    } else if (ws->message == RL_WS_OP_TEXT && !(ascii && rl_utf8_complete(&ws->utf8)) &&
-               !rl_utf8_feed(&ws->utf8, p, n)) {
+    } else if (ws->message == RL_WS_OP_TEXT && !ws->deflated &&
+               !(ascii && rl_utf8_complete(&ws->utf8)) && !rl_utf8_feed(&ws->utf8, p, n)) {
         fail(ws, ev, RL_WS_BAD_DATA, "a text message is not UTF-8");
         return n;
     }
@@ -294,7 +353,7 @@ static size_t take_part(rl_ws *ws, char *p, size_t n, rl_ws_event *ev)
     turn(ws->mask, n);
     ws->left -= n;
     if (ws->left == 0)
-        complete(ws, ev);
+        complete(ws, rules, ev);
     return n;
 }
 
@@ -320,14 +379,22 @@ size_t rl_ws_feed(rl_ws *ws, const rl_ws_rules *rules, char *p, size_t n, rl_ws_
             if (wrong || !f.head || !admit(ws, rules, &f, ev))
                 break;
             if (f.length <= n - at && (is_control(f.opcode) || (f.fin && !ws->message))) {
-                take_whole(ws, &f, p + at, ev);
+                take_whole(ws, rules, &f, p + at, ev);
                 return at + (size_t)f.length;
             }
             begin(ws, &f);
         }
-        at += take_part(ws, p + at, n - at, ev);
+        at += take_part(ws, rules, p + at, n - at, ev);
     }
     return ev->type == RL_WS_ERROR ? n : at;
+}
+
+size_t rl_ws_head_deflated(char out[RL_WS_HEAD_MAX], rl_ws_opcode opcode, uint64_t payload_len)
+{
+    size_t n = rl_ws_head(out, opcode, payload_len);
+
+    out[0] = (char)(out[0] | 0x40);
+    return n;
 }
 
 size_t rl_ws_head(char out[RL_WS_HEAD_MAX], rl_ws_opcode opcode, uint64_t payload_len)

@@ -19,11 +19,13 @@
  * with. Between messages there is none.
  *
  * RL_WS_CLOSE and RL_WS_ERROR are the last word; whatever is fed later is swallowed.
- * A zeroed rl_ws is a fresh one. */
+ * A zeroed rl_ws is a fresh one; where permessage-deflate was agreed, give it `deflate`.
+ * Messages that came compressed are told as they were before. */
 #ifndef RL_PROTO_WS_H
 #define RL_PROTO_WS_H
 
 #include "base/buf.h"
+#include "proto/deflate.h"
 #include "proto/utf8.h"
 
 typedef enum rl_ws_opcode {
@@ -72,19 +74,21 @@ typedef struct rl_ws_event {
 } rl_ws_event;
 
 typedef struct rl_ws {
-    rl_buf part;      /* what has come of an unfinished message, then of a control frame */
-    uint64_t left;    /* payload bytes of the current frame still to come */
-    uint8_t mask[4];  /* turned so that the next byte meets mask[0] */
-    uint8_t head[14]; /* the beginning of a head that has not come whole, */
-    uint8_t head_len; /* and how much of it there is */
-    uint8_t control;  /* bytes of a control frame at the end of part */
-    uint8_t message;  /* opcode of the unfinished message; 0: none */
-    uint8_t opcode;   /* of the current frame */
-    bool fin;         /* the current frame is its message's last */
-    bool inside;      /* a frame is current */
-    bool spent;       /* part was lent out with the last event */
-    bool over;        /* closed, or broken */
-    rl_utf8 utf8;     /* of the unfinished text */
+    rl_deflate *deflate; /* its; NULL: no frame may be compressed */
+    rl_buf part;         /* what has come of an unfinished message, then of a control frame */
+    uint64_t left;       /* payload bytes of the current frame still to come */
+    uint8_t mask[4];     /* turned so that the next byte meets mask[0] */
+    uint8_t head[14];    /* the beginning of a head that has not come whole, */
+    uint8_t head_len;    /* and how much of it there is */
+    uint8_t control;     /* bytes of a control frame at the end of part */
+    uint8_t message;     /* opcode of the unfinished message; 0: none */
+    uint8_t opcode;      /* of the current frame */
+    bool fin;            /* the current frame is its message's last */
+    bool inside;         /* a frame is current */
+    bool spent;          /* part was lent out with the last event */
+    bool deflated;       /* the unfinished message is compressed */
+    bool over;           /* closed, or broken */
+    rl_utf8 utf8;        /* of the unfinished text */
 } rl_ws;
 
 void rl_ws_fini(rl_ws *ws);
@@ -94,6 +98,9 @@ size_t rl_ws_feed(rl_ws *ws, const rl_ws_rules *rules, char *p, size_t n, rl_ws_
 
 /* Head of an unfragmented, unmasked frame: returns its length; the payload follows it. */
 size_t rl_ws_head(char out[RL_WS_HEAD_MAX], rl_ws_opcode opcode, uint64_t payload_len);
+
+/* The same for a message that is compressed. */
+size_t rl_ws_head_deflated(char out[RL_WS_HEAD_MAX], rl_ws_opcode opcode, uint64_t payload_len);
 
 /* Payload of a close frame: returns its length. The reason should be UTF-8; one that is
  * too long is cut between characters. RL_WS_NO_STATUS gives an empty payload. */

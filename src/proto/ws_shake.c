@@ -1,5 +1,7 @@
 #include "proto/ws_shake.h"
 
+#include "proto/ws_extensions.h"
+
 #include <openssl/evp.h>
 #include <openssl/sha.h>
 
@@ -63,6 +65,9 @@ rl_ws_shake_result rl_ws_shake_check(const rl_http_head *head, rl_ws_shake *out)
     rl_http_field_get(head, RL_STR("sec-websocket-key"), &key);
     if (rl_http_field_times(head, RL_STR("sec-websocket-key")) != 1 || !is_key(key))
         return bad(out, 400, "Sec-WebSocket-Key is not 16 bytes in base64");
+
+    if (!rl_ws_extensions_valid(head))
+        return bad(out, 400, "Sec-WebSocket-Extensions is not a list of extensions");
 
     rl_ws_accept(key, out->accept);
     return RL_WS_SHAKE_OK;

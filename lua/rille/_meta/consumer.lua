@@ -29,6 +29,20 @@ function consumer.background(origin) end
 ---@param own_send boolean
 function consumer.own_send(id, own_send) end
 
+---@class rille.core.Compression
+---@field off boolean
+---@field threshold integer?
+---@field level integer?
+---@field bits integer?
+---@field client_bits integer?
+---@field takeover boolean?
+---@field client_takeover boolean?
+
+--- How messages may be compressed, if the client offers it; before accept.
+---@param id number
+---@param compression rille.core.Compression  what it does not say is the default
+function consumer.compression(id, compression) end
+
 --- Accept a WebSocket's handshake.
 ---@param id number
 ---@param subprotocol string?

@@ -44,4 +44,8 @@ function worker.census() end
 ---@return table<string, number>
 function worker.counters() end
 
+--- What is compressed. A message for several counts once; streams are what zlib holds in memory.
+---@return { deflated: integer, inflated: integer, streams: integer }
+function worker.compression() end
+
 return worker
