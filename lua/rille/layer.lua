@@ -3,6 +3,11 @@
 --- A message is a plain table with a `type`. It is encoded once and decoded for each receiver, so
 --- nobody can change it under another's hands. At most once, in order per sender and receiver.
 --- Inside a transaction `agroup_send` and `asend` wait for its commit, and vanish with a rollback.
+---
+--- It spans the workers of a process. Members on the sender's own worker are reached at once; to
+--- each other worker that has members a message goes once, at the end of the turn. Nobody waits for
+--- a slow worker: what goes there counts as delivered when it is on its way, and is dropped when
+--- too much waits there already (65536 messages, or 64 MiB).
 
 local buffer = require("string.buffer")
 local core = require("rille.core")
@@ -56,7 +61,7 @@ end
 ---@param channel string
 ---@param message table
 ---@param options { now: boolean }?  now: also inside a transaction
----@return integer delivered
+---@return integer delivered  1 also when it is on its way to another worker, which may find nobody
 ---@return integer dropped
 function ChannelLayer:asend(channel, message, options)
   local body, text, bytes = encode(message, 2)
@@ -69,8 +74,9 @@ end
 ---@param group string
 ---@param message table
 ---@param options { now: boolean }?
----@return integer delivered
----@return integer dropped  members whose mailbox or socket was full
+---@return integer delivered  members of this worker that have it, and those of others it is on its
+---                          way to; their drops are counted there
+---@return integer dropped    members whose mailbox, socket or worker had no room
 function ChannelLayer:agroup_send(group, message, options)
   local body, text, bytes = encode(message, 2)
   local send, check = layer.group_send, layer.check_group_send
@@ -98,7 +104,7 @@ end
 --- How many are in a group.
 ---@async
 ---@param group string
----@return integer  members on this process
+---@return integer  members in this process
 function ChannelLayer:agroup_count(group)
   return layer.count(group)
 end

@@ -38,7 +38,7 @@ describe("several workers", function()
     it("the flag says, the environment, the script, in this order", function()
       assert.equal(2, count({ "--workers", "2" }, { RILLE_WORKERS = "4" }))
       assert.equal(4, count({}, { RILLE_WORKERS = "4" }))
-      assert.equal(3, count({}, {}))
+      assert.equal(3, count({}, { RILLE_WORKERS = "" }))
     end)
 
     it("makes sense", function()
@@ -72,6 +72,67 @@ describe("several workers", function()
     assert.equal(0, running:stop())
   end)
 
+  describe("are one for their consumers:", function()
+    local running
+
+    before_each(function()
+      running = server.start { "run", APP, "--workers", "4" }
+    end)
+
+    after_each(function()
+      assert.equal(0, running:stop())
+    end)
+
+    local function ask(path)
+      local answer = clients.fetch(running.url .. path)
+      assert.equal(200, answer.status, answer.body)
+      return json.decode(answer.body)
+    end
+
+    --- A plan for a crowd; see crowd.py.
+    local function gather(plan)
+      plan.path = "/room"
+      return clients.open("crowd.py", tostring(running.port), plan)
+    end
+
+    for kind, what in pairs { frame = "the core sends", told = "handlers send" } do
+      it("what " .. what .. " to a group, each hears once and in order", function()
+        local crowd = gather { members = 40, senders = 8, messages = 40, kind = kind }
+        local heard = crowd:wait("heard")
+        assert.same({ 40 * 8 * 40, 0 }, { heard.count, heard.wrong })
+        crowd:finish()
+      end)
+    end
+
+    it("a group counts members wherever they are", function()
+      local crowd = gather { members = 20, stay = true }
+      crowd:wait("open")
+      assert.same({ 20 }, ask("/count?group=room"))
+      assert.same({ 20, 0 }, ask("/send?group=room&text=kind+0+0"))
+      assert.equal(0, running:stop())
+      assert.equal(20, crowd:wait("closed").codes["1001"])
+      crowd:finish()
+    end)
+
+    it("a channel is reached, and put into a group, from any of them", function()
+      local crowd = gather { members = 6, stay = true }
+      crowd:wait("open")
+      local names = {}
+      for name in running:stderr():gmatch("has (%S+)") do
+        names[#names + 1] = name
+      end
+      assert.equal(6, #names)
+      for i = 1, 3 do
+        assert.same({ 1, 0, true, 1, 0 }, ask("/place?channel=" .. names[i]))
+      end
+      -- Of a channel that is gone, a worker learns only when it waits for an answer.
+      local stale = ask("/place?channel=" .. names[1]:gsub("%d+$", "77"))
+      assert.same({ false, 0, 0 }, { stale[3], stale[4], stale[5] })
+      assert.equal(0, running:stop())
+      crowd:finish()
+    end)
+  end)
+
   describe("reload together", function()
     local SCRIPT = [[
 local rille = require("rille")
@@ -86,9 +147,10 @@ return rille.app {
 
     --- What each worker that answers some connections says.
     local function words(running)
+      local client = clients.run("again.py", tostring(running.port), "/word", "24")
       local said = {}
-      for _ = 1, 24 do
-        local id, word = clients.fetch(running.url .. "/word").body:match("(%d) (%w+)")
+      for answer in pairs(client:get("answers").answers) do
+        local id, word = answer:match("(%d) (%w+)")
         said[id] = word
       end
       return said

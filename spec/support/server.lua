@@ -105,6 +105,7 @@ Server.__index = Server
 
 local function command_line(arguments, env)
   local words = { "env", "-u", "DATABASE_URL", "-u", "RILLE_LAYER" }
+  words[#words + 1] = "RILLE_WORKERS=" .. (os.getenv("RILLE_TEST_WORKERS") or "1")
   for name, value in pairs(env or {}) do
     words[#words + 1] = server.quote(name .. "=" .. value)
   end
@@ -132,8 +133,9 @@ function server.run(arguments, env)
   return status, read_file(folder .. "/err"), read_file(folder .. "/out")
 end
 
---- Start the binary and wait for its ready line. Unless the arguments say otherwise it picks a
---- port, and keeps its database in a scratch folder.
+--- Start the binary and wait for its ready line. Unless the arguments say otherwise it has one
+--- worker (RILLE_TEST_WORKERS: as many as that says), picks a port, and keeps its database in a
+--- scratch folder.
 ---@param arguments string[]
 ---@param options { env: table<string, string>?, listen: string?, database: string? }?
 ---@return spec.Server

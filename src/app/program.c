@@ -68,7 +68,9 @@ static unsigned count_workers(const struct program *p, const rl_loaded *loaded)
         n = p->settings->workers;
     else if (p->settings->command == RL_CMD_DEV)
         n = 1;
-    return n ? n : 1;
+    else if (!n)
+        n = uv_available_parallelism();
+    return n < RL_MAX_WORKERS ? n : RL_MAX_WORKERS;
 }
 
 /* Addresses first: whoever starts a second server by mistake learns it soon. */

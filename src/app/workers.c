@@ -374,8 +374,10 @@ int rl_workers_open(rl_workers **out, rl_loop *main, const rl_settings *settings
     ws->events = *events;
     ws->arg = arg;
     atomic_init(&ws->crew.count, settings->workers ? settings->workers : 1);
+    ws->crew.exchange = rl_exchange_new(&(rl_exchange_limits){0});
     int rc = start_runner(ws, err);
     if (rc < 0) {
+        rl_exchange_free(ws->crew.exchange);
         rl_free(ws);
         return rc;
     }
@@ -387,6 +389,7 @@ void rl_workers_close(rl_workers *ws)
 {
     for (unsigned i = 0; i < ws->count; i++)
         rl_runner_free(ws->runners[i]);
+    rl_exchange_free(ws->crew.exchange);
     rl_map_fini(&ws->files);
     rl_free(ws->why);
     rl_free(ws);

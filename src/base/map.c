@@ -26,7 +26,7 @@ static void draw_seed(void)
      d = ROTL(d, 21), d ^= a, c += b, b = ROTL(b, 17), b ^= c, c = ROTL(c, 32))
 
 /* SipHash-1-3, the variant that hash tables of other languages settled on. */
-static uint64_t hash_of(rl_str key)
+uint64_t rl_map_hash(rl_str key)
 {
     pthread_once(&seeded, draw_seed);
     uint64_t v0 = seed[0] ^ 0x736f6d6570736575, v1 = seed[1] ^ 0x646f72616e646f6d;
@@ -107,14 +107,14 @@ void rl_map_fini(rl_map *m)
 
 void *rl_map_get(const rl_map *m, rl_str key)
 {
-    struct rl_map_slot *s = m->len ? find(m, key, hash_of(key)) : NULL;
+    struct rl_map_slot *s = m->len ? find(m, key, rl_map_hash(key)) : NULL;
 
     return s ? s->value : NULL;
 }
 
 void *rl_map_put(rl_map *m, rl_str key, void *value)
 {
-    uint64_t hash = hash_of(key);
+    uint64_t hash = rl_map_hash(key);
     struct rl_map_slot *s = find(m, key, hash);
 
     if (s) {
@@ -133,7 +133,7 @@ void *rl_map_put(rl_map *m, rl_str key, void *value)
 
 void *rl_map_remove(rl_map *m, rl_str key)
 {
-    struct rl_map_slot *s = m->len ? find(m, key, hash_of(key)) : NULL;
+    struct rl_map_slot *s = m->len ? find(m, key, rl_map_hash(key)) : NULL;
 
     if (!s)
         return NULL;

@@ -20,6 +20,8 @@ void *rl_map_get(const rl_map *m, rl_str key);        /* NULL when absent */
 void *rl_map_put(rl_map *m, rl_str key, void *value); /* the value it replaces, or NULL */
 void *rl_map_remove(rl_map *m, rl_str key);           /* the value, or NULL */
 
+uint64_t rl_map_hash(rl_str key); /* the same in all threads of a process */
+
 /* Walk all entries in no order: start with *at = 0; false at the end. The map must
  * not be changed meanwhile, but the entry just returned may be removed. */
 bool rl_map_next(const rl_map *m, size_t *at, rl_str *key, void **value);

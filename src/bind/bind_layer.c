@@ -1,6 +1,7 @@
 /* The channel layer. Messages come encoded (string.buffer); nothing here waits. */
 #include "bind/bind.h"
 
+#include "layer/exchange.h"
 #include "proto/utf8.h"
 
 static rl_str check_group(lua_State *L, int arg)
@@ -22,29 +23,75 @@ static rl_str check_channel(lua_State *L, int arg)
     return name;
 }
 
-/* join(group, channel) -> is there such a channel? */
+/* Joining and leaving for a channel of another worker: parked until that has told. */
+
+struct placing {
+    rl_task *task;
+    rl_request *request;
+};
+
+static void cancel_placing(void *op)
+{
+    struct placing *p = op;
+
+    rl_exchange_forget(p->request);
+    rl_free(p);
+}
+
+static void on_placed(void *arg, bool found)
+{
+    struct placing *p = arg;
+
+    lua_pushboolean(rl_task_stack(p->task), found);
+    rl_task_wake(p->task, 1);
+    rl_free(p);
+}
+
+/* Is it a channel of another worker's? Then L was parked, and this is what to return. */
+static bool place_elsewhere(lua_State *L, rl_str group, rl_str channel, bool join, int *parked)
+{
+    rl_layer *layer = &rl_worker_of(L)->layer;
+
+    if (!rl_exchange_has(layer, channel))
+        return false;
+    rl_task *t = rl_task_current(L);
+    struct placing *p = rl_malloc(sizeof(*p));
+    p->task = t;
+    p->request = rl_exchange_ask(layer, group, channel, join, on_placed, p);
+    *parked = rl_task_park(L, t, cancel_placing, p);
+    return true;
+}
+
+/* join(group, channel) -> is there such a channel? Suspends for one of another worker. */
 static int l_join(lua_State *L)
 {
     rl_layer *layer = &rl_worker_of(L)->layer;
     rl_str group = check_group(L, 1), name = check_channel(L, 2);
-    rl_channel *ch = rl_worker_channel(rl_worker_of(L), name);
+    rl_channel *ch = rl_layer_find(layer, name);
+    int parked;
 
+    if (!ch && place_elsewhere(L, group, name, true, &parked))
+        return parked;
     if (ch)
         rl_layer_join(layer, group, ch);
     lua_pushboolean(L, ch != NULL);
     return 1;
 }
 
-/* leave(group, channel) */
+/* leave(group, channel) -> is there such a channel? Likewise. */
 static int l_leave(lua_State *L)
 {
     rl_layer *layer = &rl_worker_of(L)->layer;
     rl_str group = check_group(L, 1), name = check_channel(L, 2);
-    rl_channel *ch = rl_worker_channel(rl_worker_of(L), name);
+    rl_channel *ch = rl_layer_find(layer, name);
+    int parked;
 
+    if (!ch && place_elsewhere(L, group, name, false, &parked))
+        return parked;
     if (ch)
         rl_layer_leave(layer, group, ch);
-    return 0;
+    lua_pushboolean(L, ch != NULL);
+    return 1;
 }
 
 struct content {
@@ -97,11 +144,15 @@ static int l_group_send(lua_State *L)
 /* send(channel, encoded, text or nil, bytes or nil) -> delivered, dropped */
 static int l_send(lua_State *L)
 {
-    rl_worker *w = rl_worker_of(L);
-    rl_channel *to = rl_worker_channel(w, check_channel(L, 1));
+    rl_layer *layer = &rl_worker_of(L)->layer;
+    rl_str name = check_channel(L, 1);
+    rl_channel *to = rl_layer_find(layer, name);
     rl_message *m = check_message(L);
+    rl_receipt receipt = {0};
 
-    return push_receipt(L, rl_layer_send(&w->layer, to, m), m);
+    if (to || !rl_exchange_send(layer, name, m, &receipt))
+        receipt = rl_layer_send(layer, to, m);
+    return push_receipt(L, receipt, m);
 }
 
 /* check_send(channel, …), check_group_send(group, …): raise what sending would raise, for those who
@@ -120,7 +171,7 @@ static int l_check_group_send(lua_State *L)
     return 0;
 }
 
-/* count(group) -> members on this worker */
+/* count(group) -> members on all workers */
 static int l_count(lua_State *L)
 {
     rl_str group = check_group(L, 1);
@@ -130,8 +181,8 @@ static int l_count(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"join", l_join},
-    {"leave", l_leave},
+    {"join", l_join},   /* yields */
+    {"leave", l_leave}, /* yields */
     {"group_send", l_group_send},
     {"send", l_send},
     {"count", l_count},

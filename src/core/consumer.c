@@ -564,7 +564,7 @@ rl_channel *rl_worker_channel(rl_worker *w, rl_str name)
     uint64_t id;
 
     if (!rl_str_starts(name, prefix))
-        return rl_layer_find(&w->layer, name);
+        return NULL;
     rl_str local = {name.p + prefix.n, name.n - prefix.n};
     if (!rl_str_to_u64(local, UINT64_MAX, &id))
         return NULL;

@@ -66,7 +66,7 @@ void rl_consumer_bind(rl_consumer *c, lua_State *L, int index);
 void rl_consumer_push_fields(lua_State *L, const rl_http_head *head);
 
 rl_channel *rl_consumer_channel(rl_consumer *c);
-/* Who answers to this name: the layer's prefix and a consumer's id, or a name of its own. */
+/* The consumer's that has this name: the layer's prefix and an id. NULL: none; for the layer. */
 rl_channel *rl_worker_channel(rl_worker *w, rl_str name);
 
 /* What a handler may say (answer.c). All but the last return 0 or a negative code with *err. */

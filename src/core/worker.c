@@ -14,6 +14,11 @@ static bool run_turn(rl_hook *hook)
     return rl_consumer_run_stirred(RL_CONTAINER_OF(hook, rl_worker, hook));
 }
 
+static rl_channel *find_channel(rl_layer *layer, rl_str name)
+{
+    return rl_worker_channel(RL_CONTAINER_OF(layer, rl_worker, layer), name);
+}
+
 int rl_worker_init(rl_worker *w, rl_crew *crew, unsigned index, const rl_vm_opts *vm, rl_err *err)
 {
     *w = (rl_worker){.crew = crew, .index = index};
@@ -37,6 +42,8 @@ int rl_worker_init(rl_worker *w, rl_crew *crew, unsigned index, const rl_vm_opts
     }
     rl_server_init(&w->server, &w->conns, &(rl_server_limits){0}, &server_events);
     rl_layer_init(&w->layer);
+    w->layer.find = find_channel;
+    rl_exchange_enter(crew->exchange, &w->layer, &w->loop);
     rl_timeouts_open(&w->graces, &w->loop, 0, rl_consumer_on_grace);
     rl_worker_configure(w, &(rl_worker_limits){0});
     return 0;
@@ -69,6 +76,7 @@ void rl_worker_fini(rl_worker *w)
     rl_timeouts_close(&w->graces);
     rl_conns_fini(&w->conns);
     rl_vm_fini(&w->vm);
+    rl_exchange_leave(&w->layer);
     rl_layer_fini(&w->layer);
     rl_loop_remove_hook(&w->hook);
     rl_roster_fini(&w->roster);

@@ -2,6 +2,8 @@
  * members, which fan-out walks, and a link on its channel's list, which closing walks. */
 #include "layer/layer.h"
 
+#include "layer/exchange.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -9,6 +11,7 @@
 struct group {
     struct membership **members; /* dense, in no order */
     unsigned len, cap;
+    uint64_t hash; /* of its name; for the exchange */
     char *name;
 };
 
@@ -33,6 +36,8 @@ rl_message *rl_message_new(rl_str body, rl_str frame_head, rl_str frame_payload)
 
     m->variants = NULL;
     m->refs = 1;
+    atomic_init(&m->holds, 1);
+    m->origin = NULL;
     m->frame = NULL;
     memcpy(m->data, body.p, body.n);
     m->body = (rl_str){m->data, body.n};
@@ -58,15 +63,55 @@ static void free_message(rl_message *m)
     rl_free(m);
 }
 
+/* Where its bytes and variants are. */
+static rl_message *own(rl_message *m)
+{
+    return m->origin ? m->origin : m;
+}
+
 void rl_message_unref(rl_message *m)
 {
-    if (--m->refs == 0)
+    if (--m->refs)
+        return;
+    if (m->origin) {
+        rl_message_release(m->origin);
+        rl_free(m);
+    } else {
+        rl_message_release(m);
+    }
+}
+
+rl_message *rl_message_hold(rl_message *m)
+{
+    m = own(m);
+    atomic_fetch_add_explicit(&m->holds, 1, memory_order_relaxed);
+    return m;
+}
+
+/* The usual message has one holder, who need not lock the bus to learn it. */
+void rl_message_release(rl_message *m)
+{
+    if (atomic_load_explicit(&m->holds, memory_order_acquire) == 1 ||
+        atomic_fetch_sub_explicit(&m->holds, 1, memory_order_acq_rel) == 1)
         free_message(m);
+}
+
+rl_message *rl_message_of(rl_message *held)
+{
+    rl_message *m = rl_malloc(sizeof(*m));
+
+    m->refs = 1;
+    m->variants = NULL;
+    atomic_init(&m->holds, 1);
+    m->origin = held;
+    m->frame = held->frame;
+    m->body = held->body;
+    return m;
 }
 
 const rl_variant *rl_message_variant(rl_message *m, uint32_t key)
 {
-    rl_variant *v = atomic_load_explicit(&m->variants, memory_order_acquire);
+    rl_variant *v = atomic_load_explicit(&own(m)->variants, memory_order_acquire);
 
     while (v && v->key != key)
         v = v->next;
@@ -79,7 +124,7 @@ const rl_variant *rl_message_add_variant(rl_message *m, uint32_t key, rl_shared 
     const rl_variant *theirs;
 
     *mine = (rl_variant){.key = key, .frame = frame};
-    while (!atomic_compare_exchange_weak(&m->variants, &mine->next, mine)) {
+    while (!atomic_compare_exchange_weak(&own(m)->variants, &mine->next, mine)) {
         if ((theirs = rl_message_variant(m, key))) {
             rl_shared_unref(frame);
             rl_free(mine);
@@ -156,6 +201,8 @@ static void leave(rl_layer *layer, struct membership *m)
 {
     struct group *g = m->group;
 
+    if (rl_exchange_is_shared(layer))
+        rl_exchange_count(layer, g->hash, -1);
     g->members[m->index] = g->members[--g->len];
     g->members[m->index]->index = m->index;
     rl_list_remove(&m->link);
@@ -183,9 +230,11 @@ void rl_channel_close(rl_channel *ch)
     rl_free(ch);
 }
 
-rl_channel *rl_layer_find(const rl_layer *layer, rl_str channel)
+rl_channel *rl_layer_find(rl_layer *layer, rl_str channel)
 {
-    return rl_map_get(&layer->channels, channel);
+    rl_channel *ch = layer->find ? layer->find(layer, channel) : NULL;
+
+    return ch ? ch : rl_map_get(&layer->channels, channel);
 }
 
 /* A consumer is in few groups, so its list is searched, not the group's array. */
@@ -208,6 +257,7 @@ void rl_layer_join(rl_layer *layer, rl_str name, rl_channel *ch)
     if (!g) {
         g = rl_calloc(1, sizeof(*g));
         g->name = rl_strndup(name.p, name.n);
+        g->hash = rl_map_hash(name);
         rl_map_put(&layer->groups, name, g);
     }
     if (g->len == g->cap) {
@@ -218,6 +268,8 @@ void rl_layer_join(rl_layer *layer, rl_str name, rl_channel *ch)
     *m = (struct membership){.group = g, .channel = ch, .index = g->len};
     g->members[g->len++] = m;
     rl_list_push(&ch->memberships, &m->link);
+    if (rl_exchange_is_shared(layer))
+        rl_exchange_count(layer, g->hash, 1);
 }
 
 void rl_layer_leave(rl_layer *layer, rl_str name, rl_channel *ch)
@@ -249,7 +301,7 @@ rl_receipt rl_layer_send(rl_layer *layer, rl_channel *to, rl_message *m)
     return receipt;
 }
 
-rl_receipt rl_layer_group_send(rl_layer *layer, rl_str group, rl_message *m)
+rl_receipt rl_layer_group_send_here(rl_layer *layer, rl_str group, rl_message *m)
 {
     rl_receipt receipt = {0};
     struct group *g = rl_map_get(&layer->groups, group);
@@ -260,9 +312,21 @@ rl_receipt rl_layer_group_send(rl_layer *layer, rl_str group, rl_message *m)
     return receipt;
 }
 
-unsigned rl_layer_group_count(const rl_layer *layer, rl_str group)
+rl_receipt rl_layer_group_send(rl_layer *layer, rl_str group, rl_message *m)
+{
+    rl_receipt receipt = rl_layer_group_send_here(layer, group, m);
+
+    if (rl_exchange_is_shared(layer))
+        rl_exchange_group_send(layer, group, rl_map_hash(group), m, &receipt);
+    return receipt;
+}
+
+unsigned rl_layer_group_count(rl_layer *layer, rl_str group)
 {
     struct group *g = rl_map_get(&layer->groups, group);
+    unsigned elsewhere = 0;
 
-    return g ? g->len : 0;
+    if (rl_exchange_is_shared(layer))
+        elsewhere = rl_exchange_group_count(layer, rl_map_hash(group));
+    return elsewhere + (g ? g->len : 0);
 }

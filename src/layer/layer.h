@@ -2,7 +2,8 @@
  *
  * A channel is where one consumer can be reached; a group is a set of channels. Messages are
  * encoded once and shared by reference; what a receiver does with one is its own affair.
- * At most once, in order per sender and receiver; nothing here waits. */
+ * At most once, in order per sender and receiver; nothing here waits. A layer is one thread's;
+ * where there are several, exchange.h makes them one. */
 #ifndef RL_LAYER_LAYER_H
 #define RL_LAYER_LAYER_H
 
@@ -25,12 +26,16 @@ typedef struct rl_variant {
     rl_shared *frame; /* NULL: there is none, the message's own will do */
 } rl_variant;
 
-/* Shared, immutable once sent, but for variants, which only grow. */
+/* Shared, immutable once sent, but for variants, which only grow. References are one worker's, and
+ * cost nothing; another worker makes a message of its own of one that is held for it, whose bytes
+ * and variants are still the first one's. */
 typedef struct rl_message {
     _Atomic(rl_variant *) variants;
-    unsigned refs;
-    rl_shared *frame; /* {type = "websocket.send"}: a whole WebSocket frame; else NULL */
-    rl_str body;      /* the message as a table, encoded; inside data */
+    unsigned refs;             /* of this worker */
+    _Atomic unsigned holds;    /* on the bytes: one for this worker's references, and others' */
+    struct rl_message *origin; /* whose bytes these are; NULL: its own */
+    rl_shared *frame;          /* {type = "websocket.send"}: a whole WebSocket frame; else NULL */
+    rl_str body;               /* the message as a table, encoded */
     char data[];
 } rl_message;
 
@@ -49,14 +54,23 @@ const rl_variant *rl_message_variant(rl_message *m, uint32_t key);
  * what the first has made. */
 const rl_variant *rl_message_add_variant(rl_message *m, uint32_t key, rl_shared *frame);
 
+/* For another thread: it ends in rl_message_of() or rl_message_release() there. */
+rl_message *rl_message_hold(rl_message *m);
+void rl_message_release(rl_message *m);
+rl_message *rl_message_of(rl_message *held); /* one reference, yours */
+
 /* Take the message (adding a reference to keep it) or refuse: false counts as a drop. */
 typedef bool rl_deliver_fn(void *owner, rl_message *m);
 
+struct rl_seat;
+
 struct rl_layer {
+    struct rl_seat *seat;                                 /* among several; NULL: alone */
+    rl_channel *(*find)(rl_layer *layer, rl_str channel); /* its owner's means; NULL: none */
     rl_map channels; /* name to rl_channel, of those that have one */
     unsigned nchannels;
     rl_map groups;   /* name to struct group */
-    char prefix[48]; /* of the names of this process's consumers: "specific.<random>!" */
+    char prefix[48]; /* of the names of this worker's consumers: "specific.<random>!" */
     uint64_t delivered, dropped;
 };
 
@@ -71,10 +85,13 @@ bool rl_layer_valid_channel(rl_str name);
 rl_channel *rl_channel_open(rl_layer *layer, rl_str name, rl_deliver_fn *deliver, void *owner);
 void rl_channel_close(rl_channel *ch); /* leaves every group; NULL is fine */
 
-rl_channel *rl_layer_find(const rl_layer *layer, rl_str channel);  /* NULL: nobody has that name */
+/* On this worker, by the owner's means or by name. NULL: nobody has that name. */
+rl_channel *rl_layer_find(rl_layer *layer, rl_str channel);
 void rl_layer_join(rl_layer *layer, rl_str group, rl_channel *ch); /* joining twice is joining */
 void rl_layer_leave(rl_layer *layer, rl_str group, rl_channel *ch);
 
+/* Members on other workers count as delivered when the message is on its way to their worker. What
+ * becomes of it there is in that worker's figures. */
 typedef struct rl_receipt {
     unsigned delivered;
     unsigned dropped;
@@ -82,6 +99,7 @@ typedef struct rl_receipt {
 
 rl_receipt rl_layer_send(rl_layer *layer, rl_channel *to, rl_message *m); /* NULL: nobody */
 rl_receipt rl_layer_group_send(rl_layer *layer, rl_str group, rl_message *m);
-unsigned rl_layer_group_count(const rl_layer *layer, rl_str group);
+rl_receipt rl_layer_group_send_here(rl_layer *layer, rl_str group, rl_message *m); /* this worker */
+unsigned rl_layer_group_count(rl_layer *layer, rl_str group); /* on all workers */
 
 #endif

@@ -1,18 +1,24 @@
 ---@meta rille.core.layer
 
---- Groups and channels of this worker (src/bind/bind_layer.c). Names that are none raise.
+--- Groups and channels (src/bind/bind_layer.c), of this worker and, through it, of the others. Names
+--- that are none raise.
 
 ---@class rille.core.layer
 ---@field prefix string  with a consumer's id behind it: the name of its channel
 local layer = {}
 
+--- It suspends for a channel of another worker.
+---@async
 ---@param group string
 ---@param channel string
 ---@return boolean  is there such a channel?
 function layer.join(group, channel) end
 
+--- It suspends for a channel of another worker.
+---@async
 ---@param group string
 ---@param channel string
+---@return boolean  is there such a channel?
 function layer.leave(group, channel) end
 
 --- Send an encoded message to a group. With text or bytes it is a `websocket.send`, whose frame is
@@ -48,7 +54,7 @@ function layer.check_send(channel, encoded, text, bytes) end
 function layer.check_group_send(group, encoded, text, bytes) end
 
 ---@param group string
----@return integer  members on this worker
+---@return integer  members on all workers
 function layer.count(group) end
 
 return layer
