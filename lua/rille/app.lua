@@ -4,6 +4,7 @@ local class = require("rille.class")
 local compression = require("rille.compression")
 local database = require("rille.db.settings")
 local errors = require("rille.errors")
+local limits = require("rille.limits")
 local origins = require("rille.origins")
 local routing = require("rille.routing")
 
@@ -31,23 +32,6 @@ local SETTINGS = {
 
 local MOST_WORKERS = 256
 
---- What may be limited; the numbers are the core's. Bytes and other counts are whole.
-local BYTES, COUNT, SECONDS = 2 ^ 53, 2 ^ 31, 1e9
-local LIMITS = {
-  abandon_grace = SECONDS,
-  close_timeout = SECONDS,
-  handler_cpu_limit = SECONDS,
-  keepalive_timeout = SECONDS,
-  mailbox = COUNT,
-  max_body = BYTES,
-  max_connections = COUNT,
-  max_head = BYTES,
-  max_message = BYTES,
-  max_unsent = BYTES,
-  ping_interval = SECONDS,
-  request_timeout = SECONDS,
-}
-
 local function names_of(set)
   local names = {}
   for name in pairs(set) do
@@ -58,17 +42,6 @@ local function names_of(set)
 end
 
 local fail = errors.misconfigured
-
-local function check_limit(name, value)
-  local most = LIMITS[name]
-  if not most then
-    fail(("unknown limit %q; there are %s"):format(tostring(name), names_of(LIMITS)), name)
-  elseif type(value) ~= "number" or not (value > 0 and value <= most) then
-    fail(("limit %s: a number above 0 expected, at most %.0f"):format(name, most), name)
-  elseif most ~= SECONDS and value % 1 ~= 0 then
-    fail(("limit %s: a whole number expected"):format(name), name)
-  end
-end
 
 local function check_settings(settings)
   if type(settings) ~= "table" then
@@ -86,9 +59,7 @@ local function check_settings(settings)
   if not (workers >= 1 and workers <= MOST_WORKERS and workers % 1 == 0) then
     fail(("workers: a whole number from 1 to %d expected"):format(MOST_WORKERS), "workers")
   end
-  for name, value in pairs(settings.limits or {}) do
-    check_limit(name, value)
-  end
+  limits.check(settings.limits or {})
   for name, given in pairs(type(settings.databases) == "table" and settings.databases or {}) do
     if type(given) == "table" then
       database.check(tostring(name), given)

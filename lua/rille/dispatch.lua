@@ -117,6 +117,9 @@ local function run_route(scope, path)
     scope.url_route = { kwargs = kwargs }
   end
   scope._route = route.pattern
+  if route.limits_set and not consumer.limit(scope._id, route.limits_set) then
+    return
+  end
   local target = route.target
   if type(target) == "function" then
     return target(scope)

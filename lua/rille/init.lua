@@ -21,7 +21,8 @@ local task = require("rille.task")
 local websocket = require("rille.consumer.websocket")
 
 ---@alias rille.Target rille.Class|async fun(request: rille.Scope): ...
----@alias rille.HttpRoute fun(pattern: string, target: rille.Target): rille.Route
+---@alias rille.HttpRoute
+---| fun(pattern: string, target: rille.Target, limits: table<string, any>?): rille.Route
 ---@alias rille.NotifyRoute
 ---| fun(channel: string, consumer: rille.Class, options: table?): rille.Route
 

@@ -8,6 +8,7 @@ local coroutines = require("rille.coroutine")
 local db = require("rille.db")
 local dispatch = require("rille.dispatch")
 local errors = require("rille.errors")
+local limits = require("rille.limits")
 local loader = require("rille.loader")
 
 coroutines.install()
@@ -18,6 +19,7 @@ local M = {}
 ---@field app string?         path of the script
 ---@field database string?    URL of the default database, from the command line or DATABASE_URL
 ---@field dev boolean         rille dev: create tables on every backend
+---@field limits string[]?     "NAME=VALUE,…", from RILLE_LIMITS and --limit
 ---@field migrate boolean     --migrate: create tables on every backend, or do not start
 
 ---@class rille.Staged
@@ -65,6 +67,17 @@ local function configure_databases(generation)
   end
 end
 
+--- What the command line and the environment say about limits, and what that makes of the script's.
+local function limit_sets(app)
+  local words = {}
+  for _, text in ipairs(options.limits or {}) do
+    for word in text:gmatch("[^,]+") do
+      words[#words + 1] = word
+    end
+  end
+  return limits.sets(app.settings.limits or {}, limits.parse(words), app.router.routes)
+end
+
 --- Set once, before anything else.
 ---@param given rille.ProgramOptions
 function M.configure(given)
@@ -84,7 +97,7 @@ function M.stage()
   return {
     listen = type(listen) == "string" and { listen } or listen,
     workers = generation.app.settings.workers,
-    limits = generation.app.settings.limits or {},
+    limits = limit_sets(generation.app),
     files = generation.files,
     folder = generation.folder,
   }

@@ -8,6 +8,7 @@
 local class = require("rille.class")
 local compression = require("rille.compression")
 local errors = require("rille.errors")
+local limits = require("rille.limits")
 
 local M = {}
 
@@ -74,6 +75,8 @@ end
 ---@field database string? its name, of notify
 ---@field target function|rille.Class
 ---@field compression rille.core.Compression|false|nil  of websocket; nil: as the app says
+---@field limits table<string, any>?  its own, see rille.limits
+---@field limits_set integer?  for the core
 
 local function check_pattern(pattern)
   if type(pattern) ~= "string" then
@@ -100,20 +103,32 @@ local function extends(target, base)
   return false
 end
 
-local function new_http(method, pattern, target)
+--- The limits among the options of a route, checked, or nil.
+local function limits_of(kind, pattern, options)
+  if options == nil then
+    return nil
+  elseif type(options) ~= "table" then
+    fail(("route %q: options are a table, got a %s"):format(pattern, type(options)))
+  end
+  limits.check(options, kind, ("route %q"):format(pattern))
+  return next(options) ~= nil and options or nil
+end
+
+local function new_http(method, pattern, target, options)
   check_pattern(pattern)
   local _, HttpConsumer = consumer_bases()
   if type(target) ~= "function" and not extends(target, HttpConsumer) then
     fail(("route %q: a function or a class that extends HttpConsumer expected"):format(pattern))
   end
-  return { kind = "http", method = method, pattern = pattern, target = target }
+  local own = limits_of("http", pattern, options)
+  return { kind = "http", method = method, pattern = pattern, target = target, limits = own }
 end
 
 --- A route for WebSockets.
 ---@param pattern string
 ---@param consumer rille.Class  extends WebsocketConsumer
----@param options { compression: boolean|rille.Compression|nil }?  true: the default, whatever the
----  app says
+---@param options table<string, any>?  `compression`, a boolean or `rille.Compression` (true: the
+---  default, whatever the app says); and limits of its own: `{ max_message = 4096, … }`
 ---@return rille.Route
 function M.websocket(pattern, consumer, options)
   check_pattern(pattern)
@@ -121,14 +136,19 @@ function M.websocket(pattern, consumer, options)
   if not extends(consumer, WebsocketConsumer) then
     fail(("route %q: a class that extends WebsocketConsumer expected"):format(pattern))
   end
+  local own = options
   local route = { kind = "websocket", pattern = pattern, target = consumer }
-  for name, value in pairs(type(options) == "table" and options or { options }) do
-    if name ~= "compression" then
-      fail(("route %q: the only option is { compression = … }"):format(pattern))
-    end
+  if type(options) == "table" and options.compression ~= nil then
     local where = ("route %q: compression"):format(pattern)
-    route.compression = compression.compile(value, where) or false
+    route.compression = compression.compile(options.compression, where) or false
+    own = {}
+    for name, value in pairs(options) do
+      if name ~= "compression" then
+        own[name] = value
+      end
+    end
   end
+  route.limits = limits_of("websocket", pattern, own)
   return route
 end
 
@@ -171,15 +191,16 @@ end
 ---@param pattern string
 ---@param target rille.Class|async fun(request: rille.Scope): ...  a class that extends
 ---  HttpConsumer, or a function that returns status, body and headers
+---@param options table<string, any>?  limits of its own: `{ max_body = 100, … }`
 ---@return rille.Route
-function M.http(pattern, target)
-  return new_http(nil, pattern, target)
+function M.http(pattern, target, options)
+  return new_http(nil, pattern, target, options)
 end
 
 -- M.get, M.post and so on: the same for one method.
 for _, method in ipairs { "get", "post", "put", "patch", "delete" } do
-  M[method] = function(pattern, target)
-    return new_http(method:upper(), pattern, target)
+  M[method] = function(pattern, target, options)
+    return new_http(method:upper(), pattern, target, options)
   end
 end
 

@@ -74,8 +74,6 @@ static void on_start_ended(rl_task *t, void *arg, lua_State *co, bool failed)
 
 static void begin_script(rl_runner *r)
 {
-    /* The script's limits are known only now, and nobody is connected yet. */
-    rl_server_configure(&r->worker.server, &r->script.limits);
     r->worker.server.access_log = r->settings->access_log;
     r->worker.show_errors = r->settings->command == RL_CMD_DEV;
     rl_task_queue(rl_script_task(&r->script, "start", on_start_ended, r), 0);

@@ -38,6 +38,12 @@ static int open_library(lua_State *L)
     lua_setfield(L, -2, "dev");
     lua_pushboolean(L, given->migrate);
     lua_setfield(L, -2, "migrate");
+    lua_createtable(L, (int)given->nlimits, 0);
+    for (unsigned i = 0; i < given->nlimits; i++) {
+        lua_pushstring(L, given->limits[i]);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    lua_setfield(L, -2, "limits");
     lua_call(L, 1, 0);
     return 0;
 }
@@ -57,6 +63,7 @@ int rl_script_open(rl_script *s, rl_worker *w, const rl_settings *settings, rl_b
 void rl_script_close(rl_script *s)
 {
     rl_watchdog_watch(&s->worker->vm, 0);
+    rl_free(s->sets);
     luaL_unref(s->worker->vm.L, LUA_REGISTRYINDEX, s->program);
 }
 
@@ -77,37 +84,96 @@ static char **take_strings(lua_State *L, const char *field, size_t *n)
     return list;
 }
 
-/* "As much as you like" is a number, too: one that every unit and integer here can hold. */
-static double limit(lua_State *L, const char *name)
+/* A limit of the set on top, complete by lua/rille/limits.lua: what is off is 0 here. */
+static double number(lua_State *L, const char *name)
 {
     lua_pushstring(L, name);
     lua_rawget(L, -2);
     double value = lua_tonumber(L, -1);
     lua_pop(L, 1);
-    return value < 1e9 ? value : 1e9;
+    return value > 0 ? value : 0;
+}
+
+static uint64_t count(lua_State *L, const char *name)
+{
+    return (uint64_t)number(L, name);
+}
+
+static uint64_t ms(lua_State *L, const char *name)
+{
+    double value = number(L, name) * 1000;
+
+    return value > 0 && value < 1 ? 1 : (uint64_t)value;
+}
+
+static rl_limits take_set(lua_State *L)
+{
+    return (rl_limits){
+        .max_body = count(L, "max_body"),
+        .body_timeout = ms(L, "body_timeout"),
+        .answer_timeout = ms(L, "answer_timeout"),
+        .handshake_timeout = ms(L, "handshake_timeout"),
+        .min_body_rate = count(L, "min_body_rate"),
+        .max_message = count(L, "max_message"),
+        .max_frame = count(L, "max_frame"),
+        .ping_interval = ms(L, "ping_interval"),
+        .pong_timeout = ms(L, "pong_timeout"),
+        .idle_timeout = ms(L, "idle_timeout"),
+        .max_connection_age = ms(L, "max_connection_age"),
+        .max_control_frames = count(L, "max_control_frames"),
+        .max_unsent = count(L, "max_unsent"),
+        .mailbox = count(L, "mailbox"),
+        .unsent_policy = count(L, "unsent_policy"),
+        .mailbox_policy = count(L, "mailbox_policy"),
+    };
+}
+
+static void take_common(rl_script *s, lua_State *L)
+{
+    s->server = (rl_server_limits){
+        .max_head = count(L, "max_head"),
+        .max_fields = count(L, "max_fields"),
+        .max_target = count(L, "max_target"),
+        .request_timeout = ms(L, "request_timeout"),
+        .keepalive_timeout = ms(L, "keepalive_timeout"),
+        .close_timeout = ms(L, "close_timeout"),
+        .send_timeout = ms(L, "send_timeout"),
+        .write_high_water = count(L, "write_high_water"),
+        .max_connections = (unsigned)count(L, "max_connections"),
+        .max_connections_per_address = (unsigned)count(L, "max_connections_per_address"),
+    };
+    s->consumers = (rl_worker_limits){
+        .mailbox_bytes = count(L, "mailbox_bytes"),
+        .abandon_grace = ms(L, "abandon_grace"),
+        .max_tasks = count(L, "max_tasks"),
+    };
+    s->handler_cpu_limit = number(L, "handler_cpu_limit");
+    s->memory_limit = number(L, "memory_limit");
 }
 
 static void take_limits(rl_script *s, lua_State *L)
 {
     lua_getfield(L, -1, "limits");
-    s->limits = (rl_server_limits){
-        .max_head = (size_t)limit(L, "max_head"),
-        .max_body = (size_t)limit(L, "max_body"),
-        .max_message = (size_t)limit(L, "max_message"),
-        .max_unsent = (size_t)limit(L, "max_unsent"),
-        .max_connections = (unsigned)limit(L, "max_connections"),
-        .request_timeout = limit(L, "request_timeout"),
-        .keepalive_timeout = limit(L, "keepalive_timeout"),
-        .ping_interval = limit(L, "ping_interval"),
-        .close_timeout = limit(L, "close_timeout"),
-    };
-    s->manners = (rl_worker_limits){
-        .mailbox = (unsigned)limit(L, "mailbox"),
-        .abandon_grace = limit(L, "abandon_grace"),
-    };
-    double cpu = limit(L, "handler_cpu_limit");
-    s->handler_cpu_limit = cpu == 0 ? RL_HANDLER_CPU_LIMIT : cpu;
+    s->nsets = (unsigned)lua_objlen(L, -1);
+    s->sets = rl_realloc(s->sets, s->nsets * sizeof(*s->sets));
+    for (unsigned i = 0; i < s->nsets; i++) {
+        lua_rawgeti(L, -1, (int)i + 1);
+        s->sets[i] = take_set(L);
+        if (i == 0)
+            take_common(s, L);
+        lua_pop(L, 1);
+    }
     lua_pop(L, 1);
+}
+
+static void apply_limits(rl_script *s)
+{
+    rl_worker *w = s->worker;
+
+    rl_worker_configure(w, &s->consumers, &s->server, s->sets, s->nsets);
+    rl_watchdog_watch(&w->vm, s->handler_cpu_limit);
+    if (s->settings->memory_limit == 0)
+        rl_vm_limit(&w->vm, (size_t)s->memory_limit);
 }
 
 int rl_script_stage(rl_script *s, rl_loaded *out, rl_buf *text)
@@ -140,8 +206,7 @@ int rl_script_commit(rl_script *s, unsigned *generation, rl_buf *text)
     rl_vm_leave(&s->worker->vm);
     if (rc < 0)
         return rc;
-    rl_worker_configure(s->worker, &s->manners);
-    rl_watchdog_watch(&s->worker->vm, s->handler_cpu_limit);
+    apply_limits(s);
     *generation = (unsigned)lua_tointeger(L, -1);
     lua_pop(L, 1);
     return 0;

@@ -13,10 +13,15 @@
 typedef struct rl_script {
     rl_worker *worker;
     const rl_settings *settings;
-    int program;              /* registry reference of rille.program */
-    rl_server_limits limits;  /* of what was staged last */
-    rl_worker_limits manners; /* likewise */
-    double handler_cpu_limit; /* likewise; seconds, < 0: none */
+    int program; /* registry reference of rille.program */
+
+    /* Limits of what was staged last. */
+    rl_server_limits server;
+    rl_worker_limits consumers;
+    rl_limits *sets;
+    unsigned nsets;
+    double handler_cpu_limit; /* seconds; 0: none */
+    double memory_limit;      /* bytes */
 } rl_script;
 
 int rl_script_open(rl_script *s, rl_worker *w, const rl_settings *settings,

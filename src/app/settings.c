@@ -37,6 +37,8 @@ static const char server_options[] =
     "  --workers N           threads that serve, each with a Lua state of its own (default: the\n"
     "                        cores; rille dev: 1; RILLE_WORKERS)\n"
     "  --drain-timeout S     seconds for connections to end on SIGTERM (default 10)\n"
+    "  --limit NAME=VALUE    one of the limits in README; may be repeated (RILLE_LIMITS, by "
+    "commas)\n"
     "  --memory-limit MIB    of Lua's heap, for each worker (default 512)\n"
     "  --no-access-log       do not log requests\n";
 
@@ -95,6 +97,14 @@ static int add_address(rl_settings *s, const char *address, rl_err *err)
     return 0;
 }
 
+static int add_limit(rl_settings *s, const char *text, rl_err *err)
+{
+    if (s->nlimits == RL_MAX_LIMITS)
+        return rl_err_set(err, RL_ESYNTAX, "more than %d limits", RL_MAX_LIMITS);
+    s->limits[s->nlimits++] = text;
+    return 0;
+}
+
 static int set_level(rl_settings *s, const char *name, rl_err *err)
 {
     int level = rl_log_level_named(name);
@@ -129,9 +139,9 @@ static bool is_switch(rl_settings *s, const char *flag)
     return true;
 }
 
-static const char *const valued[] = {"--listen",    "--database",      "--layer",
-                                     "--workers",   "--drain-timeout", "--memory-limit",
-                                     "--log-level", "--log-format"};
+static const char *const valued[] = {"--listen",  "--database",      "--layer",
+                                     "--workers", "--drain-timeout", "--memory-limit",
+                                     "--limit",   "--log-level",     "--log-format"};
 
 static bool is_valued(const char *flag)
 {
@@ -155,6 +165,8 @@ static int read_valued(rl_settings *s, const char *flag, const char *value, rl_e
         return to_number(flag, value, 0, 86400, &s->drain_timeout, err);
     } else if (strcmp(flag, "--memory-limit") == 0) {
         return to_number(flag, value, 8, 1 << 20, &s->memory_limit, err);
+    } else if (strcmp(flag, "--limit") == 0) {
+        return add_limit(s, value, err);
     } else if (strcmp(flag, "--log-level") == 0) {
         return set_level(s, value, err);
     } else if (strcmp(value, "json") == 0) {
@@ -241,6 +253,9 @@ int rl_settings_read(rl_settings *s, int argc, char **argv, rl_err *err)
     default:
         break;
     }
+    const char *limits = from_environment("RILLE_LIMITS"); /* first, so that a flag is stronger */
+    if (limits && add_limit(s, limits, err) < 0)
+        return err->code;
     for (int i = 2; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             s->command = RL_CMD_HELP;

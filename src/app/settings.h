@@ -9,6 +9,7 @@
 #include "base/log.h"
 
 #define RL_MAX_ADDRESSES 16
+#define RL_MAX_LIMITS    64
 
 typedef enum rl_command {
     RL_CMD_HELP,
@@ -33,9 +34,11 @@ typedef struct rl_settings {
     bool watch;
     bool migrate;
     bool access_log;
-    double drain_timeout; /* seconds */
-    double memory_limit;  /* MiB; 0: the default */
-    unsigned workers;     /* 0: the script's word counts, or the default */
+    double drain_timeout;              /* seconds */
+    double memory_limit;               /* MiB; 0: the script's, or the default */
+    const char *limits[RL_MAX_LIMITS]; /* "NAME=VALUE", the weakest first */
+    unsigned nlimits;
+    unsigned workers; /* 0: the script's word counts, or the default */
     rl_log_level log_level;
     rl_log_format log_format;
     char **rest; /* TEST: what busted gets */

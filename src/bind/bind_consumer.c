@@ -242,6 +242,18 @@ static int check_status(lua_State *L, int arg)
     return (int)status;
 }
 
+/* limit(id, set) -> whether to go on: false when the body is too long for its route, which was
+ * answered. The set is the route's, counted from 1 among those of the generation. */
+static int l_limit(lua_State *L)
+{
+    rl_consumer *c = find(L, 1);
+    lua_Integer set = luaL_checkinteger(L, 2);
+
+    luaL_argcheck(L, set >= 1 && set <= (lua_Integer)rl_worker_of(L)->nplaces, 2, "no such set");
+    lua_pushboolean(L, !c || rl_consumer_limit(c, (unsigned)set - 1));
+    return 1;
+}
+
 /* respond(id, status, headers or nil, body or nil) -> true | nil, error. The whole answer. */
 static int l_respond(lua_State *L)
 {
@@ -379,6 +391,7 @@ static const luaL_Reg functions[] = {
     {"own_send", l_own_send},
     {"compression", l_compression},
     {"accept", l_accept},
+    {"limit", l_limit},
     {"answered", l_answered},
     {"send", l_send}, /* yields */
     {"close", l_close},

@@ -86,6 +86,15 @@ static void on_spawned_ended(rl_task *t, void *arg, lua_State *co, bool failed)
     rl_buf_fini(&text);
 }
 
+static bool owns_too_many(const rl_consumer *c)
+{
+    uint64_t n = 0, most = c->worker->limits.max_tasks;
+
+    for (const rl_list *it = c->tasks.next; it != &c->tasks && n < most; it = it->next)
+        n++;
+    return n >= most;
+}
+
 /* spawn(fn, id or nil) -> handle. With an id, the task dies with that consumer. */
 static int l_spawn(lua_State *L)
 {
@@ -97,6 +106,12 @@ static int l_spawn(lua_State *L)
         rl_err err;
         rl_err_set(&err, RL_ECLOSED, "the connection is closed");
         return rl_failure(L, &err);
+    }
+
+    if (c && owns_too_many(c)) {
+        w->loop.counters.tasks_refused++;
+        return luaL_error(L, "spawn: this consumer has %d tasks under way (max_tasks)",
+                          (int)w->limits.max_tasks);
     }
 
     struct handle *h = lua_newuserdata(L, sizeof(*h));

@@ -19,7 +19,9 @@ int rl_consumer_accept(rl_consumer *c, rl_str subprotocol, rl_str headers, rl_er
         return no_peer(c, err);
 
     c->accepted = true;
-    c->ws = rl_http_conn_upgrade(c->http, subprotocol, headers, &rl_consumer_ws_events, c);
+    rl_timeout_stop(&c->grace);
+    c->ws =
+        rl_http_conn_upgrade(c->http, subprotocol, headers, c->limits, &rl_consumer_ws_events, c);
     c->http = NULL;
     if (c->worker->draining)
         rl_consumer_leave(c, 1001, RL_STR("the server is going away"));
@@ -53,6 +55,7 @@ void rl_consumer_answered(rl_consumer *c, uint16_t code, rl_str reason)
     rl_err err;
 
     c->http = NULL;
+    rl_timeout_stop(&c->grace);
     rl_http_conn_end(hc);
     rl_consumer_note_close(c, code, reason);
     c->gone = true;
@@ -79,6 +82,7 @@ int rl_consumer_start(rl_consumer *c, int status, rl_str headers, int64_t length
         return rc;
     if (c->kind == RL_CONSUMER_HTTP)
         c->accepted = true;
+    rl_timeout_stop(&c->grace);
     rl_http_conn_start(c->http, status, headers, length);
     return 0;
 }

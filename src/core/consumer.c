@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+enum { TELL_EVERY_MS = 10000 }; /* drops are told no oftener */
+
 /* Events */
 
 static void end(rl_consumer *c);
@@ -214,9 +216,9 @@ static void run_next(rl_consumer *c)
 /* Sources cannot be asked to wait, as a client is, and may come in bursts: they have more room. */
 bool rl_consumer_has_place(const rl_consumer *c)
 {
-    unsigned most = c->worker->limits.mailbox;
+    uint64_t most = rl_consumer_limits(c)->mailbox;
 
-    return c->nqueued < (c->kind == RL_CONSUMER_BACKGROUND ? (uint64_t)most * 10 : most);
+    return c->nqueued < (c->kind == RL_CONSUMER_BACKGROUND ? most * 10 : most);
 }
 
 static bool has_room(const rl_consumer *c)
@@ -345,6 +347,11 @@ static void on_ws_drain(void *owner)
     rl_consumer_wake(owner, NULL);
 }
 
+static void on_ws_limit(void *owner, uint16_t code, rl_str reason)
+{
+    rl_consumer_leave(owner, code, reason);
+}
+
 static void on_ws_closed(void *owner, uint16_t code, rl_str reason)
 {
     rl_consumer *c = owner;
@@ -357,6 +364,7 @@ const rl_ws_conn_events rl_consumer_ws_events = {
     .on_message = on_ws_message,
     .on_drain = on_ws_drain,
     .on_closed = on_ws_closed,
+    .on_limit = on_ws_limit,
 };
 
 /* From HTTP */
@@ -400,6 +408,53 @@ static void refuse_failure(rl_consumer *c, lua_State *co)
         rl_buf_add_str(&text, RL_STR("Internal Server Error"));
     refuse(c, 500, rl_buf_str(&text));
     rl_buf_fini(&text);
+}
+
+/* Deadlines of an answer */
+
+/* Nothing was said to the peer in time. */
+void rl_consumer_on_late(rl_timeout *t)
+{
+    rl_consumer *c = RL_CONTAINER_OF(t, rl_consumer, grace);
+    bool shake = c->kind == RL_CONSUMER_WEBSOCKET;
+
+    if (!c->http || rl_http_conn_started(c->http))
+        return;
+    ++*(shake ? &c->worker->loop.counters.handshake_timeouts
+              : &c->worker->loop.counters.answer_timeouts);
+    rl_failure_log_late(c, shake ? "handshake_timeout" : "answer_timeout");
+    refuse(c, 503, RL_STR("no answer in time"));
+    if (c->task)
+        rl_timeout_start(&c->worker->graces, &c->grace);
+    rl_consumer_stir(c);
+}
+
+static void expect_answer(rl_consumer *c)
+{
+    const rl_limits *l = rl_consumer_limits(c);
+    uint64_t after = c->kind == RL_CONSUMER_WEBSOCKET ? l->handshake_timeout : l->answer_timeout;
+
+    rl_timeout_stop(&c->grace);
+    if (after)
+        rl_timeout_start(rl_server_deadlines(&c->worker->server, after, rl_consumer_on_late),
+                         &c->grace);
+}
+
+bool rl_consumer_limit(rl_consumer *c, unsigned set)
+{
+    rl_worker *w = c->worker;
+
+    RL_CHECK(set < w->nplaces);
+    c->limits = w->places[set];
+    if (!c->http || rl_http_conn_started(c->http))
+        return true;
+    if (c->kind == RL_CONSUMER_HTTP && !rl_http_conn_limit(c->http, c->limits)) {
+        w->loop.counters.too_long_bodies++;
+        refuse(c, 413, RL_STR("the body is too long"));
+        return false;
+    }
+    expect_answer(c);
+    return true;
 }
 
 /* The first event */
@@ -492,6 +547,7 @@ void rl_consumer_open(rl_worker *w, rl_http_conn *hc)
 
     const rl_http_head *head = rl_http_conn_head(hc);
     c->event = c->kind == RL_CONSUMER_HTTP ? "handle" : "connect";
+    expect_answer(c);
     rl_task *t = rl_consumer_begin(c, on_open_ended);
     lua_State *co = rl_task_stack(t);
     push_entry(c, co, RL_ENTRY_OPEN);
@@ -526,6 +582,59 @@ static void send_compressed(rl_consumer *c, rl_message *m, uint32_t key)
     rl_ws_conn_send_shared(c->ws, v->frame != NULL, v->frame ? v->frame : m->frame);
 }
 
+/* Said once in a while, since where one drop is there are many. */
+static void tell_drop(rl_consumer *c, const char *limit)
+{
+    rl_worker *w = c->worker;
+    uint64_t now = rl_loop_now(&w->loop);
+
+    w->untold++;
+    if (w->told_at && now < w->told_at + TELL_EVERY_MS)
+        return;
+    rl_failure_log_full(c, limit, w->untold);
+    w->untold = 0;
+    w->told_at = now;
+}
+
+static void not_written(rl_consumer *c)
+{
+    rl_counters *n = &c->worker->loop.counters;
+
+    tell_drop(c, "max_unsent");
+    if (rl_consumer_limits(c)->unsent_policy != RL_POLICY_CLOSE) {
+        n->frames_dropped++;
+        return;
+    }
+    n->unsent_closed++;
+    rl_consumer_leave(c, 1013, RL_STR("too much is unread"));
+}
+
+/* Its mailbox is full. Messages of a client's are never dropped: it is not read from meanwhile. */
+static bool make_place(rl_consumer *c)
+{
+    rl_counters *n = &c->worker->loop.counters;
+    uint64_t policy = rl_consumer_limits(c)->mailbox_policy;
+
+    tell_drop(c, "mailbox");
+    if (policy == RL_POLICY_CLOSE && c->ws) {
+        n->mailbox_closed++;
+        rl_consumer_leave(c, 1013, RL_STR("too many messages wait"));
+        return false;
+    }
+    RL_LIST_EACH (it, &c->mailbox) {
+        rl_event *ev = RL_LIST_ENTRY(it, rl_event, link);
+        if (policy != RL_DROP_OLDEST || ev->kind != RL_EVENT_LAYER)
+            continue;
+        rl_list_remove(it);
+        rl_event_free(ev);
+        c->nqueued--;
+        n->mailbox_dropped_oldest++;
+        return true;
+    }
+    n->mailbox_dropped_newest++;
+    return false;
+}
+
 static bool deliver(void *owner, rl_message *m)
 {
     rl_consumer *c = owner;
@@ -534,7 +643,7 @@ static bool deliver(void *owner, rl_message *m)
         return false;
     if (m->frame && !c->own_send && c->kind == RL_CONSUMER_WEBSOCKET && c->ws) {
         if (rl_ws_conn_is_full(c->ws)) {
-            c->worker->loop.counters.frames_dropped++;
+            not_written(c);
             return false;
         }
         uint32_t key = rl_ws_conn_send_frame(c->ws, m->frame);
@@ -542,10 +651,8 @@ static bool deliver(void *owner, rl_message *m)
             send_compressed(c, m, key);
         return true;
     }
-    if (!rl_consumer_has_place(c)) {
-        c->worker->loop.counters.mailbox_dropped_newest++;
+    if (!rl_consumer_has_place(c) && !make_place(c))
         return false;
-    }
     rl_consumer_enqueue(c, rl_event_of_layer(m));
     rl_consumer_stir(c);
     return true;

@@ -38,6 +38,7 @@ struct rl_consumer {
     bool reading_paused : 1;
     bool unmade : 1; /* in the background: self is to be made before anything else */
     uint16_t close_code;
+    uint16_t limits; /* the number of its route's set (net/limit_set.h) */
     uint32_t nqueued;
     uint32_t queued_bytes;
     int self;           /* registry reference; in the background first to what it is made of */
@@ -51,8 +52,8 @@ struct rl_consumer {
     rl_list waiters;     /* tasks that wait for the peer to read, or to send a body */
     rl_channel *channel; /* opened when it is first joined or sent to */
     char *close_reason;
-    rl_timeout grace;
-    rl_list stirred; /* on the worker's list of those to pump this turn */
+    rl_timeout grace; /* of a handler whose peer has left; before an answer: the time for it */
+    rl_list stirred;  /* on the worker's list of those to pump this turn */
     rl_address peer;
 };
 
@@ -68,6 +69,14 @@ void rl_consumer_push_fields(lua_State *L, const rl_http_head *head);
 rl_channel *rl_consumer_channel(rl_consumer *c);
 /* The consumer's that has this name: the layer's prefix and an id. NULL: none; for the layer. */
 rl_channel *rl_worker_channel(rl_worker *w, rl_str name);
+
+/* Its route is known: from now on it has the limits of this set of the present generation. False:
+ * it was answered with 413, since its body is longer. */
+bool rl_consumer_limit(rl_consumer *c, unsigned set);
+static inline const rl_limits *rl_consumer_limits(const rl_consumer *c)
+{
+    return &c->worker->server.sets[c->limits]->of;
+}
 
 /* What a handler may say (answer.c). All but the last return 0 or a negative code with *err. */
 int rl_consumer_accept(rl_consumer *c, rl_str subprotocol, rl_str headers, rl_err *err);
@@ -88,6 +97,7 @@ void rl_consumer_abort(rl_consumer *c);
 
 /* For worker.c. */
 void rl_consumer_on_grace(rl_timeout *t);
+void rl_consumer_on_late(rl_timeout *t);
 bool rl_consumer_run_stirred(rl_worker *w);
 
 /* Between consumer.c, answer.c and background.c. */

@@ -120,3 +120,22 @@ void rl_failure_log_drops(const rl_consumer *c, unsigned n)
     rl_warn("%s: %u event%s dropped, too many waited", rl_buf_cstr(&who), n, n == 1 ? "" : "s");
     rl_buf_fini(&who);
 }
+
+void rl_failure_log_full(const rl_consumer *c, const char *limit, uint64_t n)
+{
+    rl_buf who = {0};
+
+    describe(c, &who);
+    rl_warn("%s had no room for a message (%s); so far unsaid: %llu", rl_buf_cstr(&who), limit,
+            (unsigned long long)n);
+    rl_buf_fini(&who);
+}
+
+void rl_failure_log_late(const rl_consumer *c, const char *limit)
+{
+    rl_buf who = {0};
+
+    describe(c, &who);
+    rl_warn("%s did not answer in time (%s): 503", rl_buf_cstr(&who), limit);
+    rl_buf_fini(&who);
+}

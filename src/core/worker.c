@@ -40,12 +40,14 @@ int rl_worker_init(rl_worker *w, rl_crew *crew, unsigned index, const rl_vm_opts
         rl_err_set(err, rc, "no poller: %s", uv_strerror(rc));
         goto fail_vm;
     }
-    rl_server_init(&w->server, &w->conns, &(rl_server_limits){0}, &server_events);
+    rl_server_init(&w->server, &w->conns, &server_events);
     rl_layer_init(&w->layer);
     w->layer.find = find_channel;
     rl_exchange_enter(crew->exchange, &w->layer, &w->loop);
     rl_timeouts_open(&w->graces, &w->loop, 0, rl_consumer_on_grace);
-    rl_worker_configure(w, &(rl_worker_limits){0});
+    rl_worker_configure(w, &(rl_worker_limits){.abandon_grace = 2000},
+                        &(rl_server_limits){.write_high_water = RL_CONN_HIGH_WATER},
+                        &(rl_limits){.mailbox = 100, .pong_timeout = 1000}, 1);
     return 0;
 
 fail_vm:
@@ -56,16 +58,14 @@ fail_loop:
     return rc;
 }
 
-void rl_worker_configure(rl_worker *w, const rl_worker_limits *limits)
+void rl_worker_configure(rl_worker *w, const rl_worker_limits *limits,
+                         const rl_server_limits *server, const rl_limits *sets, unsigned n)
 {
     w->limits = *limits;
-    if (!w->limits.mailbox)
-        w->limits.mailbox = 100;
-    if (!w->limits.mailbox_bytes)
-        w->limits.mailbox_bytes = 256 * 1024;
-    if (w->limits.abandon_grace <= 0)
-        w->limits.abandon_grace = 2;
-    w->graces.after = (uint64_t)(w->limits.abandon_grace * 1000);
+    w->graces.after = limits->abandon_grace;
+    w->places = rl_realloc(w->places, n * sizeof(*w->places));
+    w->nplaces = n;
+    rl_server_configure(&w->server, server, sets, n, w->places);
 }
 
 /* Downwards: first what could still call Lua, then Lua, then the loop. */
@@ -80,6 +80,7 @@ void rl_worker_fini(rl_worker *w)
     rl_layer_fini(&w->layer);
     rl_loop_remove_hook(&w->hook);
     rl_roster_fini(&w->roster);
+    rl_free(w->places);
     rl_loop_fini(&w->loop);
 }
 

@@ -32,10 +32,11 @@ enum rl_entry {
     RL_ENTRY_COUNT,
 };
 
+/* Limits of consumers that no route has for itself; see lua/rille/limits.lua. Times in ms. */
 typedef struct rl_worker_limits {
-    unsigned mailbox;     /* events that wait for one consumer; default 100, tenfold without peer */
-    size_t mailbox_bytes; /* client bytes that wait for one consumer; default 256 KiB */
-    double abandon_grace; /* seconds a handler may go on after its peer has left; default 2 */
+    uint64_t mailbox_bytes;
+    uint64_t abandon_grace;
+    uint64_t max_tasks; /* of one consumer */
 } rl_worker_limits;
 
 struct rl_worker {
@@ -47,6 +48,8 @@ struct rl_worker {
     rl_server server;
     rl_layer layer;
     rl_worker_limits limits;
+    uint16_t *places; /* of the generation's sets of limits, among the server's */
+    unsigned nplaces;
 
     rl_db *dbs[RL_MAX_DATABASES]; /* NULL: closed again */
     unsigned ndbs;
@@ -58,7 +61,8 @@ struct rl_worker {
     rl_hook hook;
     rl_list tasks; /* spawned by nobody's consumer; cancelled when the worker stops */
     rl_timeouts graces;
-    uint64_t dropped; /* events of sources, for want of room */
+    uint64_t dropped;         /* events of sources, for want of room */
+    uint64_t untold, told_at; /* drops that the log has not told of; ms on the loop's clock */
 
     int entries[RL_ENTRY_COUNT]; /* registry references */
     unsigned generation;         /* of the code; counts reloads */
@@ -68,10 +72,12 @@ struct rl_worker {
     void *program; /* the app's */
 };
 
-/* With default limits. */
+/* Its limits are those of a worker that nobody is connected to. */
 int rl_worker_init(rl_worker *w, rl_crew *crew, unsigned index, const rl_vm_opts *vm,
                    rl_err *err) RL_MUST_USE;
-void rl_worker_configure(rl_worker *w, const rl_worker_limits *limits); /* zero: the default */
+/* The limits of what is about to serve; sets[0] is everybody's, the others are routes'. */
+void rl_worker_configure(rl_worker *w, const rl_worker_limits *limits,
+                         const rl_server_limits *server, const rl_limits *sets, unsigned n);
 void rl_worker_fini(rl_worker *w); /* drained, databases closed */
 
 static inline rl_worker *rl_worker_of(lua_State *L)

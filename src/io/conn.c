@@ -10,6 +10,8 @@
  * closing may be asked for from inside on_data, or by a script. */
 #include "io/conn.h"
 
+#include "io/peers.h"
+
 #include <errno.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -137,7 +139,7 @@ static void settle(rl_conn *c, ssize_t n)
         c->blocked = true;
     update_mask(c);
 
-    if (c->over && !c->closed && left <= RL_CONN_LOW_WATER) {
+    if (c->over && !c->closed && left <= c->all->high_water / 4) {
         c->over = false;
         c->events->on_drain(c->owner);
     }
@@ -208,7 +210,7 @@ void rl_conn_write(rl_conn *c, const void *p, size_t n)
 
 bool rl_conn_is_over(rl_conn *c)
 {
-    if (rl_conn_pending(c) > RL_CONN_HIGH_WATER && !c->closed)
+    if (rl_conn_pending(c) > c->all->high_water && !c->closed)
         c->over = true;
     return c->over;
 }
@@ -389,6 +391,8 @@ static void bury(rl_conn *c)
     return_cork(c);
     rl_buf_fini(&c->in);
     c->events->on_closed(c->owner, c->by_us ? NULL : &why);
+    if (c->all->counts_peers)
+        rl_peers_leave(c->fd);
     close(c->fd);
     c->all->count--;
     rl_free(c);
@@ -444,7 +448,7 @@ static void on_stalled(rl_timeout *t)
 
 int rl_conns_init(rl_conns *all, rl_loop *loop)
 {
-    *all = (rl_conns){.loop = loop};
+    *all = (rl_conns){.loop = loop, .high_water = RL_CONN_HIGH_WATER};
     int rc = rl_poller_open(&all->poller, loop, on_ready, on_polled);
     if (rc < 0)
         return rc;
@@ -493,6 +497,8 @@ rl_conn *rl_conn_open(rl_conns *all, int fd, const rl_conn_events *events, void 
     c->mask = RL_POLL_READ;
     if (rl_poller_add(&all->poller, fd, c->mask, c) < 0) {
         all->loop->counters.refused_descriptors++;
+        if (all->counts_peers)
+            rl_peers_leave(fd);
         close(fd);
         rl_free(c);
         return NULL;

@@ -18,8 +18,7 @@
 #include "io/poller.h"
 #include "io/timeout.h"
 
-#define RL_CONN_HIGH_WATER (64 * 1024) /* unsent bytes above which writers ought to wait */
-#define RL_CONN_LOW_WATER  (16 * 1024) /* on_drain comes when fewer are left */
+#define RL_CONN_HIGH_WATER (64 * 1024) /* unless conns.high_water is set to something else */
 
 typedef struct rl_conn rl_conn;
 typedef struct rl_conns rl_conns;
@@ -54,7 +53,10 @@ struct rl_conns {
     rl_timeouts stalled;   /* connections whose peer does not read */
     rl_buf spare[64];      /* cork buffers, lent for as long as they hold something */
     unsigned nspare;
-    unsigned count; /* connections that are not yet gone */
+    size_t high_water; /* unsent bytes above which writers ought to wait; on_drain comes when a
+                          quarter is left */
+    bool counts_peers; /* some connection was entered into peers.h */
+    unsigned count;    /* connections that are not yet gone */
 };
 
 struct rl_conn {

@@ -31,22 +31,49 @@ struct rl_http_conn {
     rl_buf body; /* came, and was not taken */
     enum http_state state;
     bool body_done;
-    bool started;   /* the answer's head is out */
-    bool chunked;   /* the answer's body is in chunks */
-    bool no_body;   /* HEAD, 204, 304: the answer has none */
-    bool continued; /* 100 was sent: the peer sends the body */
-    bool keep;      /* another request may follow */
-    bool skipping;  /* answered; what is left of the body is read and dropped */
+    bool started;    /* the answer's head is out */
+    bool chunked;    /* the answer's body is in chunks */
+    bool no_body;    /* HEAD, 204, 304: the answer has none */
+    bool continued;  /* 100 was sent: the peer sends the body */
+    bool keep;       /* another request may follow */
+    bool skipping;   /* answered; what is left of the body is read and dropped */
+    uint16_t limits; /* the number of its set */
+    uint32_t born;   /* s, loop's clock */
     size_t skipped;
     uint64_t began;  /* ms, loop's clock: when the head was complete */
     uint64_t before; /* bytes sent on the connection by then */
-    uint64_t heard;  /* the same when it was last seen that a half-closed peer still reads */
+    uint64_t heard;  /* the same when it was last seen that a half-closed peer still reads; bytes
+                        received when it was last seen that the body comes */
     int status;      /* of the answer */
     rl_deflate_settings compression; /* of a WebSocket */
     int64_t left;                    /* of the announced body; INT64_MAX: none was announced */
 };
 
 static size_t on_data(void *owner, char *p, size_t n);
+
+static const rl_limit_set *set_of(const rl_http_conn *hc)
+{
+    return hc->server->sets[hc->limits];
+}
+
+static bool is_aged(const rl_http_conn *hc)
+{
+    uint64_t limit = hc->server->sets[0]->of.max_connection_age;
+
+    if (!limit || rl_loop_now(hc->server->loop) - (uint64_t)hc->born * 1000 < limit)
+        return false;
+    hc->server->loop->counters.aged++;
+    return true;
+}
+
+/* From now on the body must come at some speed. */
+static void expect_body(rl_http_conn *hc)
+{
+    if (!set_of(hc)->bodies)
+        return;
+    hc->heard = hc->conn->received;
+    rl_timeout_start(set_of(hc)->bodies, &hc->timer);
+}
 
 static void next_request(rl_http_conn *hc)
 {
@@ -91,6 +118,7 @@ static void tell_gone(rl_http_conn *hc)
 static void begin_head(rl_http_conn *hc)
 {
     hc->parser = rl_http_new(&hc->server->http_limits);
+    hc->limits = 0;
     hc->state = HEAD;
     hc->body_done = hc->started = hc->chunked = hc->no_body = hc->continued = false;
     hc->skipped = 0;
@@ -122,10 +150,12 @@ static void begin_request(rl_http_conn *hc)
     rl_timeout_stop(&hc->timer);
     if (hc->conn->eof)
         expect_reader(hc);
+    if (!hc->body_done && !head->upgrade)
+        expect_body(hc);
     hc->began = rl_loop_now(hc->server->loop);
     hc->before = hc->conn->delivered + rl_conn_pending(hc->conn);
     hc->state = HANDLED;
-    hc->keep = head->keep_alive && !head->upgrade;
+    hc->keep = head->keep_alive && !head->upgrade && !is_aged(hc);
     if (!head->upgrade && !head->chunked && head->content_length == 0)
         settle_empty_body(hc);
     hc->no_body = rl_str_eq(rl_http_method(head), RL_STR("HEAD"));
@@ -151,6 +181,8 @@ static void take_piece(rl_http_conn *hc, rl_str piece)
 static void body_ended(rl_http_conn *hc)
 {
     hc->body_done = true;
+    if (!hc->conn->eof)
+        rl_timeout_stop(&hc->timer);
     if (hc->skipping) {
         next_request(hc);
         return;
@@ -278,6 +310,7 @@ void rl_http_conn_open(rl_server *s, int fd)
         return;
     }
     hc->server = s;
+    hc->born = (uint32_t)(rl_loop_now(s->loop) / 1000);
     hc->keep = true;
     rl_list_init(&hc->link);
     rl_list_push(&s->https, &hc->link);
@@ -309,10 +342,14 @@ bool rl_http_conn_take_body(rl_http_conn *hc, rl_buf *out)
         hc->continued = true;
         rl_conn_write(hc->conn, "HTTP/1.1 100 Continue\r\n\r\n", 25);
     }
+    bool was_paused = hc->conn->paused;
+
     rl_buf_add_str(out, rl_buf_str(&hc->body));
     rl_buf_fini(&hc->body);
     if (!hc->body_done)
         rl_conn_resume(hc->conn);
+    if (was_paused && !hc->body_done)
+        expect_body(hc); /* the time that we took is not the peer's */
     return hc->body_done;
 }
 
@@ -428,6 +465,16 @@ void rl_http_conn_respond(rl_http_conn *hc, int status, rl_str headers, rl_str b
     rl_http_conn_end(hc);
 }
 
+bool rl_http_conn_limit(rl_http_conn *hc, uint16_t limits)
+{
+    hc->limits = limits;
+    if (!rl_http_limit_body(hc->parser, set_of(hc)->of.max_body))
+        return false;
+    if (!hc->body_done)
+        expect_body(hc);
+    return true;
+}
+
 bool rl_http_conn_started(const rl_http_conn *hc)
 {
     return hc->started;
@@ -459,7 +506,7 @@ void rl_http_conn_set_compression(rl_http_conn *hc, const rl_deflate_settings *s
 }
 
 rl_ws_conn *rl_http_conn_upgrade(rl_http_conn *hc, rl_str subprotocol, rl_str headers,
-                                 const rl_ws_conn_events *events, void *owner)
+                                 uint16_t limits, const rl_ws_conn_events *events, void *owner)
 {
     rl_buf out = {0};
     rl_ws_shake shake;
@@ -480,7 +527,7 @@ rl_ws_conn *rl_http_conn_upgrade(rl_http_conn *hc, rl_str subprotocol, rl_str he
     rl_buf_fini(&out);
 
     log_access(hc, 101);
-    rl_ws_conn *ws = rl_ws_conn_open(hc->server, hc->conn, deflate, events, owner);
+    rl_ws_conn *ws = rl_ws_conn_open(hc->server, hc->conn, deflate, limits, events, owner);
     rl_timeout_stop(&hc->timer);
     rl_list_remove(&hc->link);
     rl_http_free(hc->parser);
@@ -519,6 +566,27 @@ void rl_http_on_request_due(rl_timeout *t)
         answer_error(hc, 408, "the request did not come in time");
     } else if (hc->state == HANDLED && !hc->skipping && hc->heard != hc->conn->delivered) {
         expect_reader(hc);
+    } else {
+        rl_conn_close(hc->conn);
+    }
+}
+
+/* A time has passed in which the body should have come some way. */
+void rl_http_on_body_due(rl_timeout *t)
+{
+    rl_http_conn *hc = RL_CONTAINER_OF(t, rl_http_conn, timer);
+    const rl_limits *l = &set_of(hc)->of;
+    uint64_t want = l->min_body_rate * l->body_timeout / 1000;
+    bool ours = hc->conn->paused || (rl_http_conn_head(hc)->expect_continue && !hc->continued);
+
+    if (ours || hc->conn->received - hc->heard >= want) {
+        expect_body(hc);
+        return;
+    }
+    hc->server->loop->counters.body_timeouts++;
+    if (!hc->started) {
+        answer_error(hc, 408, "the request's body did not come in time");
+        tell_gone(hc);
     } else {
         rl_conn_close(hc->conn);
     }

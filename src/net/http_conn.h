@@ -46,6 +46,9 @@ void rl_http_conn_end(rl_http_conn *hc);
 
 /* The three at once. */
 void rl_http_conn_respond(rl_http_conn *hc, int status, rl_str headers, rl_str body);
+/* Which limits it has, once its route is known; everybody's until then. Not over a WebSocket's
+ * handshake, whose owner says it when it upgrades. False: the body is too long for them. */
+bool rl_http_conn_limit(rl_http_conn *hc, uint16_t limits);
 bool rl_http_conn_started(const rl_http_conn *hc);
 bool rl_http_conn_is_over(rl_http_conn *hc);
 
@@ -56,7 +59,7 @@ int rl_http_conn_wants_websocket(const rl_http_conn *hc);
 void rl_http_conn_set_compression(rl_http_conn *hc, const rl_deflate_settings *settings);
 /* Answer 101 and hand the connection over; hc is gone. subprotocol may be empty. */
 rl_ws_conn *rl_http_conn_upgrade(rl_http_conn *hc, rl_str subprotocol, rl_str headers,
-                                 const rl_ws_conn_events *events, void *owner);
+                                 uint16_t limits, const rl_ws_conn_events *events, void *owner);
 
 /* Cut it off: an answer under way cannot be completed. */
 void rl_http_conn_abort(rl_http_conn *hc);

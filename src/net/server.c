@@ -1,55 +1,117 @@
 #include "net/server.h"
 
 #include "base/log.h"
+#include "io/peers.h"
 #include "net/http_conn.h"
 #include "net/ws_conn.h"
 #include "proto/http_write.h"
 
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 static const uint64_t COMPLAIN_EVERY_MS = 5000;
 
-static uint64_t ms(double seconds)
-{
-    return (uint64_t)(seconds * 1000);
-}
+enum { BEAT_MS = 20000 }; /* of a WebSocket that gets no pings */
 
-static void set_defaults(rl_server_limits *l)
-{
-    l->max_head = l->max_head ? l->max_head : 32 * 1024;
-    l->max_body = l->max_body ? l->max_body : 8 * 1024 * 1024;
-    l->max_message = l->max_message ? l->max_message : 1024 * 1024;
-    l->max_unsent = l->max_unsent ? l->max_unsent : 4 * 1024 * 1024;
-    l->request_timeout = l->request_timeout > 0 ? l->request_timeout : 10;
-    l->keepalive_timeout = l->keepalive_timeout > 0 ? l->keepalive_timeout : 75;
-    l->ping_interval = l->ping_interval > 0 ? l->ping_interval : 20;
-    l->close_timeout = l->close_timeout > 0 ? l->close_timeout : 5;
-}
-
-void rl_server_init(rl_server *s, rl_conns *conns, const rl_server_limits *limits,
-                    const rl_server_events *events)
+void rl_server_init(rl_server *s, rl_conns *conns, const rl_server_events *events)
 {
     *s = (rl_server){.conns = conns, .loop = conns->loop, .events = events};
     rl_list_init(&s->https);
+    rl_list_init(&s->lists);
     rl_timeouts_open(&s->requests, s->loop, 0, rl_http_on_request_due);
     rl_timeouts_open(&s->keepalives, s->loop, 0, rl_http_on_keepalive_due);
-    rl_timeouts_open(&s->pings, s->loop, 0, rl_ws_on_ping_due);
     rl_timeouts_open(&s->closings, s->loop, 0, rl_ws_on_close_due);
-    rl_server_configure(s, limits);
 }
 
-void rl_server_configure(rl_server *s, const rl_server_limits *limits)
+/* Limits */
+
+struct deadlines {
+    rl_list link;
+    rl_timeouts list;
+};
+
+rl_timeouts *rl_server_deadlines(rl_server *s, uint64_t after, rl_timeout_fn *fn)
+{
+    RL_LIST_EACH (it, &s->lists) {
+        struct deadlines *d = RL_LIST_ENTRY(it, struct deadlines, link);
+        if (d->list.after == after && d->list.fn == fn)
+            return &d->list;
+    }
+    struct deadlines *d = rl_calloc(1, sizeof(*d));
+    rl_list_init(&d->link);
+    rl_list_push(&s->lists, &d->link);
+    rl_timeouts_open(&d->list, s->loop, after, fn);
+    return &d->list;
+}
+
+/* A WebSocket is looked at as often as the nearest of its deadlines asks for. */
+static uint64_t beat(const rl_limits *l)
+{
+    uint64_t after = l->ping_interval ? l->ping_interval : BEAT_MS;
+
+    if (l->idle_timeout && l->idle_timeout < after)
+        after = l->idle_timeout;
+    if (l->max_connection_age && l->max_connection_age / 2 < after)
+        after = l->max_connection_age / 2;
+    return after ? after : 1;
+}
+
+static void fill_set(rl_server *s, rl_limit_set *set, const rl_limits *l)
+{
+    set->of = *l;
+    set->ws_rules.max_message = l->max_message;
+    set->ws_rules.max_frame = l->max_frame;
+    set->beats = rl_server_deadlines(s, beat(l), rl_ws_on_beat_due);
+    set->pongs = rl_server_deadlines(s, l->pong_timeout, rl_ws_on_pong_due);
+    set->bodies = NULL;
+    if (l->body_timeout)
+        set->bodies = rl_server_deadlines(s, l->body_timeout, rl_http_on_body_due);
+}
+
+/* The place of a set like this; everybody's own when there are too many. */
+static uint16_t place_of(rl_server *s, const rl_limits *l)
+{
+    for (unsigned i = 1; i < s->nsets; i++)
+        if (memcmp(&s->sets[i]->of, l, sizeof(*l)) == 0)
+            return (uint16_t)i;
+    if (s->nsets && s->nsets == UINT16_MAX)
+        return 0;
+    s->sets = rl_realloc(s->sets, (s->nsets + 1) * sizeof(rl_limit_set *));
+    s->sets[s->nsets] = rl_calloc(1, sizeof(rl_limit_set));
+    fill_set(s, s->sets[s->nsets], l);
+    return (uint16_t)s->nsets++;
+}
+
+void rl_server_configure(rl_server *s, const rl_server_limits *limits, const rl_limits *sets,
+                         unsigned n, uint16_t *places)
 {
     s->limits = *limits;
-    set_defaults(&s->limits);
-    s->http_limits =
-        (rl_http_limits){.max_head = s->limits.max_head, .max_body = s->limits.max_body};
-    s->ws_rules = (rl_ws_rules){.max_message = s->limits.max_message};
-    s->requests.after = ms(s->limits.request_timeout);
-    s->keepalives.after = ms(s->limits.keepalive_timeout);
-    s->pings.after = ms(s->limits.ping_interval);
-    s->closings.after = ms(s->limits.close_timeout);
+    s->http_limits = (rl_http_limits){.max_head = limits->max_head,
+                                      .max_fields = limits->max_fields,
+                                      .max_target = limits->max_target};
+    s->requests.after = limits->request_timeout;
+    s->keepalives.after = limits->keepalive_timeout;
+    s->closings.after = limits->close_timeout;
+    s->conns->stalled.after = limits->send_timeout;
+    s->conns->high_water = limits->write_high_water;
+    if (s->nsets)
+        fill_set(s, s->sets[0], &sets[0]);
+    for (unsigned i = 0; i < n; i++) {
+        places[i] = i == 0 && s->nsets ? 0 : place_of(s, &sets[i]);
+        /* As much as any route may have: which one it will be, no parser knows. */
+        if (sets[i].max_body > s->http_limits.max_body)
+            s->http_limits.max_body = sets[i].max_body;
+    }
+}
+
+static void close_limits(rl_server *s)
+{
+    while (s->nsets)
+        rl_free(s->sets[--s->nsets]);
+    rl_free(s->sets);
+    RL_LIST_EACH (it, &s->lists)
+        rl_timeouts_close(&RL_LIST_ENTRY(it, struct deadlines, link)->list);
 }
 
 void rl_server_fini(rl_server *s)
@@ -57,24 +119,43 @@ void rl_server_fini(rl_server *s)
     RL_CHECK(rl_list_empty(&s->https));
     rl_timeouts_close(&s->requests);
     rl_timeouts_close(&s->keepalives);
-    rl_timeouts_close(&s->pings);
+    close_limits(s);
     rl_timeouts_close(&s->closings);
     rl_deflate_shared_fini(&s->deflate);
     rl_buf_fini(&s->date);
 }
 
+/* Not oftener than every few seconds; the count says how many there were. */
+static void tell_refusal(rl_server *s, const char *limit, unsigned most, uint64_t count)
+{
+    uint64_t now = rl_loop_now(s->loop);
+
+    if (s->refused_logged_at && now - s->refused_logged_at <= COMPLAIN_EVERY_MS)
+        return;
+    s->refused_logged_at = now;
+    rl_warn("%s (%u) reached: refused so far: %llu", limit, most, (unsigned long long)count);
+}
+
 void rl_server_accept(rl_server *s, int fd)
 {
-    if (s->limits.max_connections && s->conns->count >= s->limits.max_connections) {
-        uint64_t now = rl_loop_now(s->loop);
+    const rl_server_limits *l = &s->limits;
+    rl_counters *n = &s->loop->counters;
+
+    if (l->max_connections && s->conns->count >= l->max_connections) {
         close(fd);
-        s->loop->counters.refused_max_connections++;
-        if (!s->refused_logged_at || now - s->refused_logged_at > COMPLAIN_EVERY_MS) {
-            s->refused_logged_at = now;
-            rl_warn("max_connections (%u) reached: refused so far: %llu", s->limits.max_connections,
-                    (unsigned long long)s->loop->counters.refused_max_connections);
-        }
+        n->refused_max_connections++;
+        tell_refusal(s, "max_connections", l->max_connections, n->refused_max_connections);
         return;
+    }
+    if (l->max_connections_per_address) {
+        if (!rl_peers_enter(fd, l->max_connections_per_address)) {
+            close(fd);
+            n->refused_per_address++;
+            tell_refusal(s, "max_connections_per_address", l->max_connections_per_address,
+                         n->refused_per_address);
+            return;
+        }
+        s->conns->counts_peers = true;
     }
     rl_http_conn_open(s, fd);
 }

@@ -8,6 +8,7 @@
 
 #include "io/conn.h"
 #include "io/timeout.h"
+#include "net/limit_set.h"
 #include "proto/deflate.h"
 #include "proto/http.h"
 #include "proto/ws.h"
@@ -16,17 +17,13 @@ typedef struct rl_server rl_server;
 typedef struct rl_http_conn rl_http_conn;
 typedef struct rl_ws_conn rl_ws_conn;
 
-/* Zero means the default. Times in seconds. */
+/* What is the same for every connection; names and defaults are in lua/rille/limits.lua. Times are
+ * in ms. Where a limit can be off, 0 is off. */
 typedef struct rl_server_limits {
-    size_t max_head;          /* bytes of a request's head; 32 KiB */
-    size_t max_body;          /* bytes of a request's body; 8 MiB */
-    size_t max_message;       /* bytes of a WebSocket message; 1 MiB */
-    size_t max_unsent;        /* bytes a peer may leave unread before it is cut off; 4 MiB */
-    unsigned max_connections; /* 0: as many as there are descriptors */
-    double request_timeout;   /* from the first byte to the end of the head; 10 */
-    double keepalive_timeout; /* between requests; 75 */
-    double ping_interval; /* silence before a ping; as long again without an answer ends it; 20 */
-    double close_timeout; /* for the peer's half of the closing handshake; 5 */
+    size_t max_head, max_fields, max_target;
+    uint64_t request_timeout, keepalive_timeout, close_timeout, send_timeout;
+    size_t write_high_water;
+    unsigned max_connections, max_connections_per_address;
 } rl_server_limits;
 
 typedef struct rl_server_events {
@@ -39,22 +36,28 @@ struct rl_server {
     rl_loop *loop;
     rl_server_limits limits;
     rl_http_limits http_limits;
-    rl_ws_rules ws_rules;
+    rl_limit_set **sets; /* the first is everybody's */
+    unsigned nsets;
+    rl_list lists; /* of deadlines, by duration */
     const rl_server_events *events;
     rl_list https; /* every rl_http_conn */
-    rl_timeouts requests, keepalives, pings, closings;
+    rl_timeouts requests, keepalives, closings;
     rl_deflate_shared deflate; /* for WebSockets whose messages are compressed */
-    time_t date_at; /* the second that date was written for */
-    rl_buf date;    /* the Date header's line */
+    time_t date_at;            /* the second that date was written for */
+    rl_buf date;               /* the Date header's line */
     bool access_log;
     bool draining; /* answer and close: no keep-alive */
     uint64_t refused_logged_at;
 };
 
-void rl_server_init(rl_server *s, rl_conns *conns, const rl_server_limits *limits,
-                    const rl_server_events *events);
-/* Other limits, before anybody is connected. */
-void rl_server_configure(rl_server *s, const rl_server_limits *limits);
+/* Nobody may be connected before the first configure. */
+void rl_server_init(rl_server *s, rl_conns *conns, const rl_server_events *events);
+/* Other limits, also while it serves: sets[0] is everybody's; places[i] tells which number the
+ * connections of sets[i] are to have. */
+void rl_server_configure(rl_server *s, const rl_server_limits *limits, const rl_limits *sets,
+                         unsigned n, uint16_t *places);
+/* Deadlines of this length (ms > 0), for as long as the server lives. */
+rl_timeouts *rl_server_deadlines(rl_server *s, uint64_t after, rl_timeout_fn *fn);
 void rl_server_fini(rl_server *s);
 
 /* A new connection; takes fd. */
@@ -72,7 +75,9 @@ rl_str rl_server_date(rl_server *s);
 /* For the timers of rl_http_conn and rl_ws_conn. */
 void rl_http_on_request_due(rl_timeout *t);
 void rl_http_on_keepalive_due(rl_timeout *t);
-void rl_ws_on_ping_due(rl_timeout *t);
+void rl_http_on_body_due(rl_timeout *t);
+void rl_ws_on_beat_due(rl_timeout *t);
+void rl_ws_on_pong_due(rl_timeout *t);
 void rl_ws_on_close_due(rl_timeout *t);
 
 #endif

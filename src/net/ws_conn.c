@@ -17,13 +17,29 @@ struct rl_ws_conn {
     const rl_ws_conn_events *events;
     void *owner; /* NULL once on_closed was called */
     rl_ws parser;
-    rl_timeout timer;   /* on server.pings when OPEN, on server.closings when CLOSING */
+    rl_timeout timer;   /* of its set when OPEN, on server.closings when CLOSING */
     uint64_t last_seen; /* ms, loop's clock */
     uint16_t code;      /* what we closed with */
-    enum ws_state state;
+    uint16_t limits;    /* the number of its set */
+    uint16_t controls;  /* frames since the last beat */
+    uint8_t state;      /* enum ws_state */
     bool paused;
-    bool pinged; /* a ping is out and nothing came since */
+    bool pinged;        /* a ping is out and nothing came since */
+    bool used;          /* a message went either way since the last beat */
+    bool limited;       /* the owner was told of a limit */
+    uint32_t born;      /* s, loop's clock */
+    uint32_t last_used; /* the same, as far as beats tell */
 };
+
+static const rl_limit_set *set_of(const rl_ws_conn *ws)
+{
+    return ws->server->sets[ws->limits];
+}
+
+static uint32_t now_s(const rl_ws_conn *ws)
+{
+    return (uint32_t)(rl_loop_now(ws->server->loop) / 1000);
+}
 
 static void send_control(rl_ws_conn *ws, rl_ws_opcode opcode, rl_str payload)
 {
@@ -79,9 +95,32 @@ static void on_peer_error(rl_ws_conn *ws, const rl_ws_event *ev)
     tell_closed(ws, ev->code, ev->data);
 }
 
+/* The owner closes, since it must know that nothing can be sent any more. */
+static void tell_limit(rl_ws_conn *ws, uint64_t *counter, uint16_t code, const char *why)
+{
+    if (ws->state != OPEN || ws->limited)
+        return;
+    ws->limited = true;
+    ++*counter;
+    ws->events->on_limit(ws->owner, code, rl_str_of(why));
+}
+
+/* Pings and pongs cost their sender next to nothing. */
+static bool is_flood(rl_ws_conn *ws)
+{
+    uint64_t most = set_of(ws)->of.max_control_frames;
+
+    if (ws->controls < UINT16_MAX)
+        ws->controls++;
+    if (most == 0 || ws->controls <= most)
+        return false;
+    tell_limit(ws, &ws->server->loop->counters.ws_floods, 1008, "too many control frames");
+    return true;
+}
+
 static void on_ping(rl_ws_conn *ws, rl_str data)
 {
-    if (ws->state != OPEN)
+    if (ws->state != OPEN || is_flood(ws))
         return;
     if (rl_ws_conn_is_full(ws))
         ws->server->loop->counters.pongs_dropped++;
@@ -100,13 +139,16 @@ static size_t on_data(void *owner, char *p, size_t n)
     if (ws->conn->hung_up) /* what came before the end is all there will be: take it */
         ws->paused = false;
     do {
-        used += rl_ws_feed(&ws->parser, &ws->server->ws_rules, p + used, n - used, &ev);
+        used += rl_ws_feed(&ws->parser, &set_of(ws)->ws_rules, p + used, n - used, &ev);
         switch (ev.type) {
         case RL_WS_NONE:
+            break;
         case RL_WS_PONG:
+            is_flood(ws);
             break;
         case RL_WS_TEXT:
         case RL_WS_BINARY:
+            ws->used = true;
             if (ws->state == OPEN)
                 ws->events->on_message(ws->owner, ev.type == RL_WS_TEXT, ev.data);
             break;
@@ -148,7 +190,7 @@ static const rl_conn_events conn_events = {
     .on_closed = on_closed,
 };
 
-rl_ws_conn *rl_ws_conn_open(rl_server *s, rl_conn *conn, rl_deflate *deflate,
+rl_ws_conn *rl_ws_conn_open(rl_server *s, rl_conn *conn, rl_deflate *deflate, uint16_t limits,
                             const rl_ws_conn_events *events, void *owner)
 {
     rl_ws_conn *ws = rl_calloc(1, sizeof(*ws));
@@ -158,9 +200,11 @@ rl_ws_conn *rl_ws_conn_open(rl_server *s, rl_conn *conn, rl_deflate *deflate,
     ws->events = events;
     ws->owner = owner;
     ws->parser.deflate = deflate;
+    ws->limits = limits;
     ws->last_seen = rl_loop_now(s->loop);
+    ws->born = ws->last_used = now_s(ws);
     rl_timeout_init(&ws->timer);
-    rl_timeout_start(&s->pings, &ws->timer);
+    rl_timeout_start(set_of(ws)->beats, &ws->timer);
     rl_conn_own(conn, &conn_events, ws);
     rl_conn_resume(conn);
     return ws;
@@ -174,6 +218,7 @@ void rl_ws_conn_send(rl_ws_conn *ws, bool text, rl_str data)
 
     if (ws->state != OPEN)
         return;
+    ws->used = true;
     if (ws->parser.deflate && rl_deflate_message(ws->parser.deflate, data, &data))
         n = rl_ws_head_deflated(head, opcode, data.n);
     else
@@ -198,6 +243,7 @@ uint32_t rl_ws_conn_send_frame(rl_ws_conn *ws, rl_shared *frame)
         return 0;
     if (deflate && (key = rl_deflate_key(deflate, payload_of(rl_shared_str(frame)).n)))
         return key;
+    ws->used = true;
     rl_conn_write_shared(ws->conn, frame);
     return 0;
 }
@@ -220,6 +266,7 @@ void rl_ws_conn_send_shared(rl_ws_conn *ws, bool deflated, rl_shared *frame)
 {
     if (ws->state != OPEN)
         return;
+    ws->used = true;
     if (deflated)
         rl_deflate_forget(ws->parser.deflate);
     rl_conn_write_shared(ws->conn, frame);
@@ -232,7 +279,7 @@ bool rl_ws_conn_is_over(rl_ws_conn *ws)
 
 bool rl_ws_conn_is_full(const rl_ws_conn *ws)
 {
-    return rl_conn_pending(ws->conn) > ws->server->limits.max_unsent;
+    return rl_conn_pending(ws->conn) > set_of(ws)->of.max_unsent;
 }
 
 void rl_ws_conn_pause(rl_ws_conn *ws)
@@ -275,19 +322,52 @@ void rl_ws_on_close_due(rl_timeout *t)
     rl_conn_close(ws->conn);
 }
 
-void rl_ws_on_ping_due(rl_timeout *t)
+/* A tenth more or less than the limit, another for each: they were born together, perhaps. */
+static bool is_aged(const rl_ws_conn *ws, uint64_t limit)
+{
+    uint64_t age = (uint64_t)(now_s(ws) - ws->born) * 1000;
+    uint64_t spread = ((uintptr_t)ws >> 4) * 2654435761u % 1024;
+
+    return limit && age >= limit * 9 / 10 + limit / 5 * spread / 1024;
+}
+
+static bool is_idle(rl_ws_conn *ws, uint64_t limit)
+{
+    if (ws->used)
+        ws->last_used = now_s(ws);
+    ws->used = false;
+    return limit && (uint64_t)(now_s(ws) - ws->last_used) * 1000 >= limit;
+}
+
+void rl_ws_on_beat_due(rl_timeout *t)
 {
     rl_ws_conn *ws = RL_CONTAINER_OF(t, rl_ws_conn, timer);
+    const rl_limit_set *set = set_of(ws);
+    rl_counters *n = &ws->server->loop->counters;
     uint64_t silent = rl_loop_now(ws->server->loop) - ws->last_seen;
 
-    if (silent >= ws->server->pings.after) {
-        if (ws->pinged && !ws->paused) {
-            ws->server->loop->counters.ws_pong_timeouts++;
-            rl_conn_close(ws->conn);
-            return;
-        }
+    ws->controls = 0;
+    rl_timeout_start(set->beats, t);
+    if (is_idle(ws, set->of.idle_timeout)) {
+        tell_limit(ws, &n->ws_idle_timeouts, 1001, "idle");
+    } else if (is_aged(ws, set->of.max_connection_age)) {
+        tell_limit(ws, &n->aged, 1001, "connect again");
+    } else if (set->of.ping_interval && silent >= set->of.ping_interval) {
         ws->pinged = true;
         send_control(ws, RL_WS_OP_PING, (rl_str){"", 0});
+        rl_timeout_start(set->pongs, t);
     }
-    rl_timeout_start(&ws->server->pings, t);
+}
+
+/* Was the ping answered? One that we do not read from cannot be asked. */
+void rl_ws_on_pong_due(rl_timeout *t)
+{
+    rl_ws_conn *ws = RL_CONTAINER_OF(t, rl_ws_conn, timer);
+
+    if (!ws->pinged || ws->paused) {
+        rl_timeout_start(set_of(ws)->beats, t);
+        return;
+    }
+    ws->server->loop->counters.ws_pong_timeouts++;
+    rl_conn_close(ws->conn);
 }

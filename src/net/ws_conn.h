@@ -1,9 +1,9 @@
 /* ws_conn.h - a WebSocket: messages in both directions, pings, the closing handshake.
  *
- * Made by rl_http_upgrade(). Pings are answered and sent here; a peer that is silent for two
- * ping intervals is gone. Closing: rl_ws_conn_close() sends our close frame and waits a little
- * for the peer's; on_closed comes once, last, with the code that ended it (1006: none, the
- * peer vanished). */
+ * Made by rl_http_upgrade(). Pings are answered and sent here; a peer that is silent after
+ * one is gone, and one that floods us with them is closed (limit_set.h). Closing:
+ * rl_ws_conn_close() sends our close frame and waits a little for the peer's; on_closed comes once,
+ * last, with the code that ended it (1006: none, the peer vanished). */
 #ifndef RL_NET_WS_CONN_H
 #define RL_NET_WS_CONN_H
 
@@ -14,10 +14,13 @@ typedef struct rl_ws_conn_events {
     void (*on_message)(void *owner, bool text, rl_str data);
     void (*on_drain)(void *owner);
     void (*on_closed)(void *owner, uint16_t code, rl_str reason);
+    /* A limit is reached: close it, with this. Called once. */
+    void (*on_limit)(void *owner, uint16_t code, rl_str reason);
 } rl_ws_conn_events;
 
-/* Takes conn over, and deflate, which is NULL when messages are not to be compressed. */
-rl_ws_conn *rl_ws_conn_open(rl_server *s, rl_conn *conn, rl_deflate *deflate,
+/* Takes conn over, and deflate, which is NULL when messages are not to be compressed. limits: the
+ * number of its route's set. */
+rl_ws_conn *rl_ws_conn_open(rl_server *s, rl_conn *conn, rl_deflate *deflate, uint16_t limits,
                             const rl_ws_conn_events *events, void *owner);
 
 void rl_ws_conn_send(rl_ws_conn *ws, bool text, rl_str data);

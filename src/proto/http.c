@@ -530,6 +530,14 @@ static size_t feed_body(rl_http *h, const char *p, size_t n, rl_http_event *ev)
     return used;
 }
 
+bool rl_http_limit_body(rl_http *h, uint64_t max_body)
+{
+    if (h->head.content_length > max_body || h->body > max_body)
+        return false;
+    h->limits.max_body = max_body;
+    return true;
+}
+
 size_t rl_http_feed(rl_http *h, const char *p, size_t n, rl_http_event *ev)
 {
     *ev = (rl_http_event){.type = RL_HTTP_NONE};

@@ -59,6 +59,10 @@ void rl_http_reset(rl_http *h); /* ready for the next request; keeps memory of t
 /* Use bytes from p[0..n) up to the end of one event; returns how many. */
 size_t rl_http_feed(rl_http *h, const char *p, size_t n, rl_http_event *ev);
 
+/* Between RL_HTTP_HEAD and RL_HTTP_DONE: another max_body, now that one knows what the request is
+ * for. False: what was announced, or has come, is longer. */
+bool rl_http_limit_body(rl_http *h, uint64_t max_body);
+
 /* Valid from RL_HTTP_HEAD until the reset. */
 const rl_http_head *rl_http_head_of(const rl_http *h);
 

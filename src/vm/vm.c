@@ -251,6 +251,12 @@ int rl_vm_init(rl_vm *vm, rl_loop *loop, const rl_vm_opts *opts, rl_err *err)
     return 0;
 }
 
+void rl_vm_limit(rl_vm *vm, size_t bytes)
+{
+    vm->limit = bytes;
+    mend_net(vm);
+}
+
 void rl_vm_fini(rl_vm *vm)
 {
     RL_CHECK(vm->ntasks == 0 && vm->running == NULL && !vm->watch);

@@ -57,7 +57,8 @@ struct rl_vm {
 };
 
 int rl_vm_init(rl_vm *vm, rl_loop *loop, const rl_vm_opts *opts, rl_err *err) RL_MUST_USE;
-void rl_vm_fini(rl_vm *vm); /* every task must have ended */
+void rl_vm_limit(rl_vm *vm, size_t bytes); /* another memory_limit, while no script runs */
+void rl_vm_fini(rl_vm *vm);                /* every task must have ended */
 
 static inline rl_vm *rl_vm_of(lua_State *L)
 {

@@ -134,4 +134,10 @@ function consumer.generation(id) end
 ---@return integer? port
 function consumer.here(id) end
 
+--- The connection's route is known: from now on it has its limits.
+---@param id number
+---@param set integer  of the generation's, from 1
+---@return boolean  false: it was answered, its body is too long for the route
+function consumer.limit(id, set) end
+
 return consumer
