@@ -84,8 +84,8 @@ static void refuses_broken_lines(void)
         "PROXY TCP4\r\n",
         "PROXY \r\n",
         "PROXY UNKNOWNS\r\n",
-        "PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff "
-        "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 655355\r\n",
+        ("PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff "
+         "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 655355\r\n"),
     };
 
     for (size_t i = 0; i < RL_COUNT(lines); i++)
