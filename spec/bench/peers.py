@@ -46,6 +46,25 @@ class Rille(Peer):
                 "--log-level", "warn", *self.options], {}
 
 
+class Given(Peer):
+    """A server that somebody built elsewhere: RILLE_BENCH_PEER is its program. It gets its port in
+    PORT, says that it listens as rille does, echoes on / and is a room on /fan."""
+
+    def __init__(self):
+        self.binary = os.environ.get("RILLE_BENCH_PEER", "")
+        self.name = Path(self.binary).name or "given"
+
+    def find(self, bench):
+        if not self.binary:
+            raise Skip("RILLE_BENCH_PEER names no program")
+        if not os.access(self.binary, os.X_OK):
+            raise Skip(f"no program at {self.binary}")
+        self.number = free_port()
+
+    def command(self, bench):
+        return [self.binary], {"PORT": str(self.number)}
+
+
 class UvEcho(Peer):
     name = "uv_echo"
     raw = True

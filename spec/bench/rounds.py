@@ -32,7 +32,7 @@ def windows_of(bench, servers, mode, *options, path=""):
     return {server.peer.name: measure(server) for server in servers}
 
 
-def rounds_of(bench, label, windows):
+def rounds_of(bench, label, windows, seconds=WINDOW):
     """Alternating windows. Returns {name: [figures of round 1, …]}; a server that answers wrongly
     is left out, with a sentence."""
     figures = {name: [] for name in windows}
@@ -42,7 +42,7 @@ def rounds_of(bench, label, windows):
                 continue
             progress(f"{label}: round {max(number + 1, 0)}/{bench.rounds}, {name}")
             try:
-                line = windows[name](WINDOW)
+                line = windows[name](seconds)
             except (RuntimeError, Skip) as error:
                 say(f"{label}: {error}; left out")
                 del figures[name]

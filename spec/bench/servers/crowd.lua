@@ -1,0 +1,29 @@
+-- The echo of echo.lua in a heap where a hundred thousand other consumers live.
+local rille = require "rille"
+local Consumer = require "rille.consumer"
+local Scope = require "rille.scope"
+
+local CROWD = 100000
+
+local Echo = rille.WebsocketConsumer:extend "Echo"
+
+function Echo:receive(text_data, bytes_data)
+  self:asend { text_data = text_data, bytes_data = bytes_data }
+end
+
+local crowd = {} -- keeps them alive
+
+return rille.app {
+  on_start = function()
+    for i = 1, CROWD do
+      local scope = Scope.new(-i, "websocket", "GET", "/" .. i, "host\0" .. i .. "\0")
+      local one = Consumer.open(Echo, scope)
+      one.seen = { i, tostring(i) }
+      crowd[#crowd + 1] = one
+      if i % 1000 == 0 then
+        rille.asleep(0)
+      end
+    end
+  end,
+  routes = { rille.websocket("/", Echo) },
+}
