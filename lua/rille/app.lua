@@ -7,6 +7,7 @@ local errors = require("rille.errors")
 local limits = require("rille.limits")
 local origins = require("rille.origins")
 local routing = require("rille.routing")
+local tls = require("rille.tls")
 
 ---@class rille.App : rille.Class
 ---@field router rille.Router
@@ -27,6 +28,7 @@ local SETTINGS = {
   on_start = "function",
   on_stop = "function",
   routes = "table",
+  tls = "table",
   workers = "number",
 }
 
@@ -64,6 +66,9 @@ local function check_settings(settings)
     if type(given) == "table" then
       database.check(tostring(name), given)
     end
+  end
+  if settings.tls then
+    tls.check(settings.tls)
   end
   if settings.layer and settings.layer ~= "memory:" then
     fail(("layer %q: this version has memory: only"):format(settings.layer), "layer")

@@ -146,7 +146,7 @@ end
 local function refuse_origin(scope, fields)
   local headers = core.http.fields(fields)
   local origins = current.app.allowed_origins
-  if Origins.allow(origins, headers.origin, headers.host) then
+  if Origins.allow(origins, headers.origin, headers.host, consumer.secure(scope._id)) then
     return false
   end
   core.log(

@@ -63,8 +63,9 @@ end
 ---@param origins rille.Origins?  nil: only the request's own host
 ---@param origin string?          the Origin header
 ---@param host string?            the Host header
+---@param secure boolean?         does it speak TLS to us? (If not, a proxy may in our place.)
 ---@return boolean
-function Origins.allow(origins, origin, host)
+function Origins.allow(origins, origin, host, secure)
   if not origin or (origins and origins.any) then
     return true
   end
@@ -73,7 +74,7 @@ function Origins.allow(origins, origin, host)
     return false
   end
   if not origins then
-    local own = host and parse((from.scheme or "http") .. "://" .. host)
+    local own = host and parse((secure and "https" or from.scheme or "http") .. "://" .. host)
     return own ~= nil and own.host == from.host and own.port == from.port
   end
   for _, rule in ipairs(origins.rules) do

@@ -10,6 +10,7 @@ local dispatch = require("rille.dispatch")
 local errors = require("rille.errors")
 local limits = require("rille.limits")
 local loader = require("rille.loader")
+local tls = require("rille.tls")
 
 coroutines.install()
 
@@ -24,6 +25,7 @@ local M = {}
 
 ---@class rille.Staged
 ---@field listen string[]
+---@field tls string[]  what it wants of it, in words of the command line
 ---@field workers integer?
 ---@field limits table<string, number>
 ---@field files string[]
@@ -98,6 +100,7 @@ function M.stage()
     listen = type(listen) == "string" and { listen } or listen,
     workers = generation.app.settings.workers,
     limits = limit_sets(generation.app),
+    tls = tls.words(generation.app.settings.tls, generation.folder),
     files = generation.files,
     folder = generation.folder,
   }

@@ -14,7 +14,8 @@ local consumer = core.consumer
 ---@class rille.Scope
 ---@field type "http"|"websocket"|"notify"
 ---@field method string            "GET"; only HTTP
----@field scheme string            "http" or "ws"
+---@field scheme string            "http" or "ws"; over TLS "https" or "wss"
+---@field tls rille.core.Tls?        nil without TLS
 ---@field path string              decoded
 ---@field raw_path string
 ---@field query_string string      raw, without the "?"
@@ -96,6 +97,13 @@ local lazy = {
   server = function(self)
     local host, port = consumer.here(self._id)
     return host and { host = host, port = port }
+  end,
+  scheme = function(self)
+    return (self.type == "websocket" and "ws" or "http")
+      .. (consumer.secure(self._id) and "s" or "")
+  end,
+  tls = function(self)
+    return consumer.tls(self._id)
   end,
   url_route = function()
     return { kwargs = {} }
@@ -207,8 +215,8 @@ local background_meta = {
   end,
 }
 
-local websocket_meta = new_meta({ type = "websocket", scheme = "ws" }, {})
-local http_meta = new_meta({ type = "http", scheme = "http" }, Request)
+local websocket_meta = new_meta({ type = "websocket" }, {})
+local http_meta = new_meta({ type = "http" }, Request)
 
 --- For dispatch: a scope of what the core hands over.
 ---@param id number

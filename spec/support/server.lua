@@ -96,8 +96,8 @@ end
 
 ---@class spec.Server
 ---@field pid integer
----@field url string   http://127.0.0.1:PORT
----@field ws string    ws://127.0.0.1:PORT
+---@field url string   http://127.0.0.1:PORT, or https
+---@field ws string    ws://127.0.0.1:PORT, or wss
 ---@field port integer
 ---@field folder string  where its log is
 local Server = {}
@@ -159,14 +159,14 @@ function server.start(arguments, options)
   end), "the shell did not start the server")
   running[#running + 1] = self
   local ready = server.eventually(START_WITHIN, function()
-    return self:stderr():match("rille: listening on (http://[%d.]+:%d+)") or self:status()
+    return self:stderr():match("rille: listening on (https?://[%d.]+:%d+)") or self:status()
   end)
   if type(ready) ~= "string" then
     error(("no ready line (exit status %s):\n%s"):format(tostring(ready), self:stderr()), 2)
   end
   self.url = ready
   self.port = tonumber(ready:match("%d+$"))
-  self.ws = "ws://127.0.0.1:" .. self.port
+  self.ws = ready:gsub("^http", "ws")
   return self
 end
 

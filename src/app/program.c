@@ -1,5 +1,6 @@
 #include "app/program.h"
 
+#include "app/certificates.h"
 #include "app/workers.h"
 #include "db/db.h"
 #include "io/listener.h"
@@ -18,6 +19,7 @@ struct program {
     rl_loop loop;
     rl_workers *workers;
     rl_watch *watch;
+    rl_certificates certificates;
     uv_signal_t signals[3];
     uv_timer_t patience;               /* after a drain began */
     rl_bound bounds[RL_MAX_ADDRESSES]; /* not yet the workers' */
@@ -54,10 +56,27 @@ static int bind_all(struct program *p, const rl_loaded *loaded, rl_err *err)
             return rc;
         p->nbounds++;
         p->urls[p->nurls++] = rl_bound_url(b);
-        if (b->tls)
-            return rl_err_set(err, RL_EUNSUPPORTED, "%s: TLS is not done yet", addresses[i]);
     }
     return 0;
+}
+
+/* What the handshakes on these sockets use. */
+static int hand_out_keys(struct program *p, const rl_loaded *loaded, rl_err *err)
+{
+    rl_certificates *cs = &p->certificates;
+    unsigned wanted = 0;
+    int rc;
+
+    for (unsigned i = 0; i < p->nbounds; i++)
+        wanted += p->bounds[i].tls;
+    if (!wanted && p->settings->tls.ncerts)
+        rl_warn("there are certificates, but no address begins with tls:");
+    if (!wanted)
+        return 0;
+    rc = rl_certificates_open(cs, &p->settings->tls, loaded->tls, loaded->ntls, err);
+    for (unsigned i = 0; rc == 0 && i < p->nbounds; i++)
+        p->bounds[i].keys = p->bounds[i].tls ? cs->tls : NULL;
+    return rc;
 }
 
 static unsigned count_workers(const struct program *p, const rl_loaded *loaded)
@@ -79,7 +98,7 @@ static unsigned on_loaded(void *arg, const rl_loaded *loaded)
     struct program *p = arg;
     rl_err err;
 
-    if (bind_all(p, loaded, &err) < 0) {
+    if (bind_all(p, loaded, &err) < 0 || hand_out_keys(p, loaded, &err) < 0) {
         complain(err.msg);
         return 0;
     }
@@ -154,14 +173,27 @@ static void on_reloading(void *arg)
     rl_debug("reloading");
 }
 
+static void on_staged(void *arg, const rl_loaded *loaded)
+{
+    struct program *p = arg;
+
+    rl_certificates_stage(&p->certificates, loaded->tls, loaded->ntls);
+}
+
 static void on_reloaded(void *arg, unsigned generation)
 {
+    struct program *p = arg;
+
+    rl_certificates_reload(&p->certificates, true);
     rl_info("reloaded: generation %u serves", generation);
 }
 
 static void on_reload_failed(void *arg, const char *text)
 {
+    struct program *p = arg;
+
     rl_error("the reload failed, the old code serves on: %s", text);
+    rl_certificates_reload(&p->certificates, false);
 }
 
 /* Ending */
@@ -271,6 +303,7 @@ int rl_program_run(const rl_settings *settings)
         .on_ready = on_ready,
         .on_serving = on_serving,
         .on_reloading = on_reloading,
+        .on_staged = on_staged,
         .on_reloaded = on_reloaded,
         .on_reload_failed = on_reload_failed,
         .on_printed = on_printed,
@@ -308,6 +341,7 @@ int rl_program_run(const rl_settings *settings)
         uv_close((uv_handle_t *)&p.signals[i], NULL);
     while (p.nbounds)
         close(p.bounds[--p.nbounds].fd);
+    rl_certificates_close(&p.certificates);
     while (p.nurls)
         rl_free(p.urls[--p.nurls]);
     rl_loop_fini(&p.loop);

@@ -13,6 +13,8 @@ typedef struct rl_loaded {
     size_t nfiles;
     char **listen; /* the script's own addresses */
     size_t nlisten;
+    char **tls; /* what it wants of TLS, in words of the command line */
+    size_t ntls;
     unsigned workers;    /* how many the script wants; 0: it says nothing */
     unsigned generation; /* 0: staged, not serving yet */
 } rl_loaded;

@@ -29,6 +29,13 @@ static const struct command {
 static const char server_options[] =
     "  --listen ADDR         HOST:PORT, [IPV6]:PORT, unix:PATH or fd:N; port 0 picks one; may be\n"
     "                        repeated (default 127.0.0.1:8000; RILLE_LISTEN)\n"
+    "                        With tls: in front (tls:0.0.0.0:8443) it speaks TLS, which wants\n"
+    "  --tls-cert FILE       the certificate and its chain in PEM (RILLE_TLS_CERT), and\n"
+    "  --tls-key FILE        its key (RILLE_TLS_KEY; RILLE_TLS_PASSPHRASE). Both may be repeated,\n"
+    "                        in pairs; the first is for those who ask for no known name\n"
+    "  --tls-min-version V   1.2 (default) or 1.3\n"
+    "  --tls-client-ca FILE  ask clients for a certificate that one of these vouches for\n"
+    "  --tls-clients HOW     required (default) or optional: what if they have none\n"
     "  --database URL        postgresql://… or sqlite:PATH (DATABASE_URL; default sqlite:rille.db\n"
     "                        beside the script)\n"
     "  --layer URL           memory: (RILLE_LAYER)\n"
@@ -145,6 +152,8 @@ static const char *const valued[] = {"--listen",  "--database",      "--layer",
 
 static bool is_valued(const char *flag)
 {
+    if (rl_tls_wish_is(flag))
+        return true;
     for (size_t i = 0; i < RL_COUNT(valued); i++)
         if (strcmp(flag, valued[i]) == 0)
             return true;
@@ -155,6 +164,8 @@ static int read_valued(rl_settings *s, const char *flag, const char *value, rl_e
 {
     if (strcmp(flag, "--listen") == 0) {
         return add_address(s, value, err);
+    } else if (rl_tls_wish_is(flag)) {
+        return rl_tls_wish(&s->tls, flag, value, err);
     } else if (strcmp(flag, "--database") == 0) {
         s->database = value;
     } else if (strcmp(flag, "--layer") == 0) {
@@ -209,6 +220,7 @@ static int finish(rl_settings *s, const struct command *cmd, rl_err *err)
 
     if (!s->nlisten && listen)
         s->listen[s->nlisten++] = listen;
+    rl_tls_wish_environment(&s->tls);
     if (!s->database)
         s->database = from_environment("DATABASE_URL");
     if (!s->layer)

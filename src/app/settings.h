@@ -5,6 +5,7 @@
 #ifndef RL_APP_SETTINGS_H
 #define RL_APP_SETTINGS_H
 
+#include "app/certificates.h"
 #include "base/err.h"
 #include "base/log.h"
 
@@ -29,6 +30,7 @@ typedef struct rl_settings {
     const char *app;
     const char *listen[RL_MAX_ADDRESSES];
     unsigned nlisten; /* 0: the script's, or 127.0.0.1:8000 */
+    rl_tls_wishes tls;
     const char *database;
     const char *layer;
     bool watch;

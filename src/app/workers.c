@@ -206,6 +206,8 @@ static void on_staged(rl_workers *ws, unsigned worker, const rl_report *rep)
     if (!rep->text) {
         ws->nstaged++;
         collect_files(ws, &rep->loaded);
+        if (worker == 0)
+            ws->events.on_staged(ws->arg, &rep->loaded);
     } else if (!ws->why) {
         ws->why = rl_strdup(rep->text);
         ws->who = worker;

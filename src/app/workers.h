@@ -24,6 +24,8 @@ typedef struct rl_workers_events {
     void (*on_ready)(void *arg);   /* every on_start has ended: listen */
     void (*on_serving)(void *arg); /* all accept */
     void (*on_reloading)(void *arg);
+    /* Worker 0 has staged the script again; whether it will serve is not known yet. */
+    void (*on_staged)(void *arg, const rl_loaded *loaded);
     void (*on_reloaded)(void *arg, unsigned generation);
     void (*on_reload_failed)(void *arg, const char *text); /* the old code serves on */
     void (*on_printed)(void *arg, const char *text);       /* what a command has to say */

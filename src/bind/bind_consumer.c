@@ -385,6 +385,54 @@ static int l_here(lua_State *L)
     return c && c->http ? push_address(L, rl_conn_local(rl_http_conn_stream(c->http))) : 0;
 }
 
+static void set_text(lua_State *L, const char *name, const char *text)
+{
+    if (!text || !*text)
+        return;
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, name);
+}
+
+static rl_conn *stream_of(const rl_consumer *c)
+{
+    if (!c)
+        return NULL;
+    return c->http ? rl_http_conn_stream(c->http) : c->ws ? rl_ws_conn_stream(c->ws) : NULL;
+}
+
+/* secure(id) -> does the client speak TLS to us? | nil: it is gone */
+static int l_secure(lua_State *L)
+{
+    rl_consumer *c = find(L, 1);
+
+    if (!c)
+        return 0;
+    lua_pushboolean(L, c->secure);
+    return 1;
+}
+
+/* tls(id) -> { version, cipher, … } | nil: it is plain, or gone */
+static int l_tls(lua_State *L)
+{
+    rl_conn *stream = stream_of(find(L, 1));
+    rl_tls_facts facts;
+
+    if (!stream || !rl_conn_tls_facts(stream, &facts))
+        return 0;
+    lua_newtable(L);
+    set_text(L, "version", facts.version);
+    set_text(L, "cipher", facts.cipher);
+    set_text(L, "server_name", facts.server_name);
+    set_text(L, "client_name", facts.client_name);
+    lua_pushboolean(L, facts.resumed);
+    lua_setfield(L, -2, "resumed");
+    if (facts.alpn.n) {
+        lua_pushlstring(L, facts.alpn.p, facts.alpn.n);
+        lua_setfield(L, -2, "alpn");
+    }
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"bind", l_bind},
     {"background", l_background},
@@ -403,6 +451,8 @@ static const luaL_Reg functions[] = {
     {"wait", l_wait}, /* yields */
     {"peer", l_peer},
     {"here", l_here},
+    {"secure", l_secure},
+    {"tls", l_tls},
     {"generation", l_generation},
     {NULL, NULL},
 };

@@ -531,6 +531,7 @@ void rl_consumer_open(rl_worker *w, rl_http_conn *hc)
 
     c->http = hc;
     c->peer = rl_conn_peer(rl_http_conn_stream(hc));
+    c->secure = rl_conn_is_tls(rl_http_conn_stream(hc));
     rl_http_conn_own(hc, &http_events, c);
 
     int upgrade = rl_http_conn_wants_websocket(hc);

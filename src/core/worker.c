@@ -88,7 +88,7 @@ static void on_accept(void *arg, int fd, const rl_bound *from)
 {
     rl_worker *w = arg;
 
-    rl_server_accept(&w->server, fd);
+    rl_server_accept(&w->server, fd, from);
 }
 
 int rl_worker_listen(rl_worker *w, const rl_bound *b, rl_err *err)

@@ -3,7 +3,7 @@
  * that hangs in a dead network can be left behind. */
 #include "db/pg.h"
 
-#include "db/thread.h"
+#include "base/thread.h"
 
 struct rl_pg_cancel {
     rl_post post;
@@ -58,7 +58,7 @@ rl_pg_cancel *rl_pg_cancel_new(PGconn *pg, rl_loop *loop, rl_pg_cancelled_fn *fn
     *c = (rl_pg_cancel){.request = PQgetCancel(pg), .loop = loop, .fn = fn, .arg = arg};
     c->post.fn = on_posted;
     pthread_mutex_init(&c->lock, NULL);
-    if (c->request && rl_db_thread_start(NULL, STACK_SIZE, thread_main, c) == 0)
+    if (c->request && rl_thread_start(NULL, STACK_SIZE, thread_main, c) == 0)
         return c;
     cancel_free(c);
     return NULL;

@@ -8,7 +8,7 @@
 #include "db/driver.h"
 #include "db/settings.h"
 #include "db/sqlite_row.h"
-#include "db/thread.h"
+#include "base/thread.h"
 
 #include "base/buf.h"
 #include "base/map.h"
@@ -466,7 +466,7 @@ static rl_conn *sqlite_dial(void *arg, rl_loop *loop, const rl_conn_events *even
     atomic_init(&c->cancelled, false);
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->wake, NULL);
-    int rc = rl_db_thread_start(&c->thread, STACK_SIZE, thread_main, c);
+    int rc = rl_thread_start(&c->thread, STACK_SIZE, thread_main, c);
     if (rc == 0)
         return &c->base;
 

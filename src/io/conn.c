@@ -8,7 +8,7 @@
  *
  * A closed connection sits on conns.doomed until the turn's hook reports it, because
  * closing may be asked for from inside on_data, or by a script. */
-#include "io/conn.h"
+#include "io/conn_parts.h"
 
 #include "io/peers.h"
 
@@ -26,9 +26,9 @@ enum {
     STALL_MS = 30000,
 };
 
-static void update_mask(rl_conn *c)
+void rl_conn_update_mask(rl_conn *c)
 {
-    unsigned mask = c->eof ? 0 : !c->paused || c->finishing ? RL_POLL_READ : RL_POLL_HUP;
+    unsigned mask = c->eof || c->busy ? 0 : !c->paused || c->finishing ? RL_POLL_READ : RL_POLL_HUP;
 
     if (c->blocked)
         mask |= RL_POLL_WRITE;
@@ -38,7 +38,7 @@ static void update_mask(rl_conn *c)
     rl_poller_change(&c->all->poller, c->fd, mask, c);
 }
 
-static void doom(rl_conn *c, int error)
+void rl_conn_doom(rl_conn *c, int error)
 {
     if (c->closed)
         return;
@@ -62,36 +62,45 @@ static void enlist(rl_conn *c)
 
 /* Cork buffers */
 
+void rl_conns_lend(rl_conns *all, rl_buf *out, size_t n)
+{
+    if (out->cap == 0)
+        *out = all->nspare ? all->spare[--all->nspare] : (rl_buf){0};
+    rl_buf_reserve(out, out->cap || n > CORK_SIZE ? n : CORK_SIZE);
+}
+
+void rl_conns_take_back(rl_conns *all, rl_buf *out)
+{
+    rl_buf_clear(out);
+    if (out->cap && out->cap <= KEEP_SPARE && all->nspare < RL_COUNT(all->spare)) {
+        all->spare[all->nspare++] = *out;
+        *out = (rl_buf){0};
+    } else {
+        rl_buf_fini(out);
+    }
+}
+
 static void lend_cork(rl_conn *c, size_t n)
 {
-    rl_conns *all = c->all;
     rl_shared *lent = c->lent;
 
-    if (c->out.cap == 0)
-        c->out = all->nspare ? all->spare[--all->nspare] : (rl_buf){0};
+    rl_conns_lend(c->all, &c->out, lent ? n + lent->n : n);
     if (lent) {
         rl_buf_add_str(&c->out, rl_shared_str(lent));
         rl_shared_unref(lent);
         c->lent = NULL;
     }
-    rl_buf_reserve(&c->out, c->out.cap || n > CORK_SIZE ? n : CORK_SIZE);
 }
 
 static void return_cork(rl_conn *c)
 {
-    rl_conns *all = c->all;
-
     c->sent = 0;
-    rl_buf_clear(&c->out);
     if (c->lent) {
         rl_shared_unref(c->lent);
         c->lent = NULL;
         c->out = (rl_buf){0};
-    } else if (c->out.cap && c->out.cap <= KEEP_SPARE && all->nspare < RL_COUNT(all->spare)) {
-        all->spare[all->nspare++] = c->out;
-        c->out = (rl_buf){0};
     } else {
-        rl_buf_fini(&c->out);
+        rl_conns_take_back(c->all, &c->out);
     }
 }
 
@@ -100,12 +109,12 @@ static void return_cork(rl_conn *c)
 static void half_close(rl_conn *c)
 {
     if (c->eof) {
-        doom(c, 0); /* both sides have said all they had */
+        rl_conn_doom(c, 0); /* both sides have said all they had */
         return;
     }
     shutdown(c->fd, SHUT_WR);
     c->half_closed = true;
-    update_mask(c);
+    rl_conn_update_mask(c);
     rl_timeout_start(&c->all->lingering, &c->timer);
 }
 
@@ -119,25 +128,15 @@ static void sent_all(rl_conn *c)
         rl_timeout_stop(&c->timer);
 }
 
-/* A send took n bytes, or was answered -errno. What the socket did not take waits for the poll. */
-static void settle(rl_conn *c, ssize_t n)
+void rl_conn_settled(rl_conn *c, size_t left, bool moved)
 {
-    if (n < 0 && n != -EAGAIN && n != -EWOULDBLOCK && n != -EINTR) {
-        doom(c, (int)-n);
-        return;
-    }
-    if (n > 0) {
-        c->sent += (uint32_t)n;
-        c->delivered += (uint64_t)n;
-    }
-    size_t left = rl_conn_pending(c);
-    if (left && (n > 0 || !c->blocked))
+    if (left && (moved || !c->blocked))
         rl_timeout_start(&c->all->stalled, &c->timer);
     if (left == 0)
         sent_all(c);
     else
         c->blocked = true;
-    update_mask(c);
+    rl_conn_update_mask(c);
 
     if (c->over && !c->closed && left <= c->all->high_water / 4) {
         c->over = false;
@@ -145,8 +144,26 @@ static void settle(rl_conn *c, ssize_t n)
     }
 }
 
+/* A send took n bytes, or was answered -errno. What the socket did not take waits for the poll. */
+static void settle(rl_conn *c, ssize_t n)
+{
+    if (n < 0 && n != -EAGAIN && n != -EWOULDBLOCK && n != -EINTR) {
+        rl_conn_doom(c, (int)-n);
+        return;
+    }
+    if (n > 0) {
+        c->sent += (uint32_t)n;
+        c->delivered += (uint64_t)n;
+    }
+    rl_conn_settled(c, rl_conn_pending(c), n > 0);
+}
+
 static void flush(rl_conn *c)
 {
+    if (RL_UNLIKELY(c->tls != NULL)) {
+        rl_conn_tls_flush(c);
+        return;
+    }
     size_t left = rl_conn_pending(c);
     ssize_t n = left ? send(c->fd, c->out.data + c->sent, left, MSG_NOSIGNAL) : 0;
 
@@ -165,7 +182,7 @@ static void on_sent(void *owner, char *p, ssize_t n)
 }
 
 /* Without waiting for the turn's end. What is to be offered keeps its place. */
-static void flush_now(rl_conn *c)
+void rl_conn_flush_now(rl_conn *c)
 {
     if (!c->resumed)
         rl_list_remove(&c->link);
@@ -186,7 +203,7 @@ void rl_conn_write2(rl_conn *c, const void *head, size_t nhead, const void *p, s
     if (!c->blocked)
         enlist(c);
     if (c->out.len >= FLUSH_AT && !c->blocked && !c->over)
-        flush_now(c);
+        rl_conn_flush_now(c);
 }
 
 void rl_conn_write_shared(rl_conn *c, rl_shared *bytes)
@@ -217,7 +234,7 @@ bool rl_conn_is_over(rl_conn *c)
 
 /* Reading */
 
-static void offer(rl_conn *c, char *p, size_t n)
+void rl_conn_offer(rl_conn *c, char *p, size_t n)
 {
     const void *owner = c->owner;
 
@@ -239,26 +256,26 @@ static void offer(rl_conn *c, char *p, size_t n)
         rl_conn_resume(c); /* a new owner: what the old one left is its to see */
 }
 
-static void reached_eof(rl_conn *c)
+void rl_conn_reached_eof(rl_conn *c)
 {
     c->eof = true;
     if (c->finishing ? c->half_closed : !(c->events->on_eof && c->events->on_eof(c->owner)))
-        doom(c, 0);
-    update_mask(c);
+        rl_conn_doom(c, 0);
+    rl_conn_update_mask(c);
 }
 
 /* A recv brought n bytes at p, or was answered -errno. */
 static void received(rl_conn *c, char *p, ssize_t n)
 {
     if (n == 0) {
-        reached_eof(c);
+        rl_conn_reached_eof(c);
     } else if (n < 0) {
         if (n != -EAGAIN && n != -EWOULDBLOCK && n != -EINTR)
-            doom(c, (int)-n);
+            rl_conn_doom(c, (int)-n);
     } else if (!c->finishing) { /* after the last word: read on, so that closing is no reset */
         c->received += (uint64_t)n;
         c->bulk = n >= SLOT_SIZE;
-        offer(c, p, (size_t)n);
+        rl_conn_offer(c, p, (size_t)n);
     }
 }
 
@@ -267,6 +284,10 @@ static void read_now(rl_conn *c)
     char *into = c->all->loop->recv;
     size_t room = RL_LOOP_RECV_SIZE, kept = c->in.len;
 
+    if (RL_UNLIKELY(c->tls != NULL) && !c->finishing) {
+        rl_conn_tls_readable(c);
+        return;
+    }
     if (kept) {
         rl_buf_reserve(&c->in, RL_LOOP_RECV_SIZE / 4);
         into = c->in.data + kept;
@@ -276,7 +297,7 @@ static void read_now(rl_conn *c)
     if (kept && n > 0 && !c->finishing) {
         c->in.len += (size_t)n;
         c->received += (uint64_t)n;
-        offer(c, c->in.data, c->in.len);
+        rl_conn_offer(c, c->in.data, c->in.len);
         return;
     }
     received(c, into, n < 0 ? -errno : n);
@@ -347,13 +368,13 @@ void rl_conn_pause(rl_conn *c)
         return;
     c->paused = true;
     c->resumed = false;
-    update_mask(c);
+    rl_conn_update_mask(c);
 }
 
 void rl_conn_resume(rl_conn *c)
 {
     c->paused = false;
-    update_mask(c);
+    rl_conn_update_mask(c);
     if (c->in.len == 0 || c->closed || c->finishing)
         return;
     c->resumed = true;
@@ -373,29 +394,40 @@ void rl_conn_finish(rl_conn *c)
         rl_buf_fini(&c->in);
     if (!c->blocked)
         enlist(c); /* which half closes */
-    update_mask(c);
+    rl_conn_update_mask(c);
 }
 
 void rl_conn_close(rl_conn *c)
 {
     c->by_us = true;
-    doom(c, 0);
+    rl_conn_doom(c, 0);
 }
 
 static void bury(rl_conn *c)
 {
     rl_err why = {0};
 
-    if (!c->by_us)
-        rl_err_set(&why, RL_ECLOSED, "%s", c->error ? strerror(c->error) : "closed by the peer");
+    if (!c->by_us) {
+        const char *tls = c->tls ? rl_conn_tls_why(c) : NULL;
+        const char *plain = c->error ? strerror(c->error) : "closed by the peer";
+        rl_err_set(&why, RL_ECLOSED, "%s", tls ? tls : plain);
+    }
     return_cork(c);
     rl_buf_fini(&c->in);
+    if (c->tls)
+        rl_conn_tls_free(c);
     c->events->on_closed(c->owner, c->by_us ? NULL : &why);
     if (c->all->counts_peers)
         rl_peers_leave(c->fd);
     close(c->fd);
     c->all->count--;
     rl_free(c);
+}
+
+void rl_conn_rebury(rl_conn *c)
+{
+    rl_list_push(&c->all->doomed, &c->link);
+    rl_loop_kick(c->all->loop);
 }
 
 static bool run_turn(rl_hook *hook)
@@ -408,11 +440,11 @@ static bool run_turn(rl_hook *hook)
         rl_conn *c = RL_LIST_ENTRY(it, rl_conn, link);
         if (c->resumed) {
             c->resumed = false;
-            offer(c, c->in.data, c->in.len);
+            rl_conn_offer(c, c->in.data, c->in.len);
         }
         if (!rl_list_alone(&c->link))
             continue; /* closed, or its turn comes again */
-        if (rl_conn_pending(c))
+        if (rl_conn_pending(c) && RL_LIKELY(c->tls == NULL))
             rl_list_push(&all->sending, &c->link);
         else
             flush(c);
@@ -425,8 +457,11 @@ static bool run_turn(rl_hook *hook)
             rl_batch_run(all->sends);
     }
     rl_batch_run(all->sends);
-    while ((it = rl_list_pop(&all->doomed)))
-        bury(RL_LIST_ENTRY(it, rl_conn, link));
+    while ((it = rl_list_pop(&all->doomed))) {
+        rl_conn *c = RL_LIST_ENTRY(it, rl_conn, link);
+        if (!c->busy) /* else it is not ours alone: rl_conn_rebury() follows */
+            bury(c);
+    }
     return busy;
 }
 
@@ -435,7 +470,7 @@ static void on_lingered(rl_timeout *t)
     rl_conn *c = RL_CONTAINER_OF(t, rl_conn, timer);
 
     c->all->loop->counters.lingered++;
-    doom(c, 0);
+    rl_conn_doom(c, 0);
 }
 
 static void on_stalled(rl_timeout *t)
@@ -443,7 +478,7 @@ static void on_stalled(rl_timeout *t)
     rl_conn *c = RL_CONTAINER_OF(t, rl_conn, timer);
 
     c->all->loop->counters.stalled++;
-    doom(c, ETIMEDOUT);
+    rl_conn_doom(c, ETIMEDOUT);
 }
 
 int rl_conns_init(rl_conns *all, rl_loop *loop)
@@ -490,7 +525,8 @@ void rl_conns_fini(rl_conns *all)
         rl_buf_fini(&all->spare[--all->nspare]);
 }
 
-rl_conn *rl_conn_open(rl_conns *all, int fd, const rl_conn_events *events, void *owner)
+rl_conn *rl_conn_open(rl_conns *all, int fd, rl_tls *keys, const rl_conn_events *events,
+                      void *owner)
 {
     rl_conn *c = rl_calloc(1, sizeof(*c));
 
@@ -509,6 +545,8 @@ rl_conn *rl_conn_open(rl_conns *all, int fd, const rl_conn_events *events, void 
     c->fd = fd;
     rl_list_init(&c->link);
     rl_timeout_init(&c->timer);
+    if (keys)
+        rl_conn_tls_open(c, keys);
     all->count++;
     all->loop->counters.accepted++;
     return c;

@@ -5,8 +5,14 @@
  * Writing appends to a cork buffer that a hook sends at the end of the turn: whatever is
  * written in one turn leaves in one send. An idle connection therefore holds no buffer.
  *
+ * Over TLS the same holds for the plaintext: one recv, one send, and no buffer when idle but the
+ * SSL's own state. The peer's close_notify is its FIN, and we send one with our last byte; without
+ * one, its FIN is a failure. During the handshake, which goes on off the loop, the owner hears
+ * nothing but its end.
+ *
  * A connection belongs to an owner that can change (HTTP hands over to WebSocket). All
- * events come from the loop, never from inside rl_conn_write() or rl_conn_close(). */
+ * events come from the loop, never from inside rl_conn_write() or rl_conn_close(). It writes
+ * nothing before its first on_data. */
 #ifndef RL_IO_CONN_H
 #define RL_IO_CONN_H
 
@@ -17,6 +23,7 @@
 #include "io/batch.h"
 #include "io/poller.h"
 #include "io/timeout.h"
+#include "io/tls_stream.h"
 
 #define RL_CONN_HIGH_WATER (64 * 1024) /* unless conns.high_water is set to something else */
 
@@ -63,8 +70,9 @@ struct rl_conn {
     rl_conns *all;
     const rl_conn_events *events;
     void *owner;
-    rl_buf in;       /* offered, not used */
-    rl_buf out;      /* out.len - sent bytes wait to be sent */
+    rl_buf in;               /* offered, not used */
+    rl_buf out;              /* out.len - sent bytes wait to be sent */
+    struct rl_conn_tls *tls; /* NULL: plain */
     rl_shared *lent; /* out is these, without a copy (and has no cap): nothing else was written */
     uint32_t sent;
     int fd;
@@ -84,16 +92,19 @@ struct rl_conn {
     bool closed : 1;
     bool by_us : 1;   /* rl_conn_close() or _finish() asked for it */
     bool in_data : 1; /* on_data is on the stack */
-    bool bulk : 1;    /* sends more at once than fits into a slot */
+    bool bulk : 1;    /* sends more at once than fits into a slot; or speaks TLS */
+    bool busy : 1;    /* another thread works on its handshake */
 };
 
 int rl_conns_init(rl_conns *all, rl_loop *loop) RL_MUST_USE; /* 0 or -errno */
 void rl_conns_abort(rl_conns *all); /* close those that only wait to send their last */
 void rl_conns_fini(rl_conns *all);  /* every connection must be gone */
 
-/* Takes fd, a connected, non-blocking stream socket. Reading starts at once, from the loop. NULL,
- * and fd closed, when the kernel cannot watch another one. */
-rl_conn *rl_conn_open(rl_conns *all, int fd, const rl_conn_events *events, void *owner);
+/* Takes fd, a connected, non-blocking stream socket; keys: its peer is to speak TLS, NULL: plain.
+ * Reading starts at once, from the loop. NULL, and fd closed, when the kernel cannot watch another
+ * one. */
+rl_conn *rl_conn_open(rl_conns *all, int fd, rl_tls *keys, const rl_conn_events *events,
+                      void *owner);
 void rl_conn_own(rl_conn *c, const rl_conn_events *events, void *owner); /* hand over */
 
 /* Copied. Nothing happens on a closed connection: its on_closed is on the way. */
@@ -116,6 +127,10 @@ void rl_conn_resume(rl_conn *c); /* what was kept is offered from the loop */
 void rl_conn_finish(rl_conn *c);
 /* Drop what is pending and close. on_closed follows from the loop; repeating is harmless. */
 void rl_conn_close(rl_conn *c);
+
+bool rl_conn_is_tls(const rl_conn *c);
+/* False: it is plain, or still in its handshake. */
+bool rl_conn_tls_facts(const rl_conn *c, rl_tls_facts *out);
 
 rl_address rl_conn_peer(const rl_conn *c);
 rl_address rl_conn_local(const rl_conn *c);

@@ -139,6 +139,7 @@ int rl_bind_address(const char *address, rl_bound *out, rl_err *err)
 {
     const char *where = address;
 
+    *out = (rl_bound){0};
     out->tls = strncmp(where, "tls:", 4) == 0;
     if (out->tls)
         where += 4;

@@ -13,7 +13,8 @@ typedef struct rl_listener rl_listener;
 /* A bound socket, and what is spoken on it: it goes with it through threads. */
 typedef struct rl_bound {
     int fd;
-    bool tls;
+    bool tls;            /* by its address */
+    struct rl_tls *keys; /* with tls; to be set before connections are accepted */
 } rl_bound;
 
 /* Bind `address` ("127.0.0.1:8000", "[::1]:8000", ":8000", "unix:/path", "fd:3", any of them with

@@ -226,8 +226,11 @@ static size_t on_data(void *owner, char *p, size_t n)
     size_t used = 0;
 
     while (!conn->closed && !conn->finishing) {
-        if (hc->state == IDLE && used == n)
+        if (hc->state == IDLE && used == n) {
+            if (conn->eof) /* that was the last of what it will ever ask */
+                rl_conn_finish(conn);
             return used;
+        }
         if (hc->state == IDLE) {
             begin_head(hc);
         } else if (hc->body_done || (hc->state == HANDLED && conn->paused)) {
@@ -300,11 +303,11 @@ static const rl_conn_events conn_events = {
     .on_closed = on_closed,
 };
 
-void rl_http_conn_open(rl_server *s, int fd)
+void rl_http_conn_open(rl_server *s, int fd, rl_tls *keys)
 {
     rl_http_conn *hc = rl_calloc(1, sizeof(*hc));
 
-    hc->conn = rl_conn_open(s->conns, fd, &conn_events, hc);
+    hc->conn = rl_conn_open(s->conns, fd, keys, &conn_events, hc);
     if (!hc->conn) {
         rl_free(hc);
         return;

@@ -17,8 +17,8 @@ typedef struct rl_http_conn_events {
     void (*on_gone)(void *owner);
 } rl_http_conn_events;
 
-/* A new connection; takes fd. */
-void rl_http_conn_open(rl_server *s, int fd);
+/* A new connection; takes fd. keys: it is to speak TLS; NULL: plain. */
+void rl_http_conn_open(rl_server *s, int fd, rl_tls *keys);
 /* The link is one of server.https: close it if it idles, else after its answer. */
 void rl_http_conn_drain(rl_list *link);
 void rl_http_conn_cut(rl_list *link); /* close it whatever it does */

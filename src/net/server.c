@@ -136,7 +136,7 @@ static void tell_refusal(rl_server *s, const char *limit, unsigned most, uint64_
     rl_warn("%s (%u) reached: refused so far: %llu", limit, most, (unsigned long long)count);
 }
 
-void rl_server_accept(rl_server *s, int fd)
+void rl_server_accept(rl_server *s, int fd, const rl_bound *from)
 {
     const rl_server_limits *l = &s->limits;
     rl_counters *n = &s->loop->counters;
@@ -157,7 +157,7 @@ void rl_server_accept(rl_server *s, int fd)
         }
         s->conns->counts_peers = true;
     }
-    rl_http_conn_open(s, fd);
+    rl_http_conn_open(s, fd, from->keys);
 }
 
 void rl_server_drain(rl_server *s)

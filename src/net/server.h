@@ -7,6 +7,7 @@
 #define RL_NET_SERVER_H
 
 #include "io/conn.h"
+#include "io/listener.h"
 #include "io/timeout.h"
 #include "net/limit_set.h"
 #include "proto/deflate.h"
@@ -61,7 +62,7 @@ rl_timeouts *rl_server_deadlines(rl_server *s, uint64_t after, rl_timeout_fn *fn
 void rl_server_fini(rl_server *s);
 
 /* A new connection; takes fd. */
-void rl_server_accept(rl_server *s, int fd);
+void rl_server_accept(rl_server *s, int fd, const rl_bound *from);
 
 /* From now on every response is the last on its connection; those that idle are closed. */
 void rl_server_drain(rl_server *s);

@@ -210,6 +210,11 @@ rl_ws_conn *rl_ws_conn_open(rl_server *s, rl_conn *conn, rl_deflate *deflate, ui
     return ws;
 }
 
+rl_conn *rl_ws_conn_stream(const rl_ws_conn *ws)
+{
+    return ws->conn;
+}
+
 void rl_ws_conn_send(rl_ws_conn *ws, bool text, rl_str data)
 {
     rl_ws_opcode opcode = text ? RL_WS_OP_TEXT : RL_WS_OP_BINARY;

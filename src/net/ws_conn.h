@@ -23,6 +23,8 @@ typedef struct rl_ws_conn_events {
 rl_ws_conn *rl_ws_conn_open(rl_server *s, rl_conn *conn, rl_deflate *deflate, uint16_t limits,
                             const rl_ws_conn_events *events, void *owner);
 
+rl_conn *rl_ws_conn_stream(const rl_ws_conn *ws);
+
 void rl_ws_conn_send(rl_ws_conn *ws, bool text, rl_str data);
 /* A frame that is encoded already, for fan-out. 0: that is done. Else this connection wants it
  * compressed, and nothing was sent; one compressed frame will do for all that answer the same. */

@@ -140,4 +140,21 @@ function consumer.here(id) end
 ---@return boolean  false: it was answered, its body is too long for the route
 function consumer.limit(id, set) end
 
+--- Does the client speak TLS to us?
+---@param id number
+---@return boolean?  nil: it is gone
+function consumer.secure(id) end
+
+---@class rille.core.Tls
+---@field version string       "TLSv1.2" or "TLSv1.3"
+---@field cipher string        OpenSSL's name of it
+---@field alpn string?         "http/1.1", if the client offered it
+---@field server_name string?  that the client asked for
+---@field client_name string?  subject of the client's certificate (RFC 4514), which was checked
+---@field resumed boolean      it came back with a ticket
+
+---@param id number
+---@return rille.core.Tls?  nil: it is plain, or gone
+function consumer.tls(id) end
+
 return consumer

@@ -6,7 +6,7 @@
 //        ["poll", ms, s, wanted]: send s every so often until wanted comes back
 //        ["sleep", ms]   ["close", code, reason]   ["reset"]: RST   ["vanish"]: FIN without a close
 // After the last step it stays until the connection is closed.
-// Options: { headers, protocols, origin }
+// Options: { headers, protocols, origin, ca: text of a certificate to trust }
 // Events: open, message {kind, length, data if short, same: as what was sent last}, ping, pong,
 //         close {code, reason}, refused {status, headers, body}, error
 const WebSocket = require("ws");

@@ -2,6 +2,7 @@
 import asyncio
 import json
 import socket
+import ssl
 import struct
 import sys
 
@@ -76,6 +77,7 @@ async def main():
             extra_headers=options.get("headers"),
             origin=options.get("origin"),
             subprotocols=options.get("protocols"),
+            ssl=ssl.create_default_context(cadata=options["ca"]) if "ca" in options else None,
             compression=None,
             max_size=None,
             open_timeout=20,

@@ -1,8 +1,8 @@
-#include "db/thread.h"
+#include "base/thread.h"
 
 #include <signal.h>
 
-int rl_db_thread_start(pthread_t *thread, size_t stack_size, void *(*fn)(void *), void *arg)
+int rl_thread_start(pthread_t *thread, size_t stack_size, void *(*fn)(void *), void *arg)
 {
     pthread_attr_t attr;
     pthread_t unnamed;
