@@ -25,8 +25,8 @@ local consumer = core.consumer
 ---@field trailers table<string, string>?  what followed the body, once it was read to its end
 ---@field cookies table<string, string>
 ---@field subprotocols string[]
----@field client { host: string, port: integer }
----@field server { host: string, port: integer }
+---@field client { host: string, port: integer }?  not on a Unix socket
+---@field server { host: string, port: integer }?
 ---@field url_route { kwargs: table<string, any> }
 ---@field channel string           only notify: what it listens to,
 ---@field database string          and the name of the database where

@@ -130,7 +130,25 @@ function clients.fetch(url, options)
   return answer
 end
 
---- JSON carries characters; the raw client speaks bytes. Latin-1 is one for the other.
+---- One GET by a bare socket, see `at.py`.
+---@param where string  "127.0.0.1:80", "[::1]:80", "unix:/path", "unix:@name"
+---@param options { path: string?, headers: string[][]?, before: string?, cut: integer? }
+---@return { status: integer?, headers: table, body: string, closed: boolean?, seconds: number? }
+function clients.at(where, options)
+  local said = {}
+  for name, value in pairs(options) do
+    said[name] = value
+  end
+  said.before = (options.before or ""):gsub(".", function(byte)
+    return ("%02x"):format(byte:byte())
+  end)
+  local client = clients.open("at.py", where, said)
+  local answer = client:next() or error("no answer from " .. where, 2)
+  client:finish()
+  return answer
+end
+
+-- JSON carries characters; the raw client speaks bytes. Latin-1 is one for the other.
 ---@param bytes string
 ---@return string
 local function to_characters(bytes)

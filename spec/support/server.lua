@@ -103,11 +103,14 @@ end
 local Server = {}
 Server.__index = Server
 
-local function command_line(arguments, env)
+local function command_line(arguments, env, through)
   local words = { "env", "-u", "DATABASE_URL", "-u", "RILLE_LAYER" }
   words[#words + 1] = "RILLE_WORKERS=" .. (os.getenv("RILLE_TEST_WORKERS") or "1")
   for name, value in pairs(env or {}) do
     words[#words + 1] = server.quote(name .. "=" .. value)
+  end
+  for _, word in ipairs(through or {}) do
+    words[#words + 1] = server.quote(word)
   end
   words[#words + 1] = server.quote(BINARY)
   for _, argument in ipairs(arguments) do
@@ -133,24 +136,33 @@ function server.run(arguments, env)
   return status, read_file(folder .. "/err"), read_file(folder .. "/out")
 end
 
+---@class spec.ServerOptions
+---@field env table<string, string>?
+---@field listen string|false|nil
+---@field database string?
+---@field through string[]?
+
 --- Start the binary and wait for its ready line. Unless the arguments say otherwise it has one
 --- worker (RILLE_TEST_WORKERS: as many as that says), picks a port, and keeps its database in a
---- scratch folder.
+--- scratch folder. `listen = false`: it takes what it is passed; `through`: the words of a command
+--- that becomes it.
 ---@param arguments string[]
----@param options { env: table<string, string>?, listen: string?, database: string? }?
+---@param options spec.ServerOptions?
 ---@return spec.Server
 function server.start(arguments, options)
   options = options or {}
   local self = setmetatable({ folder = server.scratch() }, Server)
   local all = { unpack(arguments) }
-  all[#all + 1] = "--listen"
-  all[#all + 1] = options.listen or "127.0.0.1:0"
+  if options.listen ~= false then
+    all[#all + 1] = "--listen"
+    all[#all + 1] = options.listen or "127.0.0.1:0"
+  end
   all[#all + 1] = "--database"
   all[#all + 1] = options.database or ("sqlite:" .. self.folder .. "/spec.db")
   -- The shell outlives its caller, to note how the program ended.
   local line = ("at=%s; %s >$at/out 2>$at/err </dev/null & echo $! >$at/pid"):format(
     self.folder,
-    command_line(all, options.env)
+    command_line(all, options.env, options.through)
   )
   line = line .. "; wait $!; echo $? >$at/status"
   os.execute(("sh -c %s >/dev/null 2>&1 &"):format(server.quote(line)))

@@ -22,9 +22,10 @@ struct program {
     rl_certificates certificates;
     uv_signal_t signals[3];
     uv_timer_t patience;               /* after a drain began */
-    rl_bound bounds[RL_MAX_ADDRESSES]; /* not yet the workers' */
-    char *urls[RL_MAX_ADDRESSES];
-    unsigned nbounds, nurls;
+    rl_bindings bindings;
+    char *urls[RL_MAX_SOCKETS];
+    unsigned nurls;
+    bool given; /* the sockets are the workers' */
     bool draining, aborted;
     int status;
 };
@@ -42,22 +43,20 @@ static int bind_all(struct program *p, const rl_loaded *loaded, rl_err *err)
     const char *addresses[RL_MAX_ADDRESSES] = {"127.0.0.1:8000"};
     unsigned count = 1;
 
-    if (s->nlisten || loaded->nlisten)
-        count = 0;
-    for (unsigned i = 0; i < s->nlisten; i++)
-        addresses[count++] = s->listen[i];
-    for (size_t i = 0; !s->nlisten && i < loaded->nlisten && i < RL_MAX_ADDRESSES; i++)
-        addresses[count++] = loaded->listen[i];
-
-    for (unsigned i = 0; i < count; i++) {
-        rl_bound *b = &p->bounds[p->nbounds];
-        int rc = rl_bind_address(addresses[i], b, err);
-        if (rc < 0)
-            return rc;
-        p->nbounds++;
-        p->urls[p->nurls++] = rl_bound_url(b);
+    if (s->nlisten) {
+        for (count = 0; count < s->nlisten; count++)
+            addresses[count] = s->listen[count];
+    } else if (rl_systemd_has_sockets()) {
+        addresses[0] = "systemd";
+    } else if (loaded->nlisten) {
+        for (count = 0; count < loaded->nlisten && count < RL_MAX_ADDRESSES; count++)
+            addresses[count] = loaded->listen[count];
     }
-    return 0;
+
+    int rc = rl_bind_all(&p->bindings, addresses, count, err);
+    for (unsigned i = 0; i < p->bindings.n; i++)
+        p->urls[p->nurls++] = rl_bound_url(&p->bindings.list[i].bound);
+    return rc;
 }
 
 /* What the handshakes on these sockets use. */
@@ -67,15 +66,17 @@ static int hand_out_keys(struct program *p, const rl_loaded *loaded, rl_err *err
     unsigned wanted = 0;
     int rc;
 
-    for (unsigned i = 0; i < p->nbounds; i++)
-        wanted += p->bounds[i].tls;
+    for (unsigned i = 0; i < p->bindings.n; i++)
+        wanted += p->bindings.list[i].bound.tls;
     if (!wanted && p->settings->tls.ncerts)
         rl_warn("there are certificates, but no address begins with tls:");
     if (!wanted)
         return 0;
     rc = rl_certificates_open(cs, &p->settings->tls, loaded->tls, loaded->ntls, err);
-    for (unsigned i = 0; rc == 0 && i < p->nbounds; i++)
-        p->bounds[i].keys = p->bounds[i].tls ? cs->tls : NULL;
+    for (unsigned i = 0; rc == 0 && i < p->bindings.n; i++) {
+        rl_bound *b = &p->bindings.list[i].bound;
+        b->keys = b->tls ? cs->tls : NULL;
+    }
     return rc;
 }
 
@@ -116,16 +117,17 @@ static void on_files(void *arg, char *const *files, size_t n)
 /* Every worker gets a socket for every address. */
 static int spread(struct program *p, rl_bound *all, unsigned workers, unsigned *made, rl_err *err)
 {
+    const rl_bindings *bs = &p->bindings;
     int rc = 0;
 
-    for (unsigned i = 0; i < p->nbounds; i++) {
-        rc = rl_bound_listen(&p->bounds[i], err);
+    for (unsigned i = 0; i < bs->n; i++) {
+        rc = rl_bound_listen(&bs->list[i].bound, err);
         if (rc < 0)
             return rc;
-        all[(*made)++] = p->bounds[i];
+        all[(*made)++] = bs->list[i].bound;
     }
-    while (rc == 0 && *made < workers * p->nbounds) {
-        rc = rl_bound_sibling(&p->bounds[*made % p->nbounds], &all[*made], err);
+    while (rc == 0 && *made < workers * bs->n) {
+        rc = rl_bound_sibling(&bs->list[*made % bs->n].bound, &all[*made], err);
         *made += rc == 0;
     }
     return rc;
@@ -135,18 +137,18 @@ static void on_ready(void *arg)
 {
     struct program *p = arg;
     unsigned workers = rl_workers_count(p->workers), made = 0;
-    rl_bound *all = rl_calloc(workers * p->nbounds, sizeof(*all));
+    rl_bound *all = rl_calloc(workers * p->bindings.n, sizeof(*all));
     rl_err err;
 
     if (spread(p, all, workers, &made, &err) < 0) {
         complain(err.msg);
-        while (made > p->nbounds)
+        while (made > p->bindings.n)
             close(all[--made].fd);
         p->status = 1;
         rl_workers_abort(p->workers);
     } else {
-        rl_workers_serve(p->workers, all, p->nbounds);
-        p->nbounds = 0;
+        rl_workers_serve(p->workers, all, p->bindings.n);
+        p->given = true;
     }
     rl_free(all);
 }
@@ -231,6 +233,7 @@ static void stop_at_once(struct program *p)
         return;
     p->aborted = true;
     uv_timer_start(&p->patience, on_deaf, DEAF_MS, 0);
+    rl_bindings_unlink(&p->bindings);
     rl_workers_abort(p->workers);
 }
 
@@ -248,6 +251,7 @@ static void begin_drain(struct program *p)
     rl_info("stopping: connections are being closed");
     uv_timer_start(&p->patience, on_out_of_patience, (uint64_t)(p->settings->drain_timeout * 1000),
                    0);
+    rl_bindings_unlink(&p->bindings);
     rl_workers_drain(p->workers);
 }
 
@@ -339,8 +343,8 @@ int rl_program_run(const rl_settings *settings)
     uv_close((uv_handle_t *)&p.patience, NULL);
     for (size_t i = 0; i < RL_COUNT(p.signals); i++)
         uv_close((uv_handle_t *)&p.signals[i], NULL);
-    while (p.nbounds)
-        close(p.bounds[--p.nbounds].fd);
+    rl_bindings_unlink(&p.bindings);
+    rl_bindings_fini(&p.bindings, !p.given);
     rl_certificates_close(&p.certificates);
     while (p.nurls)
         rl_free(p.urls[--p.nurls]);

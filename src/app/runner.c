@@ -23,7 +23,7 @@ struct rl_runner {
     uv_thread_t thread;
     rl_worker worker;
     rl_script script;
-    rl_bound bounds[RL_MAX_ADDRESSES];
+    rl_bound bounds[RL_MAX_SOCKETS];
     unsigned nbounds;
     uv_timer_t drain;
     bool draining, drain_open, stopping, loaded;
@@ -306,7 +306,7 @@ struct order {
     rl_post post;
     rl_runner *runner;
     void (*fn)(rl_runner *r);
-    rl_bound bounds[RL_MAX_ADDRESSES];
+    rl_bound bounds[RL_MAX_SOCKETS];
     unsigned nbounds;
 };
 

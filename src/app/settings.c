@@ -27,8 +27,11 @@ static const struct command {
 };
 
 static const char server_options[] =
-    "  --listen ADDR         HOST:PORT, [IPV6]:PORT, unix:PATH or fd:N; port 0 picks one; may be\n"
-    "                        repeated (default 127.0.0.1:8000; RILLE_LISTEN)\n"
+    "  --listen ADDR         HOST:PORT, [IPV6]:PORT, :PORT (every address), localhost:PORT,\n"
+    "                        unix:PATH (also with ,mode=0660 ,user=NAME ,group=NAME), unix:@NAME,\n"
+    "                        fd:N, systemd or systemd:NAME (socket activation); port 0 picks one;\n"
+    "                        may be repeated (RILLE_LISTEN; default what systemd passed, else\n"
+    "                        127.0.0.1:8000)\n"
     "                        With tls: in front (tls:0.0.0.0:8443) it speaks TLS, which wants\n"
     "  --tls-cert FILE       the certificate and its chain in PEM (RILLE_TLS_CERT), and\n"
     "  --tls-key FILE        its key (RILLE_TLS_KEY; RILLE_TLS_PASSPHRASE). Both may be repeated,\n"

@@ -351,6 +351,8 @@ static int push_address(lua_State *L, rl_address address)
 {
     char host[RL_HOST_MAX];
 
+    if (!rl_address_is_ip(&address))
+        return 0; /* a Unix socket's */
     lua_pushstring(L, rl_address_text(&address, host));
     lua_pushinteger(L, address.port);
     return 2;

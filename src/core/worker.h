@@ -16,7 +16,7 @@
 #include "vm/vm.h"
 
 #define RL_MAX_DATABASES 16
-#define RL_MAX_LISTENERS 16
+#define RL_MAX_LISTENERS RL_MAX_SOCKETS
 
 typedef struct rl_worker rl_worker;
 

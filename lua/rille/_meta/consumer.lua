@@ -117,7 +117,7 @@ function consumer.trailers(id) end
 ---@return rille.Error? err
 function consumer.wait(id) end
 
---- The client's address; nothing when it is gone.
+--- The client's address; nothing when it is gone, or on a Unix socket.
 ---@param id number
 ---@return string? host
 ---@return integer? port
@@ -128,7 +128,7 @@ function consumer.peer(id) end
 ---@return integer?
 function consumer.generation(id) end
 
---- The server's own address; nothing when the client is gone.
+--- The server's own address; nothing when the client is gone, or on a Unix socket.
 ---@param id number
 ---@return string? host
 ---@return integer? port
