@@ -42,6 +42,24 @@ void rl_timeouts_close(rl_timeouts *ts)
     uv_close((uv_handle_t *)&ts->timer, NULL);
 }
 
+rl_timeouts *rl_timeouts_new(rl_loop *loop, uint64_t after_ms, rl_timeout_fn *fn)
+{
+    rl_timeouts *ts = rl_malloc(sizeof(*ts));
+
+    rl_timeouts_open(ts, loop, after_ms, fn);
+    return ts;
+}
+
+static void free_list(uv_handle_t *h)
+{
+    rl_free(RL_CONTAINER_OF((uv_timer_t *)h, rl_timeouts, timer));
+}
+
+void rl_timeouts_free(rl_timeouts *ts)
+{
+    uv_close((uv_handle_t *)&ts->timer, free_list);
+}
+
 void rl_timeout_init(rl_timeout *t)
 {
     rl_list_init(&t->link);

@@ -24,6 +24,10 @@ typedef struct rl_timeouts {
 void rl_timeouts_open(rl_timeouts *ts, rl_loop *loop, uint64_t after_ms, rl_timeout_fn *fn);
 void rl_timeouts_close(rl_timeouts *ts); /* the memory must last until the loop turned */
 
+/* On the heap: its memory goes when the loop has turned. */
+rl_timeouts *rl_timeouts_new(rl_loop *loop, uint64_t after_ms, rl_timeout_fn *fn);
+void rl_timeouts_free(rl_timeouts *ts);
+
 void rl_timeout_init(rl_timeout *t);
 void rl_timeout_start(rl_timeouts *ts, rl_timeout *t); /* restarts one that is running */
 void rl_timeout_stop(rl_timeout *t);

@@ -28,21 +28,21 @@ void rl_server_init(rl_server *s, rl_conns *conns, const rl_server_events *event
 
 struct deadlines {
     rl_list link;
-    rl_timeouts list;
+    rl_timeouts *list;
 };
 
 rl_timeouts *rl_server_deadlines(rl_server *s, uint64_t after, rl_timeout_fn *fn)
 {
     RL_LIST_EACH (it, &s->lists) {
         struct deadlines *d = RL_LIST_ENTRY(it, struct deadlines, link);
-        if (d->list.after == after && d->list.fn == fn)
-            return &d->list;
+        if (d->list->after == after && d->list->fn == fn)
+            return d->list;
     }
     struct deadlines *d = rl_calloc(1, sizeof(*d));
     rl_list_init(&d->link);
     rl_list_push(&s->lists, &d->link);
-    rl_timeouts_open(&d->list, s->loop, after, fn);
-    return &d->list;
+    d->list = rl_timeouts_new(s->loop, after, fn);
+    return d->list;
 }
 
 /* A WebSocket is looked at as often as the nearest of its deadlines asks for. */
@@ -107,11 +107,16 @@ void rl_server_configure(rl_server *s, const rl_server_limits *limits, const rl_
 
 static void close_limits(rl_server *s)
 {
+    rl_list *it;
+
     while (s->nsets)
         rl_free(s->sets[--s->nsets]);
     rl_free(s->sets);
-    RL_LIST_EACH (it, &s->lists)
-        rl_timeouts_close(&RL_LIST_ENTRY(it, struct deadlines, link)->list);
+    while ((it = rl_list_pop(&s->lists))) {
+        struct deadlines *d = RL_LIST_ENTRY(it, struct deadlines, link);
+        rl_timeouts_free(d->list);
+        rl_free(d);
+    }
 }
 
 void rl_server_fini(rl_server *s)
