@@ -13,6 +13,7 @@ local App = require("rille.app")
 local core = require("rille.core")
 local db = require("rille.db")
 local errors = require("rille.errors")
+local events = require("rille.consumer.events")
 local http = require("rille.consumer.http")
 local json = require("rille.json")
 local layer = require("rille.layer")
@@ -63,6 +64,7 @@ local rille = {
   WebsocketConsumer = websocket.WebsocketConsumer,
   JsonWebsocketConsumer = websocket.JsonWebsocketConsumer,
   HttpConsumer = http.HttpConsumer,
+  EventStreamConsumer = events.EventStreamConsumer,
   Consumer = require("rille.consumer"),
 
   websocket = routing.websocket,

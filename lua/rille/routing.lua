@@ -90,7 +90,9 @@ end
 
 local function consumer_bases()
   local websocket = require("rille.consumer.websocket")
-  return websocket.WebsocketConsumer, require("rille.consumer.http").HttpConsumer
+  local http = require("rille.consumer.http")
+  local events = require("rille.consumer.events")
+  return websocket.WebsocketConsumer, http.HttpConsumer, events.EventStreamConsumer
 end
 
 local function extends(target, base)
@@ -116,9 +118,16 @@ end
 
 local function new_http(method, pattern, target, options)
   check_pattern(pattern)
-  local _, HttpConsumer = consumer_bases()
-  if type(target) ~= "function" and not extends(target, HttpConsumer) then
-    fail(("route %q: a function or a class that extends HttpConsumer expected"):format(pattern))
+  local _, HttpConsumer, EventStreamConsumer = consumer_bases()
+  if extends(target, EventStreamConsumer) then
+    if method and method ~= "GET" then
+      fail(("route %q: an event stream answers GET only"):format(pattern))
+    end
+    method = "GET"
+  elseif type(target) ~= "function" and not extends(target, HttpConsumer) then
+    local told = "route %q: a function or a class that extends HttpConsumer or "
+      .. "EventStreamConsumer expected"
+    fail(told:format(pattern))
   end
   local own = limits_of("http", pattern, options)
   return { kind = "http", method = method, pattern = pattern, target = target, limits = own }
@@ -166,11 +175,12 @@ function M.notify(channel, consumer, options)
   elseif #channel < 1 or #channel > 63 or channel:find("\0", 1, true) then
     fail(("route notify %q: a channel's name has 1 to 63 bytes"):format(channel))
   end
-  local WebsocketConsumer, HttpConsumer = consumer_bases()
+  local WebsocketConsumer, HttpConsumer, EventStreamConsumer = consumer_bases()
   if
     not extends(consumer, require("rille.consumer"))
     or extends(consumer, WebsocketConsumer)
     or extends(consumer, HttpConsumer)
+    or extends(consumer, EventStreamConsumer)
   then
     fail(("route notify %q: a class that extends Consumer itself expected"):format(channel))
   end
@@ -190,7 +200,8 @@ end
 --- A route for HTTP requests of any method.
 ---@param pattern string
 ---@param target rille.Class|async fun(request: rille.Scope): ...  a class that extends
----  HttpConsumer, or a function that returns status, body and headers
+---  HttpConsumer, or EventStreamConsumer (then of GET only), or a function that returns status,
+---  body and headers
 ---@param options table<string, any>?  limits of its own: `{ max_body = 100, … }`
 ---@return rille.Route
 function M.http(pattern, target, options)

@@ -14,10 +14,10 @@ describe("an example", function()
     return data
   end
 
-  for _, app in ipairs { "hello.lua", "echo.lua", "tree.lua", "clock.lua", "chat" } do
+  for _, app in ipairs { "hello.lua", "echo.lua", "tree.lua", "clock.lua", "events.lua", "chat" } do
     it("starts, answers and stops: " .. app, function()
       local it_runs = server.start { "run", "examples/" .. app }
-      local known = app == "hello.lua" or app == "chat"
+      local known = app == "hello.lua" or app == "events.lua" or app == "chat"
       assert.equal(known and 200 or 404, clients.fetch(it_runs.url .. "/").status)
       assert.equal(0, it_runs:stop())
       assert.is_nil(it_runs:stderr():find("traceback", 1, true), it_runs:stderr())
@@ -152,6 +152,24 @@ describe("an example", function()
       server.sleep(1.2)
       assert.is_nil(it_runs:stderr():find("traceback", 1, true), it_runs:stderr())
       assert.equal(0, it_runs:stop())
+    end)
+  end)
+
+  describe("events", function()
+    it("tells a browser that comes back what it missed, and nothing twice", function()
+      local database = "sqlite:" .. server.scratch() .. "/events.db"
+      local it_runs = server.start({ "run", "examples/events.lua" }, { database = database })
+      local page = clients.open("event_source.js", it_runs.url)
+      assert.same({ "one", "two <b>" }, page:wait("said").items)
+      assert.equal(0, it_runs:stop())
+      local listen = "127.0.0.1:" .. it_runs.port
+      local again = server.start(
+        { "run", "examples/events.lua" },
+        { database = database, listen = listen }
+      )
+      clients.fetch(again.url .. "/news", { method = "POST", body = "three" })
+      assert.same({ "one", "two <b>", "three" }, page:wait("returned").items)
+      page:finish()
     end)
   end)
 

@@ -166,16 +166,25 @@ end
 
 clients.to_characters = to_characters
 
+--- Send bytes as they are and go on; see `raw.py`. Its one event is what `clients.raw` returns,
+--- with the bytes still as characters.
+---@param port integer
+---@param steps any[][]
+---@return spec.Client
+function clients.open_raw(port, steps)
+  local said = {}
+  for i, step in ipairs(steps) do
+    said[i] = { step[1], type(step[2]) == "string" and to_characters(step[2]) or step[2], step[3] }
+  end
+  return clients.open("raw.py", tostring(port), said)
+end
+
 --- Send bytes as they are and read until the server closes; see `raw.py`.
 ---@param port integer
 ---@param steps any[][]
 ---@return { received: string, ended: string, seconds: number }
 function clients.raw(port, steps)
-  local said = {}
-  for i, step in ipairs(steps) do
-    said[i] = { step[1], type(step[2]) == "string" and to_characters(step[2]) or step[2], step[3] }
-  end
-  local client = clients.open("raw.py", tostring(port), said)
+  local client = clients.open_raw(port, steps)
   local answer = client:next() or error("the raw client said nothing", 2)
   client:finish()
   answer.received = to_bytes(answer.received)

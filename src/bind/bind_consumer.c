@@ -289,6 +289,24 @@ static int l_start(lua_State *L)
     return c ? outcome(L, rc, &err) : gone(L);
 }
 
+/* stream(id, headers or nil, beat) -> true | nil, error. An answer in chunks that stays open; beat
+ * is the seconds of silence before a comment is sent, 0: never. */
+static int l_stream(lua_State *L)
+{
+    rl_consumer *c = find(L, 1);
+    lua_Number beat = luaL_checknumber(L, 3);
+    luaL_argcheck(L, beat >= 0 && beat <= 86400, 3, "0 to 86400 seconds");
+    rl_buf headers = {0};
+    check_headers(L, 2, &headers);
+    rl_err err;
+    int rc = RL_ECLOSED;
+
+    if (c)
+        rc = rl_consumer_stream(c, rl_buf_str(&headers), beat, &err);
+    rl_buf_fini(&headers);
+    return c ? outcome(L, rc, &err) : gone(L);
+}
+
 /* write(id, body, more) -> true | nil, error. Waits while the peer has too much unread. */
 static int l_write(lua_State *L)
 {
@@ -447,6 +465,7 @@ static const luaL_Reg functions[] = {
     {"close", l_close},
     {"respond", l_respond},
     {"start", l_start},
+    {"stream", l_stream},
     {"write", l_write}, /* yields */
     {"body", l_body},
     {"trailers", l_trailers},

@@ -96,6 +96,7 @@ int rl_consumer_write(rl_consumer *c, rl_str body, bool more, rl_err *err)
     if ((uint64_t)rl_http_conn_left(c->http) < body.n)
         return rl_err_set(err, RL_EPROGRAMMING, "more body than the content-length announced");
     rl_http_conn_write(c->http, body);
+    rl_consumer_await_beat(c);
     if (!more)
         rl_consumer_answered(c, c->kind == RL_CONSUMER_WEBSOCKET ? 1006 : 1000, RL_STR(""));
     return 0;
@@ -110,7 +111,7 @@ int rl_consumer_respond(rl_consumer *c, int status, rl_str headers, rl_str body,
 
 void rl_consumer_close(rl_consumer *c, uint16_t code, rl_str reason)
 {
-    if (c->ws || c->kind == RL_CONSUMER_BACKGROUND) {
+    if (c->ws || c->stream || c->kind == RL_CONSUMER_BACKGROUND) {
         rl_consumer_leave(c, code, reason);
     } else if (c->http && c->kind == RL_CONSUMER_WEBSOCKET && !rl_http_conn_started(c->http)) {
         rl_err err;
@@ -125,6 +126,8 @@ void rl_consumer_leave(rl_consumer *c, uint16_t code, rl_str reason)
 {
     if (c->kind == RL_CONSUMER_BACKGROUND && c->state != RL_CONSUMER_LEAVING)
         rl_consumer_lost(c, code, reason);
+    else if (c->stream && c->http && c->state != RL_CONSUMER_LEAVING)
+        rl_consumer_end_stream(c, code, reason);
     if (!c->ws || c->state == RL_CONSUMER_LEAVING)
         return;
     c->state = RL_CONSUMER_LEAVING;

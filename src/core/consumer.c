@@ -472,10 +472,13 @@ static void on_open_ended(rl_task *t, void *arg, lua_State *co, bool failed)
         rl_consumer_drop_mailbox(c);
     }
     if (c->http && failed && rl_http_conn_started(c->http)) {
-        /* Half an answer cannot be mended. on_gone follows, and with it the rest. */
-        rl_consumer_note_close(c, 1011, RL_STR("error in a handler"));
-        c->state = RL_CONSUMER_LEAVING;
-        rl_http_conn_abort(c->http);
+        rl_http_conn *hc = c->http; /* half an answer cannot be mended */
+        c->http = NULL;
+        rl_http_conn_break(hc);
+        rl_consumer_lost(c, 1011, RL_STR("error in a handler"));
+    } else if (c->stream && c->http) {
+        if (c->worker->draining)
+            rl_consumer_leave(c, 1001, RL_STR("the server is going away"));
     } else if (c->http && rl_http_conn_started(c->http)) {
         rl_consumer_answered(c, 1000, RL_STR(""));
     } else if (c->http) {

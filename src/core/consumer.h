@@ -22,6 +22,8 @@
 enum rl_consumer_kind { RL_CONSUMER_HTTP, RL_CONSUMER_WEBSOCKET, RL_CONSUMER_BACKGROUND };
 enum rl_consumer_state { RL_CONSUMER_OPENING, RL_CONSUMER_OPEN, RL_CONSUMER_LEAVING };
 
+#define RL_STREAM_SILENT UINT8_MAX /* nothing is sent to keep it alive */
+
 typedef struct rl_source rl_source;
 
 struct rl_consumer {
@@ -29,6 +31,7 @@ struct rl_consumer {
     double id;           /* in the worker's roster, and in Lua self._id */
     unsigned generation; /* of the code that self's class is from */
     uint8_t kind, state;
+    uint8_t stream;    /* an event stream: 1 + which of worker.beats, or RL_STREAM_SILENT */
     bool bound : 1;    /* self exists: disconnect is owed */
     bool accepted : 1; /* WebSocket: 101 was sent. HTTP: the answer has begun */
     bool gone : 1;     /* the peer is, or the request was refused */
@@ -53,7 +56,8 @@ struct rl_consumer {
     rl_list waiters;     /* tasks that wait for the peer to read, or to send a body */
     rl_channel *channel; /* opened when it is first joined or sent to */
     char *close_reason;
-    rl_timeout grace; /* of a handler whose peer has left; before an answer: the time for it */
+    rl_timeout grace; /* of a handler whose peer has left; before an answer: the time for it; of an
+                         event stream: until its next beat */
     rl_list stirred;  /* on the worker's list of those to pump this turn */
     rl_address peer;
 };
@@ -87,6 +91,10 @@ int rl_consumer_start(rl_consumer *c, int status, rl_str headers, int64_t length
 int rl_consumer_write(rl_consumer *c, rl_str body, bool more, rl_err *err);
 void rl_consumer_close(rl_consumer *c, uint16_t code, rl_str reason);
 
+/* Begin an answer in chunks that stays open when its handler has ended (stream.c). beat: seconds of
+ * silence before a comment is sent; 0: never. */
+int rl_consumer_stream(rl_consumer *c, rl_str headers, double beat, rl_err *err);
+
 /* The peer has left more unread than it should: wait before sending more. */
 bool rl_consumer_is_over(rl_consumer *c);
 /* return rl_consumer_wait(…): park until something changed (true), or it is gone (nil, error). */
@@ -99,9 +107,12 @@ void rl_consumer_abort(rl_consumer *c);
 /* For worker.c. */
 void rl_consumer_on_grace(rl_timeout *t);
 void rl_consumer_on_late(rl_timeout *t);
+void rl_consumer_on_beat(rl_timeout *t);
 bool rl_consumer_run_stirred(rl_worker *w);
 
-/* Between consumer.c, answer.c and background.c. */
+/* Between consumer.c, answer.c, stream.c and background.c. */
+void rl_consumer_await_beat(rl_consumer *c); /* something was sent just now */
+void rl_consumer_end_stream(rl_consumer *c, uint16_t code, rl_str reason);
 rl_consumer *rl_consumer_new(rl_worker *w, enum rl_consumer_kind kind);
 rl_task *rl_consumer_begin(rl_consumer *c, rl_task_ended_fn *ended); /* an event */
 void rl_consumer_stir(rl_consumer *c); /* have it pumped at the end of the turn */

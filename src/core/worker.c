@@ -74,6 +74,8 @@ void rl_worker_fini(rl_worker *w)
     RL_CHECK(w->roster.count == 0 && w->ndbs == 0);
     rl_server_fini(&w->server);
     rl_timeouts_close(&w->graces);
+    while (w->nbeats)
+        rl_timeouts_close(&w->beats[--w->nbeats]);
     rl_conns_fini(&w->conns);
     rl_vm_fini(&w->vm);
     rl_exchange_leave(&w->layer);

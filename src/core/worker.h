@@ -61,6 +61,8 @@ struct rl_worker {
     rl_hook hook;
     rl_list tasks; /* spawned by nobody's consumer; cancelled when the worker stops */
     rl_timeouts graces;
+    rl_timeouts beats[8]; /* of event streams, by interval */
+    unsigned nbeats;
     uint64_t dropped;         /* events of sources, for want of room */
     uint64_t untold, told_at; /* drops that the log has not told of; ms on the loop's clock */
 

@@ -36,6 +36,7 @@ struct rl_http_conn {
     bool no_body;    /* HEAD, 204, 304: the answer has none */
     bool continued;  /* 100 was sent: the peer sends the body */
     bool keep;       /* another request may follow */
+    bool stays;      /* the answer ends when the peer leaves, or we do */
     bool skipping;   /* answered; what is left of the body is read and dropped */
     uint16_t limits; /* the number of its set */
     uint32_t born;   /* s, loop's clock */
@@ -121,6 +122,7 @@ static void begin_head(rl_http_conn *hc)
     hc->limits = 0;
     hc->state = HEAD;
     hc->body_done = hc->started = hc->chunked = hc->no_body = hc->continued = false;
+    hc->stays = false;
     hc->skipped = 0;
     hc->compression = (rl_deflate_settings){.threshold = 0};
     rl_timeout_start(&hc->server->requests, &hc->timer);
@@ -277,8 +279,8 @@ static bool on_eof(void *owner)
 {
     rl_http_conn *hc = owner;
 
-    /* A WebSocket has no half. */
-    if (hc->state != HANDLED || !hc->body_done || rl_http_head_of(hc->parser)->upgrade)
+    /* A WebSocket has no half, and an event stream only one. */
+    if (hc->state != HANDLED || !hc->body_done || hc->stays || rl_http_head_of(hc->parser)->upgrade)
         return false;
     expect_reader(hc);
     return true;
@@ -410,6 +412,13 @@ void rl_http_conn_write(rl_http_conn *hc, rl_str body)
     rl_conn_write(hc->conn, "\r\n", 2);
 }
 
+void rl_http_conn_stay(rl_http_conn *hc)
+{
+    hc->stays = true;
+    if (hc->conn->eof)
+        rl_conn_close(hc->conn);
+}
+
 int64_t rl_http_conn_left(const rl_http_conn *hc)
 {
     return hc->no_body ? INT64_MAX : hc->left;
@@ -537,6 +546,14 @@ rl_ws_conn *rl_http_conn_upgrade(rl_http_conn *hc, rl_str subprotocol, rl_str he
     rl_buf_fini(&hc->body);
     rl_free(hc);
     return ws;
+}
+
+void rl_http_conn_break(rl_http_conn *hc)
+{
+    hc->owner = NULL;
+    rl_timeout_stop(&hc->timer);
+    log_access(hc, hc->status);
+    rl_conn_finish(hc->conn);
 }
 
 void rl_http_conn_abort(rl_http_conn *hc)

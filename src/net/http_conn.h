@@ -39,6 +39,8 @@ const rl_http_head *rl_http_conn_trailers(const rl_http_conn *hc);
  * length does (< 0: not known yet, chunks). */
 void rl_http_conn_start(rl_http_conn *hc, int status, rl_str headers, int64_t length);
 void rl_http_conn_write(rl_http_conn *hc, rl_str body);
+/* The answer has no end of its own: a peer that half closes has left. */
+void rl_http_conn_stay(rl_http_conn *hc);
 /* Of the announced length, what was not written yet; INT64_MAX when none was announced. */
 int64_t rl_http_conn_left(const rl_http_conn *hc);
 /* The owner is forgotten; the next request may come, unless the body is shorter than announced. */
@@ -61,6 +63,9 @@ void rl_http_conn_set_compression(rl_http_conn *hc, const rl_deflate_settings *s
 rl_ws_conn *rl_http_conn_upgrade(rl_http_conn *hc, rl_str subprotocol, rl_str headers,
                                  uint16_t limits, const rl_ws_conn_events *events, void *owner);
 
+/* Send what was written and close: no last chunk, so that the peer sees that this was not all. The
+ * owner is forgotten. (To HTTP/1.0 without a length every end looks whole.) */
+void rl_http_conn_break(rl_http_conn *hc);
 /* Cut it off: an answer under way cannot be completed. */
 void rl_http_conn_abort(rl_http_conn *hc);
 

@@ -90,6 +90,15 @@ function consumer.respond(id, status, headers, body) end
 ---@return rille.Error? err
 function consumer.start(id, status, headers, length) end
 
+--- Begin an answer that stays open when the handler has ended, until the peer leaves, the server
+--- drains or `close` ends it.
+---@param id number
+---@param headers rille.core.Headers?
+---@param beat number  seconds of silence before a comment (":") is sent; 0: never
+---@return true?
+---@return rille.Error? err
+function consumer.stream(id, headers, beat) end
+
 --- A piece of the answer's body. Waits, when more is to come, while the client has too much unread.
 ---@async
 ---@param id number
