@@ -259,8 +259,12 @@ void rl_conn_offer(rl_conn *c, char *p, size_t n)
 void rl_conn_reached_eof(rl_conn *c)
 {
     c->eof = true;
-    if (c->finishing ? c->half_closed : !(c->events->on_eof && c->events->on_eof(c->owner)))
-        rl_conn_doom(c, 0);
+    if (c->finishing ? c->half_closed : !(c->events->on_eof && c->events->on_eof(c->owner))) {
+        if (rl_conn_pending(c) && !c->blocked && !c->finishing)
+            c->finishing = true; /* what was said this turn is still to be sent */
+        else
+            rl_conn_doom(c, 0);
+    }
     rl_conn_update_mask(c);
 }
 
