@@ -11,7 +11,6 @@ describe("origins", function()
   for what, case in pairs {
     ["lets in the host that is listed"] = { true, { "allowed.test" }, "http://allowed.test" },
     ["keeps out a host that is not"] = { false, { "allowed.test" }, "http://bad.test" },
-    ["knows no stars but the one alone"] = { false, { "*.allowed.test" }, "http://allowed.test" },
     ["lets in what is below a domain"] = { true, { ".allowed.test" }, "http://www.allowed.test" },
     ["compares scheme and port where given"] = {
       true,
@@ -116,8 +115,48 @@ describe("origins", function()
     end)
   end)
 
+  -- Pairs of an Origin and the Host it was sent to, without a list.
+  for _, case in ipairs {
+    { true, "http://server.test.", "server.test" },
+    { true, "http://server.test", "server.test." },
+    { true, "http://SERVER.test:80", "Server.Test" },
+    { true, "http://127.0.0.1:8000", "127.0.0.1:8000" },
+    { true, "https://[2001:DB8::1]", "[2001:db8::1]" },
+    { false, "http://[2001:db8::2]", "[2001:db8::1]" },
+    { false, "http://[::1]:80x", "[::1]:80" },
+    { false, "http://server.test:", "server.test" },
+    { false, "http://server.test:99999", "server.test:99999" },
+    { false, "http://server.test/", "server.test" },
+    { false, "http://user@server.test", "server.test" },
+    { false, "http://server.test@server.test", "server.test" },
+    { false, "http://server.test#", "server.test" },
+    { false, "http://server.test, http://server.test", "server.test" }, -- two headers
+    { false, "http://bad.test, http://server.test", "server.test" },
+    { false, "http://server.test http://bad.test", "server.test" },
+    { false, "http://server.test\\@bad.test", "server.test" },
+    { false, "server.test", "server.test" }, -- no scheme
+    { false, "//server.test", "server.test" },
+    { false, "null", "null" },
+    { false, "http://.", "." },
+    { false, "http://server.test..", "server.test" },
+    { false, "https://server.test", "server.test:80" },
+    { true, "https://server.test", "server.test", true },
+    { false, "http://server.test", "server.test", true }, -- a page without TLS
+    { true, "https://server.test:8443", "server.test:8443", true },
+  } do
+    local said = ("%s to %s%s"):format(case[2], case[3], case[4] and " by TLS" or "")
+    it((case[1] and "let in " or "keep out ") .. said, function()
+      assert.equal(case[1], origins.allow(nil, case[2], case[3], case[4]))
+    end)
+  end
+
+  it("let in null only when it is named", function()
+    assert.is_true(allows({ "null" }, "null", "server.test"))
+    assert.is_false(allows({ "server.test" }, "null", "server.test"))
+  end)
+
   it("refuse a list with something that is no origin", function()
-    for _, item in ipairs { "", "http://", "a b", "a.test/path", 5, {} } do
+    for _, item in ipairs { "", "http://", "a b", "a.test/path", 5, {}, "*.a.test", "a@b" } do
       local ok, err = pcall(origins.new, { "a.test", item })
       assert.is_false(ok, tostring(item))
       assert.is_true(errors.is_error(err, errors.ConfigurationError))

@@ -6,6 +6,7 @@ local database = require("rille.db.settings")
 local errors = require("rille.errors")
 local limits = require("rille.limits")
 local origins = require("rille.origins")
+local proxies = require("rille.proxies")
 local routing = require("rille.routing")
 local tls = require("rille.tls")
 
@@ -27,8 +28,10 @@ local SETTINGS = {
   models = "table",
   on_start = "function",
   on_stop = "function",
+  root_path = "string",
   routes = "table",
   tls = "table",
+  trusted_proxies = "table or string",
   workers = "number",
 }
 
@@ -67,6 +70,7 @@ local function check_settings(settings)
       database.check(tostring(name), given)
     end
   end
+  proxies.check(settings)
   if settings.tls then
     tls.check(settings.tls)
   end

@@ -6,6 +6,7 @@ local core = require("rille.core")
 local json = require("rille.json")
 local layer = require("rille.layer")
 local loader = require("rille.loader")
+local proxies = require("rille.proxies")
 
 local consumer = core.consumer
 
@@ -103,6 +104,10 @@ local METHODS = { "GET", "POST", "PUT", "PATCH", "DELETE" }
 --- the scope.
 local function run_route(scope, path)
   path = rawget(scope, "path") or path
+  local root = scope.root_path
+  if root ~= "" then
+    path = proxies.below(scope.path, root) or scope.path
+  end
   local route, kwargs = current.app.router:match(scope.type, path, scope.method)
   if not route then
     if kwargs then
@@ -145,16 +150,18 @@ end
 --- connection lives.
 local function refuse_origin(scope, fields)
   local headers = core.http.fields(fields)
+  local own = core.http.via(fields, "host") or headers.host
   local origins = current.app.allowed_origins
-  if Origins.allow(origins, headers.origin, headers.host, consumer.secure(scope._id)) then
+  if Origins.allow(origins, headers.origin, own, consumer.secure(scope._id)) then
     return false
   end
   core.log(
     "warn",
-    ("refused a WebSocket for %s from origin %s (allowed: %s)"):format(
+    ("refused a WebSocket for %s: origin %s, host %s (allowed: %s; see allowed_origins)"):format(
       scope.path,
       headers.origin,
-      origins and table.concat(origins.list, ", ") or "the server's own host; see allowed_origins"
+      tostring(own),
+      origins and table.concat(origins.list, ", ") or "the server's own host"
     )
   )
   consumer.respond(scope._id, 403, TEXT, "Forbidden\n")
@@ -177,6 +184,9 @@ end
 ---@param fields string  "name\0value\0…"
 function M.open(id, kind, method, target, fields)
   local scope = Scope.new(id, kind, method, target, fields)
+  if current.app.root_path ~= "" and not core.http.via(fields, "prefix") then
+    scope.root_path = current.app.root_path
+  end
   local path = core.http.split(target)
   if not path then
     consumer.respond(id, 400, TEXT, "Bad Request\n")

@@ -14,13 +14,20 @@ Origins.__index = Origins
 
 local DEFAULT_PORTS = { http = 80, https = 443, ws = 80, wss = 443 }
 
+--- [scheme://]host[:port], and nothing else: no user, no path, no second origin. A dot at the end
+--- of a name makes it no other name.
 local function parse(origin)
   local scheme, rest = origin:match("^(%a[%w+.-]*)://(.*)$")
-  local host, port = (rest or origin):match("^(%[[%x:.]+%]):?(%d*)$")
+  rest = rest or origin
+  local host, colon, port = rest:match("^(%[[%x:.]+%])(:?)(%d*)$")
   if not host then
-    host, port = (rest or origin):match("^([^:/%s]+):?(%d*)$")
+    host, colon, port = rest:match("^([%w._~-]+)(:?)(%d*)$")
   end
-  if not host then
+  if not host or (colon == "") ~= (port == "") or (#port > 0 and tonumber(port) > 65535) then
+    return nil
+  end
+  host = host:gsub("%.$", "")
+  if host == "" then
     return nil
   end
   scheme = scheme and scheme:lower()
@@ -70,11 +77,12 @@ function Origins.allow(origins, origin, host, secure)
     return true
   end
   local from = parse(origin)
-  if not from then
+  if not from or (not from.scheme and origin ~= "null") then
     return false
   end
   if not origins then
-    local own = host and parse((secure and "https" or from.scheme or "http") .. "://" .. host)
+    local scheme = secure and "https" or from.scheme
+    local own = scheme and host and parse(scheme .. "://" .. host)
     return own ~= nil and own.host == from.host and own.port == from.port
   end
   for _, rule in ipairs(origins.rules) do

@@ -10,6 +10,7 @@ local dispatch = require("rille.dispatch")
 local errors = require("rille.errors")
 local limits = require("rille.limits")
 local loader = require("rille.loader")
+local proxies = require("rille.proxies")
 local tls = require("rille.tls")
 
 coroutines.install()
@@ -19,12 +20,15 @@ local M = {}
 ---@class rille.ProgramOptions
 ---@field app string?         path of the script
 ---@field database string?    URL of the default database, from the command line or DATABASE_URL
+---@field trusted string?     proxies, from the command line or the environment
+---@field root_path string?   likewise
 ---@field dev boolean         rille dev: create tables on every backend
 ---@field limits string[]?     "NAME=VALUE,…", from RILLE_LIMITS and --limit
 ---@field migrate boolean     --migrate: create tables on every backend, or do not start
 
 ---@class rille.Staged
 ---@field listen string[]
+---@field trusted string  whose word on others it takes
 ---@field tls string[]  what it wants of it, in words of the command line
 ---@field workers integer?
 ---@field limits table<string, number>
@@ -94,12 +98,14 @@ function M.stage()
   local generation = loader.load(options.app, running and running.number + 1 or 1)
   configure_databases(generation)
   background.check(generation.app.router.background)
+  generation.app.root_path = proxies.root_path(generation.app.settings, options.root_path)
   staged = generation
   local listen = generation.app.settings.listen or {}
   return {
     listen = type(listen) == "string" and { listen } or listen,
     workers = generation.app.settings.workers,
     limits = limit_sets(generation.app),
+    trusted = proxies.trusted(generation.app.settings, options.trusted),
     tls = tls.words(generation.app.settings.tls, generation.folder),
     files = generation.files,
     folder = generation.folder,

@@ -8,6 +8,8 @@ local core = require("rille.core")
 local errors = require("rille.errors")
 local json = require("rille.json")
 
+local proxies = require("rille.proxies")
+
 local http = core.http
 local consumer = core.consumer
 
@@ -16,7 +18,9 @@ local consumer = core.consumer
 ---@field method string            "GET"; only HTTP
 ---@field scheme string            "http" or "ws"; over TLS "https" or "wss"
 ---@field tls rille.core.Tls?        nil without TLS
----@field path string              decoded
+---@field host string?             what the client asked for, as trusted proxies have it
+---@field path string              decoded, whole: also what is below root_path
+---@field root_path string         where the routes begin; "" is everywhere
 ---@field raw_path string
 ---@field query_string string      raw, without the "?"
 ---@field query table<string, string>   first value of each name
@@ -47,6 +51,7 @@ end
 local function split(self)
   local path, raw, query = http.split(self._target)
   if path then
+    path = proxies.join(path, self.root_path, http.via(self._fields, "prefix") ~= nil)
     store(self, { path = path, raw_path = raw, query_string = query })
   end
 end
@@ -62,6 +67,12 @@ end
 --- Field name to how it comes about: it stores the field, or returns it.
 local lazy = {
   path = split,
+  root_path = function(self)
+    return http.via(self._fields, "prefix") or ""
+  end,
+  host = function(self)
+    return http.via(self._fields, "host") or self.headers.host
+  end,
   raw_path = split,
   query_string = split,
   query = parse_query,
@@ -95,6 +106,12 @@ local lazy = {
     return host and { host = host, port = port }
   end,
   server = function(self)
+    local asked = http.via(self._fields, "host")
+    if asked then
+      local name, at = asked:match("^(.-):?(%d*)$")
+      local default = consumer.secure(self._id) and 443 or 80
+      return { host = name:match("^%[(.*)%]$") or name, port = tonumber(at) or default }
+    end
     local host, port = consumer.here(self._id)
     return host and { host = host, port = port }
   end,

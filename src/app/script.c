@@ -34,6 +34,16 @@ static int open_library(lua_State *L)
     lua_setfield(L, -2, "app");
     lua_pushstring(L, given->database);
     lua_setfield(L, -2, "database");
+    for (unsigned i = 0; i < given->ntrusted; i++) {
+        lua_pushstring(L, i ? "," : "");
+        lua_pushstring(L, given->trusted[i]);
+    }
+    if (given->ntrusted) {
+        lua_concat(L, 2 * (int)given->ntrusted);
+        lua_setfield(L, -2, "trusted");
+    }
+    lua_pushstring(L, given->root_path);
+    lua_setfield(L, -2, "root_path");
     lua_pushboolean(L, given->command == RL_CMD_DEV);
     lua_setfield(L, -2, "dev");
     lua_pushboolean(L, given->migrate);
@@ -64,6 +74,7 @@ void rl_script_close(rl_script *s)
 {
     rl_watchdog_watch(&s->worker->vm, 0);
     rl_free(s->sets);
+    rl_networks_fini(&s->trusted);
     luaL_unref(s->worker->vm.L, LUA_REGISTRYINDEX, s->program);
 }
 
@@ -166,10 +177,24 @@ static void take_limits(rl_script *s, lua_State *L)
     lua_pop(L, 1);
 }
 
+/* Each word was found good when it was read. */
+static void take_trusted(rl_script *s, lua_State *L)
+{
+    rl_networks_fini(&s->trusted);
+    lua_getfield(L, -1, "trusted");
+    rl_str words = {lua_tostring(L, -1), lua_objlen(L, -1)};
+    if (words.p && rl_networks_add(&s->trusted, words, NULL) < 0)
+        rl_networks_fini(&s->trusted);
+    lua_pop(L, 1);
+}
+
 static void apply_limits(rl_script *s)
 {
     rl_worker *w = s->worker;
 
+    rl_networks_fini(&w->server.trusted);
+    w->server.trusted = s->trusted;
+    s->trusted = (rl_networks){0};
     rl_worker_configure(w, &s->consumers, &s->server, s->sets, s->nsets);
     rl_watchdog_watch(&w->vm, s->handler_cpu_limit);
     if (s->settings->memory_limit == 0)
@@ -192,6 +217,7 @@ int rl_script_stage(rl_script *s, rl_loaded *out, rl_buf *text)
     out->workers = (unsigned)lua_tointeger(L, -1);
     lua_pop(L, 1);
     take_limits(s, L);
+    take_trusted(s, L);
     lua_pop(L, 1);
     return 0;
 }

@@ -16,6 +16,7 @@ typedef struct rl_script {
     int program; /* registry reference of rille.program */
 
     /* Limits of what was staged last. */
+    rl_networks trusted;
     rl_server_limits server;
     rl_worker_limits consumers;
     rl_limits *sets;

@@ -1,5 +1,7 @@
 #include "app/settings.h"
 
+#include "base/networks.h"
+
 #include "core/crew.h"
 
 #include <stdio.h>
@@ -39,6 +41,11 @@ static const char server_options[] =
     "  --tls-min-version V   1.2 (default) or 1.3\n"
     "  --tls-client-ca FILE  ask clients for a certificate that one of these vouches for\n"
     "  --tls-clients HOW     required (default) or optional: what if they have none\n"
+    "  --trusted-proxy NET   believe its Forwarded and X-Forwarded-* headers: an address, a "
+    "network\n"
+    "                        (10.0.0.0/8), loopback, private or unix; may be repeated, or several\n"
+    "                        with commas between (RILLE_TRUSTED_PROXIES; default nobody's)\n"
+    "  --root-path PATH      routes are below it, as a proxy sees them (RILLE_ROOT_PATH)\n"
     "  --database URL        postgresql://… or sqlite:PATH (DATABASE_URL; default sqlite:rille.db\n"
     "                        beside the script)\n"
     "  --layer URL           memory: (RILLE_LAYER)\n"
@@ -149,9 +156,10 @@ static bool is_switch(rl_settings *s, const char *flag)
     return true;
 }
 
-static const char *const valued[] = {"--listen",  "--database",      "--layer",
-                                     "--workers", "--drain-timeout", "--memory-limit",
-                                     "--limit",   "--log-level",     "--log-format"};
+static const char *const valued[] = {"--listen",        "--database",      "--layer",
+                                     "--workers",       "--drain-timeout", "--memory-limit",
+                                     "--limit",         "--log-level",     "--log-format",
+                                     "--trusted-proxy", "--root-path"};
 
 static bool is_valued(const char *flag)
 {
@@ -161,6 +169,21 @@ static bool is_valued(const char *flag)
         if (strcmp(flag, valued[i]) == 0)
             return true;
     return false;
+}
+
+static int set_trusted(rl_settings *s, const char *flag, const char *words, rl_err *err)
+{
+    rl_networks set = {0};
+    rl_err why;
+    int rc = rl_networks_add(&set, rl_str_of(words), &why);
+
+    rl_networks_fini(&set);
+    if (rc < 0)
+        return rl_err_set(err, RL_ESYNTAX, "%s: %s", flag, why.msg);
+    if (s->ntrusted == RL_MAX_ADDRESSES)
+        return rl_err_set(err, RL_ESYNTAX, "%s: more than %d times", flag, RL_MAX_ADDRESSES);
+    s->trusted[s->ntrusted++] = words;
+    return 0;
 }
 
 static int read_valued(rl_settings *s, const char *flag, const char *value, rl_err *err)
@@ -173,6 +196,10 @@ static int read_valued(rl_settings *s, const char *flag, const char *value, rl_e
         s->database = value;
     } else if (strcmp(flag, "--layer") == 0) {
         s->layer = value;
+    } else if (strcmp(flag, "--trusted-proxy") == 0) {
+        return set_trusted(s, flag, value, err);
+    } else if (strcmp(flag, "--root-path") == 0) {
+        s->root_path = value;
     } else if (strcmp(flag, "--workers") == 0) {
         return set_workers(s, flag, value, err);
     } else if (strcmp(flag, "--drain-timeout") == 0) {
@@ -224,6 +251,11 @@ static int finish(rl_settings *s, const struct command *cmd, rl_err *err)
     if (!s->nlisten && listen)
         s->listen[s->nlisten++] = listen;
     rl_tls_wish_environment(&s->tls);
+    if (!s->root_path)
+        s->root_path = from_environment("RILLE_ROOT_PATH");
+    const char *trusted = from_environment("RILLE_TRUSTED_PROXIES");
+    if (!s->ntrusted && trusted && set_trusted(s, "RILLE_TRUSTED_PROXIES", trusted, err) < 0)
+        return err->code;
     if (!s->database)
         s->database = from_environment("DATABASE_URL");
     if (!s->layer)

@@ -32,6 +32,9 @@ typedef struct rl_settings {
     unsigned nlisten; /* 0: the script's, or 127.0.0.1:8000 */
     rl_tls_wishes tls;
     const char *database;
+    const char *trusted[RL_MAX_ADDRESSES]; /* proxies, by networks; none: the script's */
+    unsigned ntrusted;
+    const char *root_path; /* NULL: the script's */
     const char *layer;
     bool watch;
     bool migrate;

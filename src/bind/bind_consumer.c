@@ -350,7 +350,7 @@ static int l_trailers(lua_State *L)
     const rl_http_head *trailers = rl_http_conn_trailers(c->http);
     if (!trailers)
         return 0;
-    rl_consumer_push_fields(L, trailers);
+    rl_consumer_push_fields(L, trailers, NULL);
     return 1;
 }
 

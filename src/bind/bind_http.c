@@ -1,6 +1,7 @@
 /* Pieces of HTTP that scripts look into: header fields, targets, queries, forms. */
 #include "bind/bind.h"
 
+#include "base/networks.h"
 #include "proto/http_write.h"
 #include "proto/url.h"
 
@@ -12,6 +13,8 @@ static int l_fields(lua_State *L)
 
     lua_newtable(L);
     while (rl_str_cut(&rest, '\0', &name) && rest.p && rl_str_cut(&rest, '\0', &value)) {
+        if (name.n && name.p[0] == ':')
+            continue; /* not the request's: see via() */
         lua_pushlstring(L, name.p, name.n);
         lua_pushvalue(L, -1);
         lua_rawget(L, 2); /* [table, name, old or nil] */
@@ -25,6 +28,36 @@ static int l_fields(lua_State *L)
         }
         lua_rawset(L, 2);
     }
+    return 1;
+}
+
+/* via(block, name) -> what trusted proxies say: "host" or "prefix", without which nothing. These
+ * fields stand in front of the block, under names that no header can have. */
+static int l_via(lua_State *L)
+{
+    rl_str rest = rl_check_str(L, 1), wanted = rl_check_str(L, 2), name, value;
+
+    while (rest.n && rest.p[0] == ':' && rl_str_cut(&rest, '\0', &name) &&
+           rl_str_cut(&rest, '\0', &value))
+        if (rl_str_eq((rl_str){name.p + 1, name.n - 1}, wanted)) {
+            lua_pushlstring(L, value.p, value.n);
+            return 1;
+        }
+    return 0;
+}
+
+/* network(words) -> true | nil, error: would they do as trusted proxies? */
+static int l_network(lua_State *L)
+{
+    rl_str words = rl_check_str(L, 1);
+    rl_networks set = {0};
+    rl_err err;
+    int rc = rl_networks_add(&set, words, &err);
+
+    rl_networks_fini(&set);
+    if (rc < 0)
+        return rl_failure(L, &err);
+    lua_pushboolean(L, true);
     return 1;
 }
 
@@ -94,7 +127,8 @@ static int l_date(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"fields", l_fields}, {"split", l_split}, {"form", l_form}, {"date", l_date}, {NULL, NULL},
+    {"fields", l_fields}, {"via", l_via},   {"network", l_network}, {"split", l_split},
+    {"form", l_form},     {"date", l_date}, {NULL, NULL},
 };
 
 int rl_open_http(lua_State *L)

@@ -495,10 +495,22 @@ static void on_open_ended(rl_task *t, void *arg, lua_State *co, bool failed)
     rl_consumer_pump(c);
 }
 
-void rl_consumer_push_fields(lua_State *L, const rl_http_head *head)
+static void add_field(rl_buf *all, const char *name, const char *value)
+{
+    if (!*value)
+        return;
+    rl_buf_add(all, name, strlen(name) + 1);
+    rl_buf_add(all, value, strlen(value) + 1);
+}
+
+void rl_consumer_push_fields(lua_State *L, const rl_http_head *head, const rl_forwarded *via)
 {
     rl_buf all = {0};
 
+    if (via) {
+        add_field(&all, ":host", via->host);
+        add_field(&all, ":prefix", via->prefix);
+    }
     for (size_t i = 0; i < rl_http_field_count(head); i++) {
         rl_http_field f = rl_http_field_at(head, i);
         rl_buf_add_str(&all, f.name);
@@ -531,10 +543,14 @@ rl_consumer *rl_consumer_new(rl_worker *w, enum rl_consumer_kind kind)
 void rl_consumer_open(rl_worker *w, rl_http_conn *hc)
 {
     rl_consumer *c = rl_consumer_new(w, RL_CONSUMER_HTTP);
+    rl_forwarded via;
 
     c->http = hc;
-    c->peer = rl_conn_peer(rl_http_conn_stream(hc));
     c->secure = rl_conn_is_tls(rl_http_conn_stream(hc));
+    bool forwarded = rl_http_conn_forwarded(hc, &via);
+    c->peer = forwarded && via.has_client ? via.client : rl_conn_peer(rl_http_conn_stream(hc));
+    if (forwarded && via.scheme != RL_SCHEME_NONE)
+        c->secure = via.scheme == RL_SCHEME_HTTPS;
     rl_http_conn_own(hc, &http_events, c);
 
     int upgrade = rl_http_conn_wants_websocket(hc);
@@ -559,7 +575,7 @@ void rl_consumer_open(rl_worker *w, rl_http_conn *hc)
     lua_pushstring(co, c->kind == RL_CONSUMER_WEBSOCKET ? "websocket" : "http");
     lua_pushlstring(co, rl_http_method(head).p, rl_http_method(head).n);
     lua_pushlstring(co, rl_http_target(head).p, rl_http_target(head).n);
-    rl_consumer_push_fields(co, head);
+    rl_consumer_push_fields(co, head, forwarded ? &via : NULL);
     rl_task_start(t, 5);
 }
 

@@ -69,7 +69,7 @@ void rl_consumer_open(rl_worker *w, rl_http_conn *hc);
 void rl_consumer_bind(rl_consumer *c, lua_State *L, int index);
 
 /* Every field as "name\0value\0", for Lua to look into when a script asks. */
-void rl_consumer_push_fields(lua_State *L, const rl_http_head *head);
+void rl_consumer_push_fields(lua_State *L, const rl_http_head *head, const rl_forwarded *via);
 
 rl_channel *rl_consumer_channel(rl_consumer *c);
 /* The consumer's that has this name: the layer's prefix and an id. NULL: none; for the layer. */

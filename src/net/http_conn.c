@@ -424,6 +424,24 @@ int64_t rl_http_conn_left(const rl_http_conn *hc)
     return hc->no_body ? INT64_MAX : hc->left;
 }
 
+bool rl_http_conn_forwarded(const rl_http_conn *hc, rl_forwarded *out)
+{
+    const rl_networks *trusted = &hc->server->trusted;
+
+    if (rl_networks_empty(trusted))
+        return false;
+    rl_address peer = rl_conn_peer(hc->conn);
+    return rl_networks_has(trusted, &peer) &&
+           rl_forwarded_read(out, rl_http_conn_head(hc), trusted);
+}
+
+rl_address rl_http_conn_client(const rl_http_conn *hc)
+{
+    rl_forwarded f;
+
+    return rl_http_conn_forwarded(hc, &f) && f.has_client ? f.client : rl_conn_peer(hc->conn);
+}
+
 /* One line per request: method, target, status, bytes, milliseconds, peer. */
 static void log_access(const rl_http_conn *hc, int status)
 {
@@ -434,11 +452,14 @@ static void log_access(const rl_http_conn *hc, int status)
 
     if (!hc->server->access_log || rl_log_threshold() > RL_LOG_INFO)
         return;
-    rl_address peer = rl_conn_peer(hc->conn);
-    rl_address_text(&peer, host);
+    rl_address client = rl_http_conn_client(hc);
+    rl_address_text(&client, host);
     rl_info("%.*s %.*s %d %lluB %llums %s", (int)method.n, method.p, (int)target.n, target.p,
             status, (unsigned long long)sent,
-            (unsigned long long)(rl_loop_now(hc->server->loop) - hc->began), *host ? host : "unix");
+            (unsigned long long)(rl_loop_now(hc->server->loop) - hc->began),
+            *host                              ? host
+            : client.family == RL_ADDRESS_UNIX ? "unix"
+                                               : "unknown");
 }
 
 void rl_http_conn_end(rl_http_conn *hc)

@@ -8,6 +8,7 @@
 
 #include "net/server.h"
 #include "net/ws_conn.h"
+#include "proto/forwarded.h"
 
 typedef struct rl_http_conn_events {
     void (*on_body)(void *owner);  /* more of the request's body, or its end, is here */
@@ -28,6 +29,11 @@ void rl_http_conn_own(rl_http_conn *hc, const rl_http_conn_events *events, void 
 /* Valid until the answer ends. */
 const rl_http_head *rl_http_conn_head(const rl_http_conn *hc);
 rl_conn *rl_http_conn_stream(const rl_http_conn *hc);
+/* Does the peer speak for somebody else, and is it one of server.trusted? Without a trusted peer that
+ * costs a comparison. */
+bool rl_http_conn_forwarded(const rl_http_conn *hc, rl_forwarded *out);
+/* Who asks, as far as the peer or those it speaks for can tell. For as long as the head is valid. */
+rl_address rl_http_conn_client(const rl_http_conn *hc);
 
 /* What of the body has come and was not taken, appended to out. True once nothing will follow. */
 bool rl_http_conn_take_body(rl_http_conn *hc, rl_buf *out);

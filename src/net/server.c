@@ -125,6 +125,7 @@ void rl_server_fini(rl_server *s)
     rl_timeouts_close(&s->requests);
     rl_timeouts_close(&s->keepalives);
     close_limits(s);
+    rl_networks_fini(&s->trusted);
     rl_timeouts_close(&s->closings);
     rl_deflate_shared_fini(&s->deflate);
     rl_buf_fini(&s->date);

@@ -6,6 +6,7 @@
 #ifndef RL_NET_SERVER_H
 #define RL_NET_SERVER_H
 
+#include "base/networks.h"
 #include "io/conn.h"
 #include "io/listener.h"
 #include "io/timeout.h"
@@ -46,6 +47,7 @@ struct rl_server {
     rl_deflate_shared deflate; /* for WebSockets whose messages are compressed */
     time_t date_at;            /* the second that date was written for */
     rl_buf date;               /* the Date header's line */
+    rl_networks trusted;       /* peers that are believed about those they speak for */
     bool access_log;
     bool draining; /* answer and close: no keep-alive */
     uint64_t refused_logged_at;

@@ -10,6 +10,18 @@ local http = {}
 ---@return table<string, string>
 function http.fields(block) end
 
+--- What trusted proxies say of a request, from the block of its fields.
+---@param block string
+---@param name "host"|"prefix"
+---@return string?
+function http.via(block, name) end
+
+--- Would these words do as trusted proxies ("10.0.0.0/8, loopback")?
+---@param words string
+---@return true?
+---@return rille.Error? err
+function http.network(words) end
+
 --- A request's target, taken apart.
 ---@param target string
 ---@return string? path  decoded
