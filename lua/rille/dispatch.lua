@@ -2,6 +2,7 @@
 
 local Origins = require("rille.origins")
 local Scope = require("rille.scope")
+local answer = require("rille.answer")
 local core = require("rille.core")
 local json = require("rille.json")
 local layer = require("rille.layer")
@@ -42,7 +43,7 @@ local function respond(scope, status, body, headers)
   if not typed then
     fields["content-type"] = default
   end
-  local ok, err = consumer.respond(scope._id, status, fields, body)
+  local ok, err = answer(scope._id, status, fields, body)
   if not ok then
     error(err, 0)
   end

@@ -202,6 +202,18 @@ static void *watch_all(void *arg)
     return NULL;
 }
 
+/* TSan puts a signal off until the program calls something of libc, which an endless loop never
+ * does: there, the real sigaction is asked. */
+static void take_signal(int signum, const struct sigaction *action)
+{
+#ifdef __SANITIZE_THREAD__
+    extern int __sigaction(int, const struct sigaction *, struct sigaction *);
+    __sigaction(signum, action, NULL);
+#else
+    sigaction(signum, action, NULL);
+#endif
+}
+
 /* Once in a process; the thread lasts as long as that. Under the lock. */
 static bool start(void)
 {
@@ -222,7 +234,7 @@ static bool start(void)
     sigaction(SIGPROF, NULL, &profiling);
     dog.trigger = profiling.sa_handler;
     sigemptyset(&ours.sa_mask);
-    sigaction(SIGUSR2, &ours, NULL);
+    take_signal(SIGUSR2, &ours);
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);

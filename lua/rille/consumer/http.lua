@@ -1,6 +1,7 @@
 --- Consumers of HTTP requests, for answers that come in pieces or take their time. Plain answers
 --- are simpler as functions.
 
+local answer = require("rille.answer")
 local Consumer = require("rille.consumer")
 local core = require("rille.core")
 
@@ -55,7 +56,7 @@ end
 ---@param body string?
 ---@param headers table?
 function HttpConsumer:asend_response(status, body, headers)
-  check(consumer.respond(self._id, status, headers, body))
+  check(answer(self._id, status, headers, body))
 end
 
 return { HttpConsumer = HttpConsumer }
