@@ -86,7 +86,7 @@ static void on_hook(lua_State *L, lua_Debug *ar)
     rl_vm *vm = rl_vm_of(L);
     struct rl_watch *w = vm->watch;
 
-    if (!w || !vm->condemned)
+    if (!w || !__atomic_load_n(&vm->condemned, __ATOMIC_ACQUIRE))
         return;
     if (w->strokes == 1) {
         w->strokes = 2;
@@ -107,7 +107,7 @@ static void on_signal(int signum)
 {
     rl_vm *vm = here;
 
-    if (!vm || !vm->watch || vm->condemned != vm->slice)
+    if (!vm || !vm->watch || __atomic_load_n(&vm->condemned, __ATOMIC_ACQUIRE) != vm->slice)
         return; /* it comes too late */
     if (vm->watch->strokes == 0)
         vm->watch->strokes = 1;
@@ -119,7 +119,7 @@ void rl_watchdog_absolve(rl_vm *vm)
 {
     pthread_mutex_lock(&dog.lock);
     lua_sethook(vm->L, NULL, 0, 0);
-    vm->condemned = 0;
+    __atomic_store_n(&vm->condemned, 0, __ATOMIC_RELEASE);
     vm->watch->strokes = 0;
     vm->watch->struck = 0;
     vm->watch->told_deaf = false;
