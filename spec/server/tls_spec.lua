@@ -306,7 +306,7 @@ describe("TLS", function()
     ends_well()
   end)
 
-  it("lets a storm of handshakes delay nobody", function()
+  it("lets a storm of handshakes delay nobody #slow", function()
     local hard = path("hard")
     server.shell(
       ("openssl req -x509 -CA %s -CAkey %s -newkey rsa:3072 -nodes -keyout %s.key -out %s.pem "
