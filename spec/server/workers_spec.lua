@@ -104,6 +104,16 @@ describe("several workers", function()
       end)
     end
 
+    it("connections are spread over them evenly", function()
+      local crowd = gather { members = 200 }
+      local workers = crowd:wait("open").workers
+      crowd:finish()
+      for id = 0, 3 do
+        local count = workers[tostring(id)] or 0
+        assert.is_true(count >= 42 and count <= 58, json.encode(workers))
+      end
+    end)
+
     it("a group counts members wherever they are", function()
       local crowd = gather { members = 20, stay = true }
       crowd:wait("open")
@@ -131,6 +141,61 @@ describe("several workers", function()
       assert.equal(0, running:stop())
       crowd:finish()
     end)
+  end)
+
+  describe("part with their clients", function()
+    local function drained(members, arguments)
+      local running = server.start { "run", APP, "--workers", "4", unpack(arguments) }
+      local plan = { path = "/room", members = members, stay = true }
+      local crowd = clients.open("crowd.py", tostring(running.port), plan)
+      crowd:wait("open")
+      assert.equal(0, running:stop())
+      local closed = crowd:wait("closed")
+      crowd:finish()
+      local left = {}
+      for channel, code in running:stderr():gmatch("disconnects (%S+) with (%d+)") do
+        assert.is_nil(left[channel], "two disconnects")
+        left[channel] = code
+        left[#left + 1] = channel
+      end
+      assert.equal(members, #left)
+      return closed
+    end
+
+    it("one after the other, when they are many", function()
+      local closed = drained(100, { "--drain-jitter", "60" })
+      assert.same({ ["1001"] = 100 }, closed.codes)
+      assert.is_true(closed.span > 0.6, closed.span) -- 100 times 10 ms, on four workers at once
+    end)
+
+    it("at once when told so, and with the code they were told", function()
+      local closed = drained(50, { "--drain-jitter", "0", "--drain-code", "1012" })
+      assert.same({ ["1012"] = 50 }, closed.codes)
+    end)
+  end)
+
+  it("share what is not spread by the kernel: a Unix socket, and a limit of all", function()
+    local path = server.scratch() .. "/socket"
+    local running = server.start(
+      { "run", APP, "--workers", "4", "--listen", "unix:" .. path },
+      { env = { LIMIT = "10" } }
+    )
+    assert.truthy(running:stderr():find("unix:" .. path, 1, true))
+    local plan = { path = "/room", members = 9, stay = true }
+    local crowd = clients.open("crowd.py", tostring(running.port), plan)
+    crowd:wait("open")
+    local fetch = ("curl -s --max-time 5 --unix-socket %s http://x/worker"):format(path)
+    assert.equal(4, json.decode(server.shell(fetch)).count) -- the tenth
+    plan.members = 1
+    local tenth = clients.open("crowd.py", tostring(running.port), plan)
+    tenth:wait("open")
+    assert.equal("", server.shell(fetch)) -- the eleventh
+    assert.is_true(running:says("max_connections (10) reached"))
+    assert.equal(0, running:stop())
+    crowd:finish()
+    tenth:finish()
+    assert.is_nil(server.read_file(path))
+    assert.equal("", server.shell("ls " .. path .. " 2>/dev/null"))
   end)
 
   describe("reload together", function()

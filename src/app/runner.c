@@ -152,6 +152,8 @@ static void on_drain_tick(uv_timer_t *timer)
 
     if (r->stopping)
         rl_worker_abort(w);
+    else
+        rl_worker_drain_on(w);
     if (w->roster.count || w->conns.count)
         return;
     rl_worker_cancel_tasks(w);
@@ -164,14 +166,27 @@ static void on_drain_tick(uv_timer_t *timer)
         close_databases(r);
 }
 
+/* Few need no spreading: as long as a server with so many takes to be full again. */
+static rl_farewell farewell(const rl_runner *r)
+{
+    const rl_settings *s = r->settings;
+    double most = s->drain_jitter < 0 ? s->drain_timeout / 2 : s->drain_jitter;
+    uint64_t all = atomic_load(&r->worker.crew->connections) * 10u,
+             spread = (uint64_t)(most * 1000);
+
+    return (rl_farewell){s->drain_code, all < spread ? all : spread};
+}
+
 static void drain(rl_runner *r)
 {
+    rl_farewell how = farewell(r);
+
     if (!r->drain_open) {
         uv_timer_init(&r->worker.loop.uv, &r->drain);
         r->drain_open = true;
     }
     r->draining = true;
-    rl_worker_drain(&r->worker);
+    rl_worker_drain(&r->worker, &how);
     uv_timer_start(&r->drain, on_drain_tick, 0, DRAIN_TICK_MS);
 }
 

@@ -54,6 +54,10 @@ static const char server_options[] =
     "  --workers N           threads that serve, each with a Lua state of its own (default: the\n"
     "                        cores; rille dev: 1; RILLE_WORKERS)\n"
     "  --drain-timeout S     seconds for connections to end on SIGTERM (default 10)\n"
+    "  --drain-jitter S      seconds over which WebSockets are closed, at most, and 10 ms for "
+    "each,\n"
+    "                        so that not all come back at once (default half of --drain-timeout)\n"
+    "  --drain-code C        what they are told: 1001, going away (default), or 1012, a restart\n"
     "  --limit NAME=VALUE    one of the limits in README; may be repeated (RILLE_LIMITS, by "
     "commas)\n"
     "  --memory-limit MIB    of Lua's heap, for each worker (default 512)\n"
@@ -143,6 +147,14 @@ static int set_workers(rl_settings *s, const char *what, const char *text, rl_er
     return rc;
 }
 
+static int set_drain_code(rl_settings *s, const char *code, rl_err *err)
+{
+    if (strcmp(code, "1001") != 0 && strcmp(code, "1012") != 0)
+        return wrong(err, "--drain-code is 1001 or 1012, not", code);
+    s->drain_code = (uint16_t)atoi(code);
+    return 0;
+}
+
 static bool is_switch(rl_settings *s, const char *flag)
 {
     if (strcmp(flag, "--watch") == 0)
@@ -156,10 +168,10 @@ static bool is_switch(rl_settings *s, const char *flag)
     return true;
 }
 
-static const char *const valued[] = {"--listen",        "--database",      "--layer",
-                                     "--workers",       "--drain-timeout", "--memory-limit",
-                                     "--limit",         "--log-level",     "--log-format",
-                                     "--trusted-proxy", "--root-path"};
+static const char *const valued[] = {
+    "--listen",       "--database",      "--layer",        "--workers", "--drain-timeout",
+    "--drain-jitter", "--drain-code",    "--memory-limit", "--limit",   "--log-level",
+    "--log-format",   "--trusted-proxy", "--root-path"};
 
 static bool is_valued(const char *flag)
 {
@@ -204,6 +216,10 @@ static int read_valued(rl_settings *s, const char *flag, const char *value, rl_e
         return set_workers(s, flag, value, err);
     } else if (strcmp(flag, "--drain-timeout") == 0) {
         return to_number(flag, value, 0, 86400, &s->drain_timeout, err);
+    } else if (strcmp(flag, "--drain-jitter") == 0) {
+        return to_number(flag, value, 0, 86400, &s->drain_jitter, err);
+    } else if (strcmp(flag, "--drain-code") == 0) {
+        return set_drain_code(s, value, err);
     } else if (strcmp(flag, "--memory-limit") == 0) {
         return to_number(flag, value, 8, 1 << 20, &s->memory_limit, err);
     } else if (strcmp(flag, "--limit") == 0) {
@@ -272,7 +288,11 @@ static int finish(rl_settings *s, const struct command *cmd, rl_err *err)
 
 int rl_settings_read(rl_settings *s, int argc, char **argv, rl_err *err)
 {
-    *s = (rl_settings){.log_level = RL_LOG_INFO, .drain_timeout = 10, .access_log = true};
+    *s = (rl_settings){.log_level = RL_LOG_INFO,
+                       .drain_timeout = 10,
+                       .drain_jitter = -1,
+                       .drain_code = 1001,
+                       .access_log = true};
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
         return 0;
 

@@ -40,6 +40,8 @@ typedef struct rl_settings {
     bool migrate;
     bool access_log;
     double drain_timeout;              /* seconds */
+    double drain_jitter;               /* seconds; negative: half of drain_timeout */
+    uint16_t drain_code;               /* of the close frame of WebSockets: 1001 or 1012 */
     double memory_limit;               /* MiB; 0: the script's, or the default */
     const char *limits[RL_MAX_LIMITS]; /* "NAME=VALUE", the weakest first */
     unsigned nlimits;

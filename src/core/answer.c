@@ -24,7 +24,7 @@ int rl_consumer_accept(rl_consumer *c, rl_str subprotocol, rl_str headers, rl_er
         rl_http_conn_upgrade(c->http, subprotocol, headers, c->limits, &rl_consumer_ws_events, c);
     c->http = NULL;
     if (c->worker->draining)
-        rl_consumer_leave(c, 1001, RL_STR("the server is going away"));
+        rl_consumer_leave(c, c->worker->farewell.code, rl_worker_farewell(c->worker));
     return 0;
 }
 

@@ -47,7 +47,7 @@ rl_consumer *rl_background_open(rl_worker *w, lua_State *L, int origin)
     c->self = ref;
     c->unmade = true;
     if (w->draining)
-        rl_consumer_leave(c, 1001, RL_STR("the server is going away"));
+        rl_consumer_leave(c, w->farewell.code, rl_worker_farewell(w));
     rl_consumer_stir(c);
     return c;
 }

@@ -4,15 +4,23 @@
 #ifndef RL_CORE_CREW_H
 #define RL_CORE_CREW_H
 
+#include "io/listener.h"
 #include "layer/exchange.h"
 
 #include <stdatomic.h>
 
 #define RL_MAX_WORKERS RL_EXCHANGE_MAX
 
+typedef struct rl_worker rl_worker;
+
 typedef struct rl_crew {
     _Atomic unsigned count; /* workers; the script that worker 0 loads may still change it */
     rl_exchange *exchange;
+    rl_worker *workers[RL_MAX_WORKERS]; /* all are there before any accepts */
+    _Atomic unsigned connections;       /* of all workers */
 } rl_crew;
+
+/* A worker has accepted a connection (taken): its own, unless another has clearly fewer. */
+void rl_crew_accept(rl_worker *w, int fd, const rl_bound *from);
 
 #endif

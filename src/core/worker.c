@@ -40,6 +40,7 @@ int rl_worker_init(rl_worker *w, rl_crew *crew, unsigned index, const rl_vm_opts
         rl_err_set(err, rc, "no poller: %s", uv_strerror(rc));
         goto fail_vm;
     }
+    w->conns.tally.everywhere = &crew->connections;
     rl_server_init(&w->server, &w->conns, &server_events);
     rl_layer_init(&w->layer);
     w->layer.find = find_channel;
@@ -48,6 +49,7 @@ int rl_worker_init(rl_worker *w, rl_crew *crew, unsigned index, const rl_vm_opts
     rl_worker_configure(w, &(rl_worker_limits){.abandon_grace = 2000},
                         &(rl_server_limits){.write_high_water = RL_CONN_HIGH_WATER},
                         &(rl_limits){.mailbox = 100, .pong_timeout = 1000}, 1);
+    crew->workers[index] = w;
     return 0;
 
 fail_vm:
@@ -90,7 +92,7 @@ static void on_accept(void *arg, int fd, const rl_bound *from)
 {
     rl_worker *w = arg;
 
-    rl_server_accept(&w->server, fd, from);
+    rl_crew_accept(w, fd, from);
 }
 
 int rl_worker_listen(rl_worker *w, const rl_bound *b, rl_err *err)
@@ -103,18 +105,46 @@ int rl_worker_listen(rl_worker *w, const rl_bound *b, rl_err *err)
     return rc;
 }
 
-void rl_worker_drain(rl_worker *w)
+static void part(rl_worker *w, rl_consumer *c)
+{
+    rl_consumer_leave(c, w->farewell.code, rl_worker_farewell(w));
+}
+
+rl_str rl_worker_farewell(const rl_worker *w)
+{
+    return w->farewell.code == 1012 ? RL_STR("the server restarts")
+                                    : RL_STR("the server is going away");
+}
+
+void rl_worker_drain(rl_worker *w, const rl_farewell *farewell)
 {
     if (w->draining)
         return;
     w->draining = true;
+    w->farewell = *farewell;
+    w->drained_from = rl_loop_now(&w->loop);
+    w->to_drain = w->roster.count;
     while (w->nlisteners)
         rl_listener_close(w->listeners[--w->nlisteners]);
+    rl_server_drain(&w->server);
+    rl_worker_drain_on(w);
+}
+
+/* As many as are due by now; in the end all, also those who came meanwhile. */
+void rl_worker_drain_on(rl_worker *w)
+{
+    uint64_t gone = rl_loop_now(&w->loop) - w->drained_from, spread = w->farewell.spread;
     uint32_t at = 0;
     rl_consumer *c;
-    while ((c = rl_roster_next(&w->roster, &at)))
-        rl_consumer_leave(c, 1001, RL_STR("the server is going away"));
-    rl_server_drain(&w->server);
+
+    if (gone >= spread) {
+        while ((c = rl_roster_next(&w->roster, &at)))
+            part(w, c);
+        return;
+    }
+    for (; w->drained < w->to_drain * gone / spread; w->drained++)
+        if ((c = rl_roster_next(&w->roster, &w->drained_to)))
+            part(w, c);
 }
 
 bool rl_worker_is_idle(const rl_worker *w)

@@ -18,8 +18,6 @@
 #define RL_MAX_DATABASES 16
 #define RL_MAX_LISTENERS RL_MAX_SOCKETS
 
-typedef struct rl_worker rl_worker;
-
 /* The functions of lua/rille/dispatch.lua that events begin in. */
 enum rl_entry {
     RL_ENTRY_OPEN,       /* (id, kind, method, target, path, query, fields) */
@@ -39,9 +37,16 @@ typedef struct rl_worker_limits {
     uint64_t max_tasks; /* of one consumer */
 } rl_worker_limits;
 
+/* How WebSockets are parted with. */
+typedef struct rl_farewell {
+    uint16_t code;   /* 1001: going away; 1012: about to come back */
+    uint64_t spread; /* ms over which they are closed, evenly, so that not all come back at once */
+} rl_farewell;
+
 struct rl_worker {
     rl_crew *crew;
-    unsigned index; /* in the crew, from 0 */
+    unsigned index;            /* in the crew, from 0 */
+    _Atomic unsigned arriving; /* connections that others have handed over, not yet taken up */
     rl_loop loop;
     rl_vm vm;
     rl_conns conns;
@@ -69,6 +74,10 @@ struct rl_worker {
     int entries[RL_ENTRY_COUNT]; /* registry references */
     unsigned generation;         /* of the code; counts reloads */
     bool draining;
+    rl_farewell farewell; /* while it drains */
+    uint64_t drained_from;
+    uint32_t drained_to; /* in the roster */
+    unsigned to_drain, drained;
     bool show_errors; /* to the peer, in full: development only */
 
     void *program; /* the app's */
@@ -90,9 +99,11 @@ static inline rl_worker *rl_worker_of(lua_State *L)
 /* Accept from a socket (taken also on failure). */
 int rl_worker_listen(rl_worker *w, const rl_bound *b, rl_err *err) RL_MUST_USE;
 
-/* Stop accepting and listening, close every connection (WebSockets with 1001), run every
- * disconnect. Poll rl_worker_is_idle() for the end of it. */
-void rl_worker_drain(rl_worker *w);
+/* Stop accepting and listening, let HTTP finish its answers, close every WebSocket in its time, run
+ * every disconnect. Call rl_worker_drain_on() until rl_worker_is_idle(). */
+void rl_worker_drain(rl_worker *w, const rl_farewell *farewell);
+void rl_worker_drain_on(rl_worker *w);
+rl_str rl_worker_farewell(const rl_worker *w); /* the close frame's reason */
 bool rl_worker_is_idle(const rl_worker *w);
 
 /* Cancel what nobody's consumer spawned; the end of a drain. */

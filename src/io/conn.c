@@ -407,6 +407,13 @@ void rl_conn_close(rl_conn *c)
     rl_conn_doom(c, 0);
 }
 
+static void count(rl_conns *all, int more)
+{
+    all->count += (unsigned)more;
+    atomic_store_explicit(&all->tally.here, all->count, memory_order_relaxed);
+    atomic_fetch_add_explicit(all->tally.everywhere, (unsigned)more, memory_order_relaxed);
+}
+
 static void bury(rl_conn *c)
 {
     rl_err why = {0};
@@ -424,7 +431,7 @@ static void bury(rl_conn *c)
     if (c->all->counts_peers)
         rl_peers_leave(c->fd);
     close(c->fd);
-    c->all->count--;
+    count(c->all, -1);
     rl_free(c);
 }
 
@@ -488,6 +495,7 @@ static void on_stalled(rl_timeout *t)
 int rl_conns_init(rl_conns *all, rl_loop *loop)
 {
     *all = (rl_conns){.loop = loop, .high_water = RL_CONN_HIGH_WATER};
+    all->tally.everywhere = &all->tally.alone;
     int rc = rl_poller_open(&all->poller, loop, on_ready, on_polled);
     if (rc < 0)
         return rc;
@@ -551,7 +559,7 @@ rl_conn *rl_conn_open(rl_conns *all, int fd, rl_tls *keys, const rl_conn_events 
     rl_timeout_init(&c->timer);
     if (keys)
         rl_conn_tls_open(c, keys);
-    all->count++;
+    count(all, 1);
     all->loop->counters.accepted++;
     return c;
 }

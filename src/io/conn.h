@@ -25,6 +25,8 @@
 #include "io/timeout.h"
 #include "io/tls_stream.h"
 
+#include <stdatomic.h>
+
 #define RL_CONN_HIGH_WATER (64 * 1024) /* unless conns.high_water is set to something else */
 
 typedef struct rl_conn rl_conn;
@@ -43,6 +45,14 @@ typedef struct rl_conn_events {
      * peer or the network did otherwise (RL_ECLOSED: the peer closed in order). */
     void (*on_closed)(void *owner, const rl_err *why);
 } rl_conn_events;
+
+/* How many connections there are, for other threads to see: of these, and of all that count in
+ * `everywhere`. */
+typedef struct rl_tally {
+    _Atomic unsigned here;
+    _Atomic unsigned *everywhere;
+    _Atomic unsigned alone; /* what everywhere is to begin with */
+} rl_tally;
 
 /* What all connections of a worker share. */
 struct rl_conns {
@@ -64,6 +74,7 @@ struct rl_conns {
                           quarter is left */
     bool counts_peers; /* some connection was entered into peers.h */
     unsigned count;    /* connections that are not yet gone */
+    rl_tally tally;    /* the same */
 };
 
 struct rl_conn {

@@ -142,12 +142,31 @@ static void tell_refusal(rl_server *s, const char *limit, unsigned most, uint64_
     rl_warn("%s (%u) reached: refused so far: %llu", limit, most, (unsigned long long)count);
 }
 
+/* Is there a place for one more? Of those who ask at once, on whatever thread, no more are told so
+ * than there are places: each takes one while it asks. */
+static bool take_place(rl_server *s, unsigned most)
+{
+    _Atomic unsigned *all = s->conns->tally.everywhere;
+
+    if (!most || atomic_fetch_add(all, 1) < most)
+        return true;
+    atomic_fetch_sub(all, 1);
+    return false;
+}
+
+/* The connection counts by itself now, or there is none. */
+static void return_place(rl_server *s, unsigned most)
+{
+    if (most)
+        atomic_fetch_sub(s->conns->tally.everywhere, 1);
+}
+
 void rl_server_accept(rl_server *s, int fd, const rl_bound *from)
 {
     const rl_server_limits *l = &s->limits;
     rl_counters *n = &s->loop->counters;
 
-    if (l->max_connections && s->conns->count >= l->max_connections) {
+    if (!take_place(s, l->max_connections)) {
         close(fd);
         n->refused_max_connections++;
         tell_refusal(s, "max_connections", l->max_connections, n->refused_max_connections);
@@ -159,11 +178,13 @@ void rl_server_accept(rl_server *s, int fd, const rl_bound *from)
             n->refused_per_address++;
             tell_refusal(s, "max_connections_per_address", l->max_connections_per_address,
                          n->refused_per_address);
+            return_place(s, l->max_connections);
             return;
         }
         s->conns->counts_peers = true;
     }
     rl_http_conn_open(s, fd, from->keys);
+    return_place(s, l->max_connections);
 }
 
 void rl_server_drain(rl_server *s)

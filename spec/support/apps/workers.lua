@@ -54,7 +54,7 @@ end
 
 return rille.app {
   workers = 3,
-  limits = { mailbox = 10000 },
+  limits = { mailbox = 10000, max_connections = tonumber(os.getenv("LIMIT")) },
   on_start = function()
     if broken("start") then
       error("this worker cannot start")
