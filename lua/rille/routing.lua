@@ -218,14 +218,27 @@ end
 --- Files of a folder under a prefix.
 ---@param prefix string  "/static/"
 ---@param folder string  relative to the script's folder
+---@param options rille.StaticOptions?
 ---@return rille.Route
-function M.static(prefix, folder)
+function M.static(prefix, folder, options)
   check_pattern(prefix)
   if type(folder) ~= "string" or folder == "" then
     fail(("route %q: the name of a folder expected"):format(prefix))
   end
+  local static = require("rille.static")
+  if options ~= nil and type(options) ~= "table" then
+    fail(("route %q: options are a table, got a %s"):format(prefix, type(options)))
+  end
+  for name, value in pairs(options or {}) do
+    local want = static.OPTIONS[name]
+    if not want or not want:find(type(value), 1, true) then
+      local told = "route %q: bad option %s; there are cache_control, index, fallback and "
+        .. "precompressed"
+      fail(told:format(prefix, tostring(name)))
+    end
+  end
   local root = require("rille.loader").resolve(folder)
-  local serve = require("rille.static").new(root)
+  local serve = static.new(root, options)
   local base = prefix:gsub("/+$", "")
   return {
     { kind = "http", method = "GET", pattern = base .. "/<path:file>", target = serve },
