@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <liburing.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -52,7 +53,9 @@ static bool has_uring(rl_batch *b)
     };
 
     if (b->uring == UNKNOWN) {
-        int rc = io_uring_queue_init_params(RL_BATCH_MAX, &b->ring, &params);
+        const char *wish = getenv("RILLE_IO_URING");
+        bool forbidden = wish && strcmp(wish, "0") == 0;
+        int rc = forbidden ? -EPERM : io_uring_queue_init_params(RL_BATCH_MAX, &b->ring, &params);
         b->uring = rc == 0 ? THERE : MISSING;
         if (rc == 0)
             io_uring_register_ring_fd(&b->ring); /* a little faster; no matter if not */

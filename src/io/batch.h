@@ -3,11 +3,11 @@
  *     rl_batch_add(b, fd, p, n, owner);    as often as there are sockets that want it
  *     rl_batch_run(b);                     now it is done, and each owner is told
  *
- * Where there is no io_uring (an old kernel, a sandbox that forbids it), and for one alone, it is
- * recv(2) or send(2). Nothing ever waits: a socket that is not ready is told as -EAGAIN, one that
- * takes less as a short count. The bytes must stay where they are until their owner is told. Owners
- * are told from rl_batch_run(), when nothing is under way any more: they may do as they like, but
- * add to a batch only when it is done. */
+ * Where there is no io_uring (an old kernel, a sandbox that forbids it, RILLE_IO_URING=0 in the
+ * environment), and for one alone, it is recv(2) or send(2). Nothing ever waits: a socket that is
+ * not ready is told as -EAGAIN, one that takes less as a short count. The bytes must stay where
+ * they are until their owner is told. Owners are told from rl_batch_run(), when nothing is under
+ * way any more: they may do as they like, but add to a batch only when it is done. */
 #ifndef RL_IO_BATCH_H
 #define RL_IO_BATCH_H
 

@@ -322,7 +322,37 @@ static void on_received(void *owner, char *p, ssize_t n)
         read_now(c);
 }
 
-/* Short messages of many connections are read in one call, into a slot each. */
+/* Offer what was kept, then send what everybody has to say. */
+static void serve_dirty(rl_conns *all)
+{
+    rl_list *it;
+
+    while ((it = rl_list_pop(&all->dirty))) {
+        rl_conn *c = RL_LIST_ENTRY(it, rl_conn, link);
+        if (c->resumed) {
+            c->resumed = false;
+            rl_conn_offer(c, c->in.data, c->in.len);
+        }
+        if (!rl_list_alone(&c->link))
+            continue; /* closed, or its turn comes again */
+        if (rl_conn_pending(c) && RL_LIKELY(c->tls == NULL))
+            rl_list_push(&all->sending, &c->link);
+        else
+            flush(c);
+    }
+    /* Not before everybody has had his say: what is queued must stay where it is. */
+    while ((it = rl_list_pop(&all->sending))) {
+        rl_conn *c = RL_LIST_ENTRY(it, rl_conn, link);
+        rl_batch_add(all->sends, c->fd, c->out.data + c->sent, rl_conn_pending(c), c);
+        if (rl_batch_len(all->sends) == RL_BATCH_MAX)
+            rl_batch_run(all->sends);
+    }
+    rl_batch_run(all->sends);
+}
+
+/* Short messages of many connections are read in one call, into a slot each; and what is answered
+ * at once leaves in one, while its corks are warm, before the next are read. What tasks write later
+ * in this turn leaves at its end. */
 static void read_ready(rl_conns *all)
 {
     unsigned n = all->nready;
@@ -338,6 +368,7 @@ static void read_ready(rl_conns *all)
             rl_batch_add(all->recvs, c->fd, all->slots + i * SLOT_STRIDE, SLOT_SIZE, c);
     }
     rl_batch_run(all->recvs);
+    serve_dirty(all);
 }
 
 static void on_polled(rl_poller *p)
@@ -447,27 +478,7 @@ static bool run_turn(rl_hook *hook)
     bool busy = !rl_list_empty(&all->dirty) || !rl_list_empty(&all->doomed);
     rl_list *it;
 
-    while ((it = rl_list_pop(&all->dirty))) {
-        rl_conn *c = RL_LIST_ENTRY(it, rl_conn, link);
-        if (c->resumed) {
-            c->resumed = false;
-            rl_conn_offer(c, c->in.data, c->in.len);
-        }
-        if (!rl_list_alone(&c->link))
-            continue; /* closed, or its turn comes again */
-        if (rl_conn_pending(c) && RL_LIKELY(c->tls == NULL))
-            rl_list_push(&all->sending, &c->link);
-        else
-            flush(c);
-    }
-    /* Not before everybody has had his say: what is queued must stay where it is. */
-    while ((it = rl_list_pop(&all->sending))) {
-        rl_conn *c = RL_LIST_ENTRY(it, rl_conn, link);
-        rl_batch_add(all->sends, c->fd, c->out.data + c->sent, rl_conn_pending(c), c);
-        if (rl_batch_len(all->sends) == RL_BATCH_MAX)
-            rl_batch_run(all->sends);
-    }
-    rl_batch_run(all->sends);
+    serve_dirty(all);
     while ((it = rl_list_pop(&all->doomed))) {
         rl_conn *c = RL_LIST_ENTRY(it, rl_conn, link);
         if (!c->busy) /* else it is not ours alone: rl_conn_rebury() follows */
