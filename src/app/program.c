@@ -1,6 +1,7 @@
 #include "app/program.h"
 
 #include "app/certificates.h"
+#include "app/systemd.h"
 #include "app/workers.h"
 #include "db/db.h"
 #include "io/listener.h"
@@ -159,6 +160,7 @@ static void on_serving(void *arg)
 
     for (unsigned i = 0; i < p->nurls; i++)
         fprintf(stderr, "rille: listening on %s\n", p->urls[i]);
+    rl_systemd_notify("READY=1\nMAINPID=%d\nSTATUS=serving", (int)getpid());
 }
 
 /* Reloading */
@@ -173,6 +175,7 @@ static void on_change(void *arg)
 static void on_reloading(void *arg)
 {
     rl_debug("reloading");
+    rl_systemd_reloading();
 }
 
 static void on_staged(void *arg, const rl_loaded *loaded)
@@ -188,6 +191,7 @@ static void on_reloaded(void *arg, unsigned generation)
 
     rl_certificates_reload(&p->certificates, true);
     rl_info("reloaded: generation %u serves", generation);
+    rl_systemd_notify("READY=1\nSTATUS=serving, generation %u", generation);
 }
 
 static void on_reload_failed(void *arg, const char *text)
@@ -195,6 +199,7 @@ static void on_reload_failed(void *arg, const char *text)
     struct program *p = arg;
 
     rl_error("the reload failed, the old code serves on: %s", text);
+    rl_systemd_notify("READY=1\nSTATUS=serving; the last reload failed, see the log");
     rl_certificates_reload(&p->certificates, false);
 }
 
@@ -249,6 +254,7 @@ static void begin_drain(struct program *p)
 {
     p->draining = true;
     rl_info("stopping: connections are being closed");
+    rl_systemd_notify("STOPPING=1\nSTATUS=closing connections");
     uv_timer_start(&p->patience, on_out_of_patience, (uint64_t)(p->settings->drain_timeout * 1000),
                    0);
     rl_bindings_unlink(&p->bindings);
