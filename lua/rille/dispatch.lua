@@ -101,6 +101,12 @@ end
 --- What `OPTIONS *` asks for: of the whole server.
 local METHODS = { "GET", "POST", "PUT", "PATCH", "DELETE" }
 
+--- What it is counted under in the metrics.
+local function number_of(kind, pattern, target)
+  local name = type(target) == "table" and rawget(target, "__name") or ""
+  return core.worker.route(kind, pattern, name)
+end
+
 --- Innermost: what the path leads to; that of the request, unless middleware has put another in
 --- the scope.
 local function run_route(scope, path)
@@ -123,6 +129,7 @@ local function run_route(scope, path)
     scope.url_route = { kwargs = kwargs }
   end
   scope._route = route.pattern
+  consumer.route(scope._id, current.app.router.numbers[route])
   if route.limits_set and not consumer.limit(scope._id, route.limits_set) then
     return
   end
@@ -221,7 +228,9 @@ end
 ---@param _ number  its id, which the scope has, too
 ---@param origin rille.Origin
 function M.background(_, origin)
-  make_consumer(origin.target, origin.scope)
+  local scope = origin.scope
+  consumer.route(scope._id, number_of(scope.type, scope.channel, origin.target))
+  make_consumer(origin.target, scope)
 end
 
 --- What the source of such a consumer tells. A gap is told to those who want to know.
@@ -272,6 +281,11 @@ end
 ---@param generation rille.Generation
 function M.switch(generation)
   current = generation
+  local router = generation.app.router
+  router.numbers = {}
+  for _, route in ipairs(router.routes) do
+    router.numbers[route] = number_of(route.kind, route.pattern or route.channel, route.target)
+  end
   core.worker.generation(generation.number)
   core.worker.entries(M)
 end

@@ -17,6 +17,7 @@ local events = require("rille.consumer.events")
 local http = require("rille.consumer.http")
 local json = require("rille.json")
 local layer = require("rille.layer")
+local log = require("rille.log")
 local routing = require("rille.routing")
 local task = require("rille.task")
 local websocket = require("rille.consumer.websocket")
@@ -78,6 +79,8 @@ local rille = {
   include = routing.include,
   notify = routing.notify,
 
+  log = log,
+
   asleep = task.asleep,
   atimeout = task.atimeout,
   agather = task.agather,
@@ -102,13 +105,6 @@ rille.is_error = errors.is_error
 ---@return rille.App
 function rille.app(settings)
   return App(settings)
-end
-
---- Write a line to the log.
----@param message string
----@param level "debug"|"info"|"warn"|"error"|nil  default "info"
-function rille.log(message, level)
-  core.log(level or "info", tostring(message))
 end
 
 for _, name in ipairs { "atomic", "on_commit", "close_old_connections", "databases" } do

@@ -35,6 +35,10 @@ local consumer = core.consumer
 ---@field channel string           only notify: what it listens to,
 ---@field database string          and the name of the database where
 ---@field generation integer       of the code that accepted it
+---@field request_id string        the client's X-Request-Id, or one that was made
+---@field traceparent string       W3C Trace Context, to be passed on: the client's trace, or a
+---  new one, with a span of this request
+---@field tracestate string        "" when there is none
 ---@field session any
 ---@field user any
 local Scope = {}
@@ -62,6 +66,13 @@ local function parse_query(self)
     error(errors.BadRequest("the query cannot be decoded"), 3)
   end
   store(self, { query = first, query_lists = all })
+end
+
+local function names(self)
+  local request_id, traceparent, tracestate = consumer.names(self._id)
+  if request_id then
+    store(self, { request_id = request_id, traceparent = traceparent, tracestate = tracestate })
+  end
 end
 
 --- Field name to how it comes about: it stores the field, or returns it.
@@ -125,6 +136,9 @@ local lazy = {
   url_route = function()
     return { kwargs = {} }
   end,
+  request_id = names,
+  traceparent = names,
+  tracestate = names,
 }
 
 --- Asked anew each time: a reload changes it.

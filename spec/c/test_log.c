@@ -46,10 +46,10 @@ static const char *said(size_t stamp)
 
 enum { TEXT_STAMP = 25, JSON_STAMP = 34 }; /* "2026-11-24T12:00:00.000Z ", {"time":"…Z", */
 
-#define SAYS(stamp, want)                   \
-    do {                                    \
-        const char *got = said(stamp);      \
-        CHECK_MEM(got, strlen(got), want);  \
+#define SAYS(stamp, want)                  \
+    do {                                   \
+        const char *got = said(stamp);     \
+        CHECK_MEM(got, strlen(got), want); \
     } while (0)
 
 static void writes_text(void)
@@ -81,8 +81,8 @@ static void cannot_be_forged(void)
 
     open_pipe(RL_LOG_INFO, RL_LOG_TEXT);
     rl_log_fields(RL_LOG_INFO, RL_STR("a\nb\r\x1b[31m\xff\xc2\x9b\x7f\tc \xc3\xa9"), &f, 1);
-    SAYS(TEXT_STAMP, "INFO  a\n  b\\x0d\\x1b[31m\\xff\\xc2\\x9b\\x7f\tc \xc3\xa9 "
-                     "target=\"/\\n2026-11-24T12:00:00.000Z ERROR \\x1b[2J\"\n");
+    SAYS(TEXT_STAMP, "INFO  a target=\"/\\n2026-11-24T12:00:00.000Z ERROR \\x1b[2J\"\n"
+                     "  b\\x0d\\x1b[31m\\xff\\xc2\\x9b\\x7f\tc \xc3\xa9\n");
     f = (rl_log_field){.name = RL_STR("a b=\n\"c"), .type = RL_LOG_NUMBER, .number = 1};
     rl_log_fields(RL_LOG_INFO, RL_STR("m"), &f, 1);
     SAYS(TEXT_STAMP, "INFO  m a_b___c=1\n");
@@ -142,8 +142,10 @@ static void drops_what_nobody_reads(void)
 
     rl_info("heard again");
     char want[128];
-    snprintf(want, sizeof(want), "WARN  lines of this log were dropped: nobody read them "
-                                 "dropped=%llu\n", (unsigned long long)dropped);
+    snprintf(want, sizeof(want),
+             "WARN  lines of this log were dropped: nobody read them "
+             "dropped=%llu\n",
+             (unsigned long long)dropped);
     drain(text, sizeof(text));
     CHECK(strstr(text, want) != NULL);
     CHECK(strstr(text, "INFO  heard again\n") != NULL);

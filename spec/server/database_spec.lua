@@ -134,7 +134,7 @@ local function boundaries_on(url_of, count)
       leave("by hand")
       logs(
         "a task ended inside a transaction on database default: rolled back.",
-        "By hand:\nstack traceback",
+        "By hand:\n  stack traceback",
         "in function 'work'"
       )
     end)

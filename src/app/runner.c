@@ -8,6 +8,7 @@
 
 #include "app/script.h"
 #include "base/log.h"
+#include "core/names.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -307,8 +308,10 @@ static void thread_main(void *arg)
     rl_runner *r = arg;
     rl_report *last = rl_report_new(&r->reporter, RL_NEWS_STOPPED);
 
+    rl_names_log(&r->worker);
     begin(r);
     rl_loop_run(&r->worker.loop);
+    rl_log_set_context(NULL, NULL);
     rl_script_close(&r->script);
     rl_worker_fini(&r->worker);
     last->status = r->status;

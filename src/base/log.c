@@ -170,11 +170,15 @@ static void make_line(rl_buf *line, rl_log_level level, rl_str message, const rl
     rl_log_field ours[RL_LOG_CONTEXT_MAX];
     size_t nours = context.fn ? context.fn(context.arg, ours) : 0;
 
+    rl_str rest = message, first = message;
+    if (sink.format == RL_LOG_TEXT)
+        rl_str_cut(&rest, '\n', &first); /* fields stand behind the first line */
+
     add_head(line, level);
     if (sink.format == RL_LOG_JSON)
         rl_escape_json(line, message);
     else
-        rl_escape_line(line, message);
+        rl_escape_line(line, first);
     if (sink.colour && n + nours)
         rl_buf_add_str(line, RL_STR("\033[2m"));
     for (size_t i = 0; i < n; i++)
@@ -185,8 +189,12 @@ static void make_line(rl_buf *line, rl_log_level level, rl_str message, const rl
             add_field(line, &ours[i]);
     if (sink.colour && n + nours)
         rl_buf_add_str(line, RL_STR("\033[0m"));
-    if (sink.format == RL_LOG_JSON)
+    if (sink.format == RL_LOG_JSON) {
         rl_buf_add_c(line, '}');
+    } else if (rest.p) {
+        rl_buf_add_str(line, RL_STR("\n  "));
+        rl_escape_line(line, rest);
+    }
     rl_buf_add_c(line, '\n');
 }
 

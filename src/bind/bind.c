@@ -15,15 +15,58 @@ rl_str rl_opt_str(lua_State *L, int arg)
     return lua_isnoneornil(L, arg) ? (rl_str){"", 0} : rl_check_str(L, arg);
 }
 
-/* log(level, message) */
+enum { FIELDS_MAX = 64 }; /* of one line; what is more is left out */
+
+/* The value on top, which stays on the stack. */
+static rl_log_field to_field(lua_State *L, rl_str name)
+{
+    rl_log_field f = {.name = name, .type = RL_LOG_STRING};
+
+    if (lua_type(L, -1) == LUA_TNUMBER) {
+        f.type = RL_LOG_NUMBER;
+        f.number = lua_tonumber(L, -1);
+    } else if (lua_type(L, -1) == LUA_TBOOLEAN) {
+        f.type = RL_LOG_BOOL;
+        f.yes = lua_toboolean(L, -1);
+    } else {
+        f.text = rl_check_str(L, -1);
+    }
+    return f;
+}
+
+/* log(level, message, names, values): fields in this order, names strings. */
 static int l_log(lua_State *L)
 {
-    static const char *const names[] = {"debug", "info", "warn", "error", NULL};
-    int level = luaL_checkoption(L, 1, NULL, names);
+    static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
+    rl_log_level level = (rl_log_level)luaL_checkoption(L, 1, NULL, levels);
     rl_str message = rl_check_str(L, 2);
+    rl_log_field fields[FIELDS_MAX];
+    size_t n = 0;
 
-    rl_log((rl_log_level)level, "%.*s", (int)message.n, message.p);
+    if (level < rl_log_threshold())
+        return 0;
+    if (!lua_isnoneornil(L, 3)) {
+        luaL_checktype(L, 3, LUA_TTABLE);
+        luaL_checktype(L, 4, LUA_TTABLE);
+        luaL_checkstack(L, 2 * FIELDS_MAX + 4, "fields");
+        for (; n < FIELDS_MAX && n < lua_objlen(L, 3); n++) {
+            lua_rawgeti(L, 3, (int)n + 1);
+            rl_str name = rl_check_str(L, -1);
+            lua_rawgeti(L, 4, (int)n + 1);
+            fields[n] = to_field(L, name);
+        }
+    }
+    rl_log_fields(level, message, fields, n);
     return 0;
+}
+
+/* level() -> below which nothing is written: "debug", "info", "warn", "error" or "off" */
+static int l_log_level(lua_State *L)
+{
+    static const char *const levels[] = {"debug", "info", "warn", "error", "off"};
+
+    lua_pushstring(L, levels[rl_log_threshold()]);
+    return 1;
 }
 
 /* now() -> seconds since an arbitrary point, as of this turn of the loop */
@@ -45,9 +88,7 @@ static int l_describe(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"log", l_log},
-    {"now", l_now},
-    {"describe", l_describe},
+    {"log", l_log}, {"log_level", l_log_level}, {"now", l_now}, {"describe", l_describe},
     {NULL, NULL},
 };
 

@@ -2,6 +2,7 @@
 #include "bind/bind.h"
 
 #include "core/background.h"
+#include "core/names.h"
 #include "proto/http_write.h"
 #include "proto/utf8.h"
 
@@ -453,7 +454,37 @@ static int l_tls(lua_State *L)
     return 1;
 }
 
+/* route(id, number): which one it is counted under (worker.route gives the number) */
+static int l_route(lua_State *L)
+{
+    rl_consumer *c = find(L, 1);
+    unsigned number = (unsigned)luaL_checkinteger(L, 2);
+
+    if (c && number < c->worker->routes.n)
+        c->route = (uint16_t)number;
+    return 0;
+}
+
+/* names(id) -> request id, traceparent, tracestate | nil */
+static int l_names(lua_State *L)
+{
+    rl_consumer *c = find(L, 1);
+    char id[RL_REQUEST_ID_SIZE], parent[RL_TRACE_PARENT_LEN + 1];
+    rl_trace trace;
+
+    if (!c)
+        return 0;
+    rl_names_trace(c, &trace);
+    rl_trace_text(&trace, parent);
+    lua_pushstring(L, rl_names_request_id(c, id));
+    lua_pushstring(L, parent);
+    lua_pushstring(L, rl_names_tracestate(c));
+    return 3;
+}
+
 static const luaL_Reg functions[] = {
+    {"route", l_route},
+    {"names", l_names},
     {"bind", l_bind},
     {"background", l_background},
     {"own_send", l_own_send},

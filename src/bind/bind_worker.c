@@ -107,9 +107,23 @@ static int l_compression(lua_State *L)
     return 1;
 }
 
+/* route(kind, pattern, consumer's name) -> the number it is counted under */
+static int l_route(lua_State *L)
+{
+    rl_str kind = rl_check_str(L, 1), pattern = rl_check_str(L, 2), name = rl_check_str(L, 3);
+
+    lua_pushinteger(L, (lua_Integer)rl_routes_add(&rl_worker_of(L)->routes, kind, pattern, name));
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
-    {"place", l_place},   {"entries", l_entries},   {"generation", l_generation},
-    {"census", l_census}, {"counters", l_counters}, {"compression", l_compression},
+    {"route", l_route},
+    {"place", l_place},
+    {"entries", l_entries},
+    {"generation", l_generation},
+    {"census", l_census},
+    {"counters", l_counters},
+    {"compression", l_compression},
     {NULL, NULL},
 };
 

@@ -12,6 +12,7 @@ static void on_opened(rl_task *t, void *arg, lua_State *co, bool failed)
     rl_consumer *c = arg;
 
     c->task = NULL;
+    rl_consumer_ended(c, t, RL_OCCASION_OPEN);
     if (failed) {
         if (!rl_failure_is_quiet(c, co))
             rl_failure_log(c, co);

@@ -1,7 +1,9 @@
 #include "core/consumer.h"
 
+#include "base/clock.h"
 #include "core/background.h"
 #include "core/failure.h"
+#include "core/names.h"
 
 #include <string.h>
 
@@ -108,11 +110,11 @@ static int push_event(rl_consumer *c, lua_State *co, enum rl_entry entry)
     return nargs;
 }
 
-static void on_event_ended(rl_task *t, void *arg, lua_State *co, bool failed)
+static void event_ended(rl_consumer *c, const rl_task *t, rl_occasion occasion, lua_State *co,
+                        bool failed)
 {
-    rl_consumer *c = arg;
-
     c->task = NULL;
+    rl_consumer_ended(c, t, occasion);
     if (failed && !(c->state == RL_CONSUMER_LEAVING && rl_failure_is(co, "Closed"))) {
         if (!rl_failure_is_quiet(c, co))
             rl_failure_log(c, co);
@@ -125,16 +127,50 @@ static void on_event_ended(rl_task *t, void *arg, lua_State *co, bool failed)
     rl_consumer_pump(c);
 }
 
+static void on_receive_ended(rl_task *t, void *arg, lua_State *co, bool failed)
+{
+    event_ended(arg, t, RL_OCCASION_RECEIVE, co, failed);
+}
+
+static void on_message_ended(rl_task *t, void *arg, lua_State *co, bool failed)
+{
+    event_ended(arg, t, RL_OCCASION_MESSAGE, co, failed);
+}
+
+static void on_source_ended(rl_task *t, void *arg, lua_State *co, bool failed)
+{
+    event_ended(arg, t, RL_OCCASION_SOURCE, co, failed);
+}
+
 rl_task *rl_consumer_begin(rl_consumer *c, rl_task_ended_fn *ended)
 {
-    rl_worker_boundary(c->worker);
-    c->task = rl_task_new(&c->worker->vm, ended, c);
+    rl_worker *w = c->worker;
+
+    rl_worker_boundary(w);
+    c->task = rl_task_new(&w->vm, ended, c);
+    c->task->owner = c->id;
+    c->task->began = rl_loop_now(&w->loop);
+    c->task->measured = ++w->routes.events % RL_ROUTE_SAMPLE ? 0 : rl_clock_ns();
     return c->task;
+}
+
+/* Measured as core/route.h says. */
+void rl_consumer_ended(rl_consumer *c, const rl_task *t, rl_occasion occasion)
+{
+    rl_route *r = c->worker->routes.at[c->route];
+    uint64_t ms = rl_loop_now(&c->worker->loop) - t->began;
+
+    r->events[occasion]++;
+    if (RL_UNLIKELY(ms))
+        rl_histogram_add(&r->took[occasion], ms * 1000);
+    else if (RL_UNLIKELY(t->measured))
+        rl_histogram_add_times(&r->took[occasion], (rl_clock_ns() - t->measured) / 1000,
+                               RL_ROUTE_SAMPLE);
 }
 
 static void run_message(rl_consumer *c, bool text, rl_str data)
 {
-    rl_task *t = rl_consumer_begin(c, on_event_ended);
+    rl_task *t = rl_consumer_begin(c, on_receive_ended);
     lua_State *co = rl_task_stack(t);
     int nargs = push_event(c, co, RL_ENTRY_RECEIVE);
 
@@ -147,7 +183,7 @@ static void run_message(rl_consumer *c, bool text, rl_str data)
 
 static void run_layer(rl_consumer *c, rl_message *m)
 {
-    rl_task *t = rl_consumer_begin(c, on_event_ended);
+    rl_task *t = rl_consumer_begin(c, on_message_ended);
     lua_State *co = rl_task_stack(t);
     int nargs = push_event(c, co, RL_ENTRY_MESSAGE);
 
@@ -158,7 +194,7 @@ static void run_layer(rl_consumer *c, rl_message *m)
 
 static void run_fields(rl_consumer *c, const rl_event *ev)
 {
-    rl_task *t = rl_consumer_begin(c, on_event_ended);
+    rl_task *t = rl_consumer_begin(c, on_source_ended);
     lua_State *co = rl_task_stack(t);
     int nargs = push_event(c, co, RL_ENTRY_EVENT);
 
@@ -172,6 +208,7 @@ static void on_disconnect_ended(rl_task *t, void *arg, lua_State *co, bool faile
     rl_consumer *c = arg;
 
     c->task = NULL;
+    rl_consumer_ended(c, t, RL_OCCASION_DISCONNECT);
     if (failed && !rl_failure_is_quiet(c, co))
         rl_failure_log(c, co);
     rl_worker_boundary(c->worker);
@@ -195,8 +232,10 @@ static void run_disconnect(rl_consumer *c)
 static void run_next(rl_consumer *c)
 {
     rl_event *ev = RL_LIST_ENTRY(rl_list_pop(&c->mailbox), rl_event, link);
+    rl_route *r = c->worker->routes.at[c->route];
 
     c->nqueued--;
+    rl_histogram_add(&r->waited, (rl_loop_now(&c->worker->loop) - ev->queued) * 1000);
     switch (ev->kind) {
     case RL_EVENT_TEXT:
     case RL_EVENT_BYTES:
@@ -227,7 +266,7 @@ static bool has_room(const rl_consumer *c)
 }
 
 /* Everything a consumer does next is decided here. A handler that ends at once comes back into
- * on_event_ended(), hence the flag: the loop goes on instead of nesting. */
+ * event_ended(), hence the flag: the loop goes on instead of nesting. */
 void rl_consumer_pump(rl_consumer *c)
 {
     if (c->pumping)
@@ -278,6 +317,7 @@ static void end(rl_consumer *c)
     luaL_unref(c->worker->vm.L, LUA_REGISTRYINDEX, c->self);
     rl_roster_remove(&c->worker->roster, c->id);
     rl_free(c->close_reason);
+    rl_names_drop(c);
     rl_free(c);
 }
 
@@ -320,6 +360,7 @@ void rl_consumer_on_grace(rl_timeout *t)
 
 void rl_consumer_enqueue(rl_consumer *c, rl_event *ev)
 {
+    ev->queued = rl_loop_now(&c->worker->loop);
     rl_list_push(&c->mailbox, &ev->link);
     c->nqueued++;
 }
@@ -382,7 +423,13 @@ static void on_http_gone(void *owner)
     rl_consumer_lost(c, 1006, RL_STR("the peer went away"));
 }
 
+static void on_http_head(void *owner, rl_str headers, rl_buf *out)
+{
+    rl_names_add_header(owner, headers, out);
+}
+
 static const rl_http_conn_events http_events = {
+    .on_head = on_http_head,
     .on_body = on_http_body,
     .on_drain = on_http_body,
     .on_gone = on_http_gone,
@@ -464,6 +511,7 @@ static void on_open_ended(rl_task *t, void *arg, lua_State *co, bool failed)
     rl_consumer *c = arg;
 
     c->task = NULL;
+    rl_consumer_ended(c, t, RL_OCCASION_OPEN);
     if (failed && c->http && rl_failure_is(co, "BadRequest") && !rl_http_conn_started(c->http)) {
         refuse(c, 400, rl_failure_message(co));
     } else if (failed && !rl_failure_is_quiet(c, co)) {
@@ -552,6 +600,7 @@ void rl_consumer_open(rl_worker *w, rl_http_conn *hc)
     if (forwarded && via.scheme != RL_SCHEME_NONE)
         c->secure = via.scheme == RL_SCHEME_HTTPS;
     rl_http_conn_own(hc, &http_events, c);
+    rl_names_take(c, rl_http_conn_head(hc));
 
     int upgrade = rl_http_conn_wants_websocket(hc);
     if (upgrade > 101) {

@@ -43,14 +43,16 @@ struct rl_consumer {
     bool unmade : 1; /* in the background: self is to be made before anything else */
     uint16_t close_code;
     uint16_t limits; /* the number of its route's set (net/limit_set.h) */
+    uint16_t route;  /* its number (route.h) */
     uint32_t nqueued;
     uint32_t queued_bytes;
-    int self;           /* registry reference; in the background first to what it is made of */
-    rl_http_conn *http; /* until answered, or accepted */
-    rl_ws_conn *ws;     /* once accepted, until closed */
-    rl_source *source;  /* in the background, until it leaves */
-    rl_task *task;      /* the event under way, */
-    const char *event;  /* and which one; static */
+    int self;               /* registry reference; in the background first to what it is made of */
+    rl_http_conn *http;     /* until answered, or accepted */
+    rl_ws_conn *ws;         /* once accepted, until closed */
+    rl_source *source;      /* in the background, until it leaves */
+    rl_task *task;          /* the event under way, */
+    const char *event;      /* and which one; static */
+    struct rl_given *given; /* names that the client gave; NULL: none (names.h) */
     rl_list mailbox;
     rl_list tasks;       /* spawned, die with it */
     rl_list waiters;     /* tasks that wait for the peer to read, or to send a body */
@@ -114,7 +116,8 @@ bool rl_consumer_run_stirred(rl_worker *w);
 void rl_consumer_await_beat(rl_consumer *c); /* something was sent just now */
 void rl_consumer_end_stream(rl_consumer *c, uint16_t code, rl_str reason);
 rl_consumer *rl_consumer_new(rl_worker *w, enum rl_consumer_kind kind);
-rl_task *rl_consumer_begin(rl_consumer *c, rl_task_ended_fn *ended); /* an event */
+rl_task *rl_consumer_begin(rl_consumer *c, rl_task_ended_fn *ended); /* an event, */
+void rl_consumer_ended(rl_consumer *c, const rl_task *t, rl_occasion occasion);
 void rl_consumer_stir(rl_consumer *c); /* have it pumped at the end of the turn */
 void rl_consumer_pump(rl_consumer *c);
 bool rl_consumer_has_place(const rl_consumer *c); /* for another event */

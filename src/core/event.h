@@ -24,6 +24,7 @@ typedef struct rl_field {
 typedef struct rl_event {
     rl_list link;
     rl_event_kind kind;
+    uint64_t queued;     /* ms, loop's clock: when it came to wait */
     size_t n;            /* bytes of the client's, or fields */
     const char *type;    /* FIELDS: static */
     rl_message *message; /* LAYER */

@@ -1,6 +1,7 @@
 #include "core/failure.h"
 
 #include "base/log.h"
+#include "core/names.h"
 
 #include <string.h>
 
@@ -98,8 +99,11 @@ void rl_failure_log(const rl_consumer *c, lua_State *co)
     rl_buf text = {0};
 
     c->worker->loop.counters.handlers_failed++;
+    c->worker->routes.at[c->route]->failed++;
     rl_failure_tell(c, co, &text);
+    rl_names_tell(c->worker, c);
     rl_error("%s", rl_buf_cstr(&text));
+    rl_names_tell(c->worker, NULL);
     rl_buf_fini(&text);
 }
 
@@ -108,7 +112,9 @@ void rl_failure_log_silence(const rl_consumer *c)
     rl_buf who = {0};
 
     describe(c, &who);
+    rl_names_tell(c->worker, c);
     rl_error("%s returned without an answer", rl_buf_cstr(&who));
+    rl_names_tell(c->worker, NULL);
     rl_buf_fini(&who);
 }
 
@@ -117,7 +123,9 @@ void rl_failure_log_drops(const rl_consumer *c, unsigned n)
     rl_buf who = {0};
 
     describe(c, &who);
+    rl_names_tell(c->worker, c);
     rl_warn("%s: %u event%s dropped, too many waited", rl_buf_cstr(&who), n, n == 1 ? "" : "s");
+    rl_names_tell(c->worker, NULL);
     rl_buf_fini(&who);
 }
 

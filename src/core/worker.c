@@ -1,13 +1,42 @@
 #include "core/worker.h"
 
 #include "core/consumer.h"
+#include "core/names.h"
+
+#include <sys/random.h>
 
 static void on_request(rl_server *s, rl_http_conn *hc)
 {
     rl_consumer_open(RL_CONTAINER_OF(s, rl_worker, server), hc);
 }
 
-static const rl_server_events server_events = {.on_request = on_request};
+/* 1000 to 1015 have a counter each, of the application's own there are too many. */
+static unsigned close_class(int code)
+{
+    if (code >= 4000)
+        return 17;
+    return code >= 3000 ? 16 : code >= 1000 && code <= 1015 ? (unsigned)code - 1000 : 6;
+}
+
+static void on_access(rl_server *s, void *owner, rl_access *a)
+{
+    rl_worker *w = RL_CONTAINER_OF(s, rl_worker, server);
+    rl_consumer *c = owner;
+
+    if (c)
+        a->peer = c->peer;
+    if (a->head)
+        rl_route_count_request(w->routes.at[c ? c->route : 0], rl_http_method(a->head), a->status);
+    else
+        w->close_codes[close_class(a->status)]++;
+    if (!s->access_log)
+        return;
+    rl_names_tell(w, c);
+    rl_access_log(a);
+    rl_names_tell(w, NULL);
+}
+
+static const rl_server_events server_events = {.on_request = on_request, .on_access = on_access};
 
 static bool run_turn(rl_hook *hook)
 {
@@ -24,6 +53,8 @@ int rl_worker_init(rl_worker *w, rl_crew *crew, unsigned index, const rl_vm_opts
     *w = (rl_worker){.crew = crew, .index = index};
     for (int i = 0; i < RL_ENTRY_COUNT; i++)
         w->entries[i] = LUA_NOREF;
+    if (getrandom(w->seeds, sizeof(w->seeds), 0) != sizeof(w->seeds))
+        w->seeds[0] = (uint64_t)(uintptr_t)w;
     rl_list_init(&w->stirred);
     rl_list_init(&w->tasks);
 
@@ -45,6 +76,7 @@ int rl_worker_init(rl_worker *w, rl_crew *crew, unsigned index, const rl_vm_opts
     rl_layer_init(&w->layer);
     w->layer.find = find_channel;
     rl_exchange_enter(crew->exchange, &w->layer, &w->loop);
+    rl_routes_init(&w->routes);
     rl_timeouts_open(&w->graces, &w->loop, 0, rl_consumer_on_grace);
     rl_worker_configure(w, &(rl_worker_limits){.abandon_grace = 2000},
                         &(rl_server_limits){.write_high_water = RL_CONN_HIGH_WATER},
@@ -82,6 +114,7 @@ void rl_worker_fini(rl_worker *w)
     rl_vm_fini(&w->vm);
     rl_exchange_leave(&w->layer);
     rl_layer_fini(&w->layer);
+    rl_routes_fini(&w->routes);
     rl_loop_remove_hook(&w->hook);
     rl_roster_fini(&w->roster);
     rl_free(w->places);

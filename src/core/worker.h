@@ -7,6 +7,7 @@
 
 #include "core/crew.h"
 #include "core/roster.h"
+#include "core/route.h"
 #include "db/db.h"
 #include "io/conn.h"
 #include "io/listener.h"
@@ -17,6 +18,7 @@
 
 #define RL_MAX_DATABASES 16
 #define RL_MAX_LISTENERS RL_MAX_SOCKETS
+#define RL_CLOSE_CODES   18
 
 /* The functions of lua/rille/dispatch.lua that events begin in. */
 enum rl_entry {
@@ -70,6 +72,11 @@ struct rl_worker {
     unsigned nbeats;
     uint64_t dropped;         /* events of sources, for want of room */
     uint64_t untold, told_at; /* drops that the log has not told of; ms on the loop's clock */
+
+    rl_routes routes;        /* what is counted of each */
+    uint64_t seeds[4];       /* random: names of requests and traces are made of them */
+    const rl_consumer *told; /* whom the log tells about (names.h) */
+    uint64_t close_codes[RL_CLOSE_CODES]; /* of WebSockets: 1000 to 1015, 3000s, 4000s */
 
     int entries[RL_ENTRY_COUNT]; /* registry references */
     unsigned generation;         /* of the code; counts reloads */

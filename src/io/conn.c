@@ -154,6 +154,7 @@ static void settle(rl_conn *c, ssize_t n)
     if (n > 0) {
         c->sent += (uint32_t)n;
         c->delivered += (uint64_t)n;
+        c->all->delivered += (uint64_t)n;
     }
     rl_conn_settled(c, rl_conn_pending(c), n > 0);
 }
@@ -278,6 +279,7 @@ static void received(rl_conn *c, char *p, ssize_t n)
             rl_conn_doom(c, (int)-n);
     } else if (!c->finishing) { /* after the last word: read on, so that closing is no reset */
         c->received += (uint64_t)n;
+        c->all->received += (uint64_t)n;
         c->bulk = n >= SLOT_SIZE;
         rl_conn_offer(c, p, (size_t)n);
     }
@@ -301,6 +303,7 @@ static void read_now(rl_conn *c)
     if (kept && n > 0 && !c->finishing) {
         c->in.len += (size_t)n;
         c->received += (uint64_t)n;
+        c->all->received += (uint64_t)n;
         rl_conn_offer(c, c->in.data, c->in.len);
         return;
     }

@@ -75,6 +75,7 @@ struct rl_conns {
     bool counts_peers; /* some connection was entered into peers.h */
     unsigned count;    /* connections that are not yet gone */
     rl_tally tally;    /* the same */
+    uint64_t received, delivered; /* bytes of them all, the gone included */
 };
 
 struct rl_conn {

@@ -22,14 +22,25 @@ static void run_hooks(rl_loop *loop)
         uv_idle_stop(&loop->spin);
 }
 
+/* libuv reads its clock before a turn's timers and behind its wait for sockets anyway: what lies
+ * between is what everybody else had to wait for. */
 static void on_prepare(uv_prepare_t *h)
 {
-    run_hooks(RL_CONTAINER_OF(h, rl_loop, prepare));
+    rl_loop *loop = RL_CONTAINER_OF(h, rl_loop, prepare);
+    uint64_t took = rl_loop_now(loop) - loop->polled;
+
+    loop->turns++;
+    if (RL_UNLIKELY(took && loop->polled))
+        rl_histogram_add(&loop->stalls, took * 1000);
+    run_hooks(loop);
 }
 
 static void on_check(uv_check_t *h)
 {
-    run_hooks(RL_CONTAINER_OF(h, rl_loop, check));
+    rl_loop *loop = RL_CONTAINER_OF(h, rl_loop, check);
+
+    loop->polled = rl_loop_now(loop);
+    run_hooks(loop);
 }
 
 static void on_spin(uv_idle_t *h)
@@ -72,6 +83,8 @@ int rl_loop_init(rl_loop *loop)
     rl_list_init(&loop->hooks);
     loop->posting_closed = false;
     loop->counters = (rl_counters){0};
+    loop->polled = loop->turns = 0;
+    loop->stalls = (rl_histogram){0};
     loop->recv = rl_malloc(RL_LOOP_RECV_SIZE);
     return 0;
 }

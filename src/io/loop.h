@@ -9,6 +9,7 @@
 #define RL_IO_LOOP_H
 
 #include "base/counters.h"
+#include "base/histogram.h"
 #include "base/list.h"
 #include "base/queue.h"
 
@@ -51,6 +52,9 @@ struct rl_loop {
     bool posting_closed; /* guarded by posts.lock */
     char *recv;          /* RL_LOOP_RECV_SIZE bytes that any callback may read into */
     rl_counters counters;
+    uint64_t polled;     /* ms: when the present turn's sockets were asked */
+    uint64_t turns;      /* so many; those that took no whole millisecond are not in */
+    rl_histogram stalls; /* how long the others took from there to the next look: the loop's lag */
 };
 
 int rl_loop_init(rl_loop *loop) RL_MUST_USE; /* 0 or negative, libuv's */

@@ -8,6 +8,7 @@
  * IDLE connection has no parser. */
 #include "net/http_conn.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "proto/http_write.h"
 #include "proto/ws_extensions.h"
@@ -41,7 +42,7 @@ struct rl_http_conn {
     uint16_t limits; /* the number of its set */
     uint32_t born;   /* s, loop's clock */
     size_t skipped;
-    uint64_t began;  /* ms, loop's clock: when the head was complete */
+    uint64_t began;  /* ns: when the head was complete; 0: it is not */
     uint64_t before; /* bytes sent on the connection by then */
     uint64_t heard;  /* the same when it was last seen that a half-closed peer still reads; bytes
                         received when it was last seen that the body comes */
@@ -91,6 +92,24 @@ static void next_request(rl_http_conn *hc)
     rl_conn_resume(hc->conn);
 }
 
+/* Whose it was, and how it went. */
+static void tell_access(rl_http_conn *hc, void *owner, int status, bool aborted)
+{
+    rl_server *s = hc->server;
+
+    if (!s->events->on_access)
+        return;
+    rl_access access = {
+        .head = rl_http_head_of(hc->parser),
+        .status = status,
+        .aborted = aborted,
+        .bytes_out = hc->conn->delivered + rl_conn_pending(hc->conn) - hc->before,
+        .ms = hc->began ? (double)(rl_clock_ns() - hc->began) / 1e6 : 0,
+        .peer = hc->began ? rl_http_conn_client(hc) : rl_conn_peer(hc->conn),
+    };
+    s->events->on_access(s, owner, &access);
+}
+
 static void answer_error(rl_http_conn *hc, int status, const char *why)
 {
     rl_buf out = {0};
@@ -103,17 +122,25 @@ static void answer_error(rl_http_conn *hc, int status, const char *why)
                   strlen(why) + 1, why);
     rl_conn_write(hc->conn, out.data, out.len);
     rl_buf_fini(&out);
+    tell_access(hc, hc->owner, status, false);
     rl_conn_finish(hc->conn);
     rl_debug("http: answered %d: %s", status, why);
 }
 
-static void tell_gone(rl_http_conn *hc)
+static void forget_owner(rl_http_conn *hc)
 {
     void *owner = hc->owner;
 
     hc->owner = NULL;
     if (owner)
         hc->events->on_gone(owner);
+}
+
+static void tell_gone(rl_http_conn *hc)
+{
+    if (hc->owner)
+        tell_access(hc, hc->owner, hc->started ? hc->status : 499, true);
+    forget_owner(hc);
 }
 
 static void begin_head(rl_http_conn *hc)
@@ -125,6 +152,8 @@ static void begin_head(rl_http_conn *hc)
     hc->stays = false;
     hc->skipped = 0;
     hc->compression = (rl_deflate_settings){.threshold = 0};
+    hc->began = 0;
+    hc->before = hc->conn->delivered + rl_conn_pending(hc->conn);
     rl_timeout_start(&hc->server->requests, &hc->timer);
 }
 
@@ -154,8 +183,7 @@ static void begin_request(rl_http_conn *hc)
         expect_reader(hc);
     if (!hc->body_done && !head->upgrade)
         expect_body(hc);
-    hc->began = rl_loop_now(hc->server->loop);
-    hc->before = hc->conn->delivered + rl_conn_pending(hc->conn);
+    hc->began = rl_clock_ns();
     hc->state = HANDLED;
     hc->keep = head->keep_alive && !head->upgrade && !is_aged(hc);
     if (!head->upgrade && !head->chunked && head->content_length == 0)
@@ -214,7 +242,7 @@ static void on_error(rl_http_conn *hc, const rl_http_event *ev)
     count_error(hc, ev->status);
     if (!hc->started) {
         answer_error(hc, ev->status, ev->why);
-        tell_gone(hc);
+        forget_owner(hc);
         return;
     }
     rl_conn_finish(hc->conn);
@@ -363,6 +391,12 @@ const rl_http_head *rl_http_conn_trailers(const rl_http_conn *hc)
     return hc->body_done ? rl_http_trailers_of(hc->parser) : NULL;
 }
 
+static void add_owners_lines(rl_http_conn *hc, rl_str headers, rl_buf *out)
+{
+    if (hc->owner && hc->events->on_head)
+        hc->events->on_head(hc->owner, headers, out);
+}
+
 void rl_http_conn_start(rl_http_conn *hc, int status, rl_str headers, int64_t length)
 {
     rl_buf out = {0};
@@ -381,6 +415,7 @@ void rl_http_conn_start(rl_http_conn *hc, int status, rl_str headers, int64_t le
     rl_http_write_status(&out, status);
     rl_buf_add_str(&out, rl_server_date(hc->server));
     rl_buf_add_str(&out, headers);
+    add_owners_lines(hc, headers, &out);
     if (length >= 0 && !bare)
         rl_http_write_number(&out, "content-length", (uint64_t)length);
     else if (hc->chunked)
@@ -442,28 +477,10 @@ rl_address rl_http_conn_client(const rl_http_conn *hc)
     return rl_http_conn_forwarded(hc, &f) && f.has_client ? f.client : rl_conn_peer(hc->conn);
 }
 
-/* One line per request: method, target, status, bytes, milliseconds, peer. */
-static void log_access(const rl_http_conn *hc, int status)
-{
-    const rl_http_head *head = rl_http_head_of(hc->parser);
-    rl_str method = rl_http_method(head), target = rl_http_target(head);
-    uint64_t sent = hc->conn->delivered + rl_conn_pending(hc->conn) - hc->before;
-    char host[RL_HOST_MAX];
-
-    if (!hc->server->access_log || rl_log_threshold() > RL_LOG_INFO)
-        return;
-    rl_address client = rl_http_conn_client(hc);
-    rl_address_text(&client, host);
-    rl_info("%.*s %.*s %d %lluB %llums %s", (int)method.n, method.p, (int)target.n, target.p,
-            status, (unsigned long long)sent,
-            (unsigned long long)(rl_loop_now(hc->server->loop) - hc->began),
-            *host                              ? host
-            : client.family == RL_ADDRESS_UNIX ? "unix"
-                                               : "unknown");
-}
-
 void rl_http_conn_end(rl_http_conn *hc)
 {
+    void *owner = hc->owner;
+
     hc->owner = NULL;
     rl_timeout_stop(&hc->timer);
     if (hc->chunked)
@@ -473,7 +490,7 @@ void rl_http_conn_end(rl_http_conn *hc)
                 (long long)hc->left);
         hc->keep = false; /* the peer waits for the rest: let it see that there is none */
     }
-    log_access(hc, hc->status);
+    tell_access(hc, owner, hc->status, false);
     if (hc->body_done || hc->conn->eof) {
         next_request(hc);
         return;
@@ -555,11 +572,12 @@ rl_ws_conn *rl_http_conn_upgrade(rl_http_conn *hc, rl_str subprotocol, rl_str he
     if (rl_ws_extensions_agree(rl_http_conn_head(hc), &hc->compression, &terms, &out))
         deflate = rl_deflate_new(&hc->server->deflate, &hc->compression, &terms);
     rl_buf_add_str(&out, headers);
+    add_owners_lines(hc, headers, &out);
     rl_http_write_end(&out);
     rl_conn_write(hc->conn, out.data, out.len);
     rl_buf_fini(&out);
 
-    log_access(hc, 101);
+    tell_access(hc, hc->owner, 101, false);
     rl_ws_conn *ws = rl_ws_conn_open(hc->server, hc->conn, deflate, limits, events, owner);
     rl_timeout_stop(&hc->timer);
     rl_list_remove(&hc->link);
@@ -571,9 +589,9 @@ rl_ws_conn *rl_http_conn_upgrade(rl_http_conn *hc, rl_str subprotocol, rl_str he
 
 void rl_http_conn_break(rl_http_conn *hc)
 {
+    tell_access(hc, hc->owner, hc->status, true);
     hc->owner = NULL;
     rl_timeout_stop(&hc->timer);
-    log_access(hc, hc->status);
     rl_conn_finish(hc->conn);
 }
 
@@ -627,7 +645,7 @@ void rl_http_on_body_due(rl_timeout *t)
     hc->server->loop->counters.body_timeouts++;
     if (!hc->started) {
         answer_error(hc, 408, "the request's body did not come in time");
-        tell_gone(hc);
+        forget_owner(hc);
     } else {
         rl_conn_close(hc->conn);
     }

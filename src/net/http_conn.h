@@ -16,6 +16,8 @@ typedef struct rl_http_conn_events {
     /* The connection is gone, or what the peer sends broke the protocol; the request ends
      * here. Not called once the answer is complete. */
     void (*on_gone)(void *owner);
+    /* Lines to be added to the head of the answer, beside those in headers. NULL: none. */
+    void (*on_head)(void *owner, rl_str headers, rl_buf *out);
 } rl_http_conn_events;
 
 /* A new connection; takes fd. keys: it is to speak TLS; NULL: plain. */
@@ -29,10 +31,11 @@ void rl_http_conn_own(rl_http_conn *hc, const rl_http_conn_events *events, void 
 /* Valid until the answer ends. */
 const rl_http_head *rl_http_conn_head(const rl_http_conn *hc);
 rl_conn *rl_http_conn_stream(const rl_http_conn *hc);
-/* Does the peer speak for somebody else, and is it one of server.trusted? Without a trusted peer that
- * costs a comparison. */
+/* Does the peer speak for somebody else, and is it one of server.trusted? Without a trusted peer
+ * that costs a comparison. */
 bool rl_http_conn_forwarded(const rl_http_conn *hc, rl_forwarded *out);
-/* Who asks, as far as the peer or those it speaks for can tell. For as long as the head is valid. */
+/* Who asks, as far as the peer or those it speaks for can tell. For as long as the head is valid.
+ */
 rl_address rl_http_conn_client(const rl_http_conn *hc);
 
 /* What of the body has come and was not taken, appended to out. True once nothing will follow. */

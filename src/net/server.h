@@ -10,6 +10,7 @@
 #include "io/conn.h"
 #include "io/listener.h"
 #include "io/timeout.h"
+#include "net/access.h"
 #include "net/limit_set.h"
 #include "proto/deflate.h"
 #include "proto/http.h"
@@ -31,6 +32,9 @@ typedef struct rl_server_limits {
 typedef struct rl_server_events {
     /* A request's head is here. Whoever takes it answers with rl_http_*() exactly once. */
     void (*on_request)(rl_server *s, rl_http_conn *hc);
+    /* A request has ended, or a WebSocket: owner is whose it was, NULL if nobody took it. May
+     * change what it is told, and log it. NULL: nobody cares. */
+    void (*on_access)(rl_server *s, void *owner, rl_access *access);
 } rl_server_events;
 
 struct rl_server {
@@ -51,6 +55,7 @@ struct rl_server {
     bool access_log;
     bool draining; /* answer and close: no keep-alive */
     uint64_t refused_logged_at;
+    uint64_t messages_in, messages_out; /* of WebSockets */
 };
 
 /* Nobody may be connected before the first configure. */

@@ -19,10 +19,11 @@ struct rl_ws_conn {
     rl_ws parser;
     rl_timeout timer;   /* of its set when OPEN, on server.closings when CLOSING */
     uint64_t last_seen; /* ms, loop's clock */
-    uint16_t code;      /* what we closed with */
-    uint16_t limits;    /* the number of its set */
-    uint16_t controls;  /* frames since the last beat */
-    uint8_t state;      /* enum ws_state */
+    uint32_t messages_in, messages_out;
+    uint16_t code;     /* what we closed with */
+    uint16_t limits;   /* the number of its set */
+    uint16_t controls; /* frames since the last beat */
+    uint8_t state;     /* enum ws_state */
     bool paused;
     bool pinged;        /* a ping is out and nothing came since */
     bool used;          /* a message went either way since the last beat */
@@ -57,6 +58,24 @@ static void send_close(rl_ws_conn *ws, uint16_t code, rl_str reason)
     send_control(ws, RL_WS_OP_CLOSE, (rl_str){payload, n});
 }
 
+static void tell_access(rl_ws_conn *ws, void *owner, uint16_t code)
+{
+    rl_server *s = ws->server;
+
+    if (!s->events->on_access)
+        return;
+    rl_access access = {
+        .status = code,
+        .bytes_in = ws->conn->received,
+        .bytes_out = ws->conn->delivered + rl_conn_pending(ws->conn),
+        .messages_in = ws->messages_in,
+        .messages_out = ws->messages_out,
+        .ms = (double)(now_s(ws) - ws->born) * 1000,
+        .peer = rl_conn_peer(ws->conn),
+    };
+    s->events->on_access(s, owner, &access);
+}
+
 /* The owner hears of it once, whatever comes first. */
 static void tell_closed(rl_ws_conn *ws, uint16_t code, rl_str reason)
 {
@@ -65,8 +84,10 @@ static void tell_closed(rl_ws_conn *ws, uint16_t code, rl_str reason)
     rl_timeout_stop(&ws->timer);
     ws->state = OVER;
     ws->owner = NULL;
-    if (owner)
-        ws->events->on_closed(owner, code, reason);
+    if (!owner)
+        return;
+    tell_access(ws, owner, code);
+    ws->events->on_closed(owner, code, reason);
 }
 
 static void on_peer_close(rl_ws_conn *ws, const rl_ws_event *ev)
@@ -149,8 +170,11 @@ static size_t on_data(void *owner, char *p, size_t n)
         case RL_WS_TEXT:
         case RL_WS_BINARY:
             ws->used = true;
-            if (ws->state == OPEN)
-                ws->events->on_message(ws->owner, ev.type == RL_WS_TEXT, ev.data);
+            if (ws->state != OPEN)
+                break;
+            ws->messages_in++;
+            ws->server->messages_in++;
+            ws->events->on_message(ws->owner, ev.type == RL_WS_TEXT, ev.data);
             break;
         case RL_WS_PING:
             on_ping(ws, ev.data);
@@ -215,6 +239,12 @@ rl_conn *rl_ws_conn_stream(const rl_ws_conn *ws)
     return ws->conn;
 }
 
+static void count_sent(rl_ws_conn *ws)
+{
+    ws->messages_out++;
+    ws->server->messages_out++;
+}
+
 void rl_ws_conn_send(rl_ws_conn *ws, bool text, rl_str data)
 {
     rl_ws_opcode opcode = text ? RL_WS_OP_TEXT : RL_WS_OP_BINARY;
@@ -224,6 +254,7 @@ void rl_ws_conn_send(rl_ws_conn *ws, bool text, rl_str data)
     if (ws->state != OPEN)
         return;
     ws->used = true;
+    count_sent(ws);
     if (ws->parser.deflate && rl_deflate_message(ws->parser.deflate, data, &data))
         n = rl_ws_head_deflated(head, opcode, data.n);
     else
@@ -249,6 +280,7 @@ uint32_t rl_ws_conn_send_frame(rl_ws_conn *ws, rl_shared *frame)
     if (deflate && (key = rl_deflate_key(deflate, payload_of(rl_shared_str(frame)).n)))
         return key;
     ws->used = true;
+    count_sent(ws);
     rl_conn_write_shared(ws->conn, frame);
     return 0;
 }
@@ -274,6 +306,7 @@ void rl_ws_conn_send_shared(rl_ws_conn *ws, bool deflated, rl_shared *frame)
     ws->used = true;
     if (deflated)
         rl_deflate_forget(ws->parser.deflate);
+    count_sent(ws);
     rl_conn_write_shared(ws->conn, frame);
 }
 

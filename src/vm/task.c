@@ -35,6 +35,7 @@ rl_task *rl_task_new(rl_vm *vm, rl_task_ended_fn *ended, void *arg)
     t->interrupts = 0;
     t->ended = ended;
     t->arg = arg;
+    t->owner = vm->running ? vm->running->owner : 0;
     vm->ntasks++;
     return t;
 }

@@ -47,8 +47,10 @@ struct rl_task {
     rl_task_ended_fn *ended;
     void *arg;
     rl_list guards;
-    rl_list owned; /* on its owner's list of tasks, or alone */
-    int local;     /* registry reference of the task's own table (task.own), or LUA_NOREF */
+    rl_list owned;            /* on its owner's list of tasks, or alone */
+    double owner;             /* the consumer it runs for, by its number, or 0 */
+    uint64_t began, measured; /* an event's, for core/route.h */
+    int local; /* registry reference of the task's own table (task.own), or LUA_NOREF */
 };
 
 /* Begin: push a function and its arguments on rl_task_stack(), then start or queue it. */

@@ -166,4 +166,16 @@ function consumer.secure(id) end
 ---@return rille.core.Tls?  nil: it is plain, or gone
 function consumer.tls(id) end
 
+--- Which route it is counted under.
+---@param id number
+---@param number integer  of `core.worker.route`
+function consumer.route(id, number) end
+
+--- What its request is called; see src/core/names.h.
+---@param id number
+---@return string? request_id
+---@return string traceparent  with a span of its own
+---@return string tracestate   "" when there is none
+function consumer.names(id) end
+
 return consumer

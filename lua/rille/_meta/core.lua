@@ -22,10 +22,16 @@
 ---@field worker rille.core.worker
 local core = {}
 
---- Write a line to the log.
+--- Write a line to the log; fields in the order of the lists, 64 at most.
 ---@param level "debug"|"info"|"warn"|"error"
 ---@param message string
-function core.log(level, message) end
+---@param names string[]?
+---@param values (string|number|boolean)[]?
+function core.log(level, message, names, values) end
+
+--- Below which nothing is written.
+---@return "debug"|"info"|"warn"|"error"|"off"
+function core.log_level() end
 
 --- Seconds since an arbitrary point, as of this turn of the loop.
 ---@return number

@@ -48,4 +48,11 @@ function worker.counters() end
 ---@return { deflated: integer, inflated: integer, streams: integer }
 function worker.compression() end
 
+--- The number that a route is counted under; the same for all generations of the code.
+---@param kind string
+---@param pattern string  or the channel
+---@param consumer string  the class's name, "" for a function
+---@return integer
+function worker.route(kind, pattern, consumer) end
+
 return worker
