@@ -132,7 +132,7 @@ describe("static files", function()
       sends("a.txt")
       get("a.txt", { ["if-none-match"] = ('"5-%x"'):format(1700000000250) })
     end
-    assert.equal(before, free_descriptor())
+    assert.is_true(free_descriptor() <= before)
   end)
 end)
 
