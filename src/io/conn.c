@@ -45,7 +45,8 @@ void rl_conn_doom(rl_conn *c, int error)
     c->closed = true;
     c->error = error;
     rl_timeout_stop(&c->timer);
-    rl_poller_remove(&c->all->poller, c->fd);
+    if (c->busy) /* else its descriptor is closed before the poller looks again, which will do */
+        rl_poller_remove(&c->all->poller, c->fd);
     rl_list_remove(&c->link);
     rl_list_push(&c->all->doomed, &c->link);
     rl_loop_kick(c->all->loop);
@@ -112,6 +113,8 @@ static void half_close(rl_conn *c)
         rl_conn_doom(c, 0); /* both sides have said all they had */
         return;
     }
+    if (c->half_closed)
+        return;
     shutdown(c->fd, SHUT_WR);
     c->half_closed = true;
     rl_conn_update_mask(c);

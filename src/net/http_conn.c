@@ -105,8 +105,9 @@ static void tell_access(rl_http_conn *hc, void *owner, int status, bool aborted)
         .aborted = aborted,
         .bytes_out = hc->conn->delivered + rl_conn_pending(hc->conn) - hc->before,
         .ms = hc->began ? (double)(rl_clock_ns() - hc->began) / 1e6 : 0,
-        .peer = hc->began ? rl_http_conn_client(hc) : rl_conn_peer(hc->conn),
     };
+    if (!owner) /* who else knows it */
+        access.peer = hc->began ? rl_http_conn_client(hc) : rl_conn_peer(hc->conn);
     s->events->on_access(s, owner, &access);
 }
 

@@ -71,7 +71,6 @@ static void tell_access(rl_ws_conn *ws, void *owner, uint16_t code)
         .messages_in = ws->messages_in,
         .messages_out = ws->messages_out,
         .ms = (double)(now_s(ws) - ws->born) * 1000,
-        .peer = rl_conn_peer(ws->conn),
     };
     s->events->on_access(s, owner, &access);
 }
