@@ -145,7 +145,7 @@ M.list = {
     default = false,
     unit = "count",
     off = true,
-    what = "likewise; of an IPv6 address its /64; a proxy is one address",
+    what = "likewise; of an IPv6 address its /64; a proxy without PROXY headers is one address",
   },
   {
     name = "max_connection_age",

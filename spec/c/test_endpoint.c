@@ -45,6 +45,8 @@ static void reads_ip_addresses(void)
     CHECK_INT(read("[::]:80").kind, RL_ENDPOINT_ANY);
     CHECK(!read("[::]:80").v6only);
     CHECK(read("[::]:80,v6only").v6only);
+    CHECK(!read("[::]:80,v6only").proxied);
+    CHECK(read("[::]:80,v6only,proxy").proxied);
     CHECK_INT(read("0.0.0.0:80").kind, RL_ENDPOINT_IP);
     CHECK_INT(read("localhost:80").kind, RL_ENDPOINT_LOCALHOST);
 }
@@ -81,6 +83,8 @@ static void refuses_the_rest(void)
     refused("unix:@", "a name is missing");
     refused("127.0.0.1:80,mode=600", "no option of such an address");
     refused("[::]:0,v6only=1", "takes no value");
+    refused("127.0.0.1:80,proxy=1", "takes no value");
+    refused("proxy:127.0.0.1:80", "IPv6 goes in brackets");
     refused("", "want HOST:PORT");
     refused("tls:", "want HOST:PORT");
     refused("80", "want HOST:PORT");

@@ -18,6 +18,9 @@
     X(refused_max_connections, "connections refused: max_connections")                         \
     X(refused_per_address, "connections refused: max_connections_per_address")                 \
     X(refused_descriptors, "connections refused: no file descriptor, or none to watch")        \
+    X(proxies_distrusted, "connections refused: PROXY protocol, not one of trusted_proxies")   \
+    X(proxy_headers_bad, "connections refused: a PROXY header that is none")                   \
+    X(proxy_header_timeouts, "connections refused: no PROXY header within request_timeout")    \
     X(stalled, "connections cut: the peer read nothing for send_timeout")                      \
     X(lingered, "connections cut: the peer did not hang up after the last word")               \
     X(request_timeouts, "requests answered 408, or cut: no whole head within request_timeout") \

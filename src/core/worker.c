@@ -132,6 +132,12 @@ int rl_worker_listen(rl_worker *w, const rl_bound *b, rl_err *err)
 {
     if (w->nlisteners == RL_MAX_LISTENERS)
         return rl_err_set(err, -EMFILE, "more than %d addresses", RL_MAX_LISTENERS);
+    if (b->proxied && rl_networks_empty(&w->server.trusted)) {
+        close(b->fd);
+        return rl_err_set(err, -EINVAL,
+                          "an address has the option proxy, but trusted_proxies names nobody: all "
+                          "would be refused (want --trusted-proxy)");
+    }
     int rc = rl_listener_open(&w->listeners[w->nlisteners], &w->loop, b, on_accept, w, err);
     if (rc == 0)
         w->nlisteners++;

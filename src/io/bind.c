@@ -84,7 +84,7 @@ static int keep(rl_bindings *bs, const rl_endpoint *e, int fd, rl_err *err)
         return rl_err_set(err, -EMFILE, "more than %d sockets to listen on", RL_MAX_SOCKETS);
     }
     bs->list[bs->n++] = (rl_binding){
-        .bound = {.fd = fd, .tls = e->tls},
+        .bound = {.fd = fd, .tls = e->tls, .proxied = e->proxied},
         .address = rl_strdup(e->text),
     };
     return 0;

@@ -16,6 +16,7 @@
 typedef struct rl_bound {
     int fd;
     bool tls;            /* by its address: connections begin with a handshake */
+    bool proxied;        /* by its address: they begin with a PROXY header, before any handshake */
     struct rl_tls *keys; /* with tls; to be set before connections are accepted */
 } rl_bound;
 

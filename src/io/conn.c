@@ -465,6 +465,8 @@ static void bury(rl_conn *c)
     if (c->tls)
         rl_conn_tls_free(c);
     c->events->on_closed(c->owner, c->by_us ? NULL : &why);
+    if (c->introduced)
+        rl_conn_forget(c);
     if (c->all->counts_peers)
         rl_peers_leave(c->fd);
     close(c->fd);
@@ -550,6 +552,7 @@ void rl_conns_fini(rl_conns *all)
     rl_poller_close(&all->poller);
     rl_timeouts_close(&all->lingering);
     rl_timeouts_close(&all->stalled);
+    rl_map_fini(&all->introduced);
     while (all->nspare)
         rl_buf_fini(&all->spare[--all->nspare]);
 }
@@ -585,22 +588,4 @@ void rl_conn_own(rl_conn *c, const rl_conn_events *events, void *owner)
 {
     c->events = events;
     c->owner = owner;
-}
-
-rl_address rl_conn_peer(const rl_conn *c)
-{
-    struct sockaddr_storage addr = {0};
-    socklen_t n = sizeof(addr);
-
-    getpeername(c->fd, (struct sockaddr *)&addr, &n);
-    return rl_address_of_sockaddr(&addr);
-}
-
-rl_address rl_conn_local(const rl_conn *c)
-{
-    struct sockaddr_storage addr = {0};
-    socklen_t n = sizeof(addr);
-
-    getsockname(c->fd, (struct sockaddr *)&addr, &n);
-    return rl_address_of_sockaddr(&addr);
 }

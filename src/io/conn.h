@@ -19,11 +19,13 @@
 #include "base/address.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/map.h"
 #include "base/shared.h"
 #include "io/batch.h"
 #include "io/poller.h"
 #include "io/timeout.h"
 #include "io/tls_stream.h"
+#include "proto/proxy.h"
 
 #include <stdatomic.h>
 
@@ -73,6 +75,7 @@ struct rl_conns {
     size_t high_water; /* unsent bytes above which writers ought to wait; on_drain comes when a
                           quarter is left */
     bool counts_peers; /* some connection was entered into peers.h */
+    rl_map introduced; /* for whom proxies speak: an rl_proxy by its rl_conn's address */
     unsigned count;    /* connections that are not yet gone */
     rl_tally tally;    /* the same */
     uint64_t received, delivered; /* bytes of them all, the gone included */
@@ -102,10 +105,11 @@ struct rl_conn {
     bool finishing : 1;   /* close once everything is sent */
     bool half_closed : 1; /* our FIN is out; read and discard until the peer's */
     bool closed : 1;
-    bool by_us : 1;   /* rl_conn_close() or _finish() asked for it */
-    bool in_data : 1; /* on_data is on the stack */
-    bool bulk : 1;    /* sends more at once than fits into a slot; or speaks TLS */
-    bool busy : 1;    /* another thread works on its handshake */
+    bool by_us : 1;      /* rl_conn_close() or _finish() asked for it */
+    bool in_data : 1;    /* on_data is on the stack */
+    bool bulk : 1;       /* sends more at once than fits into a slot; or speaks TLS */
+    bool busy : 1;       /* another thread works on its handshake */
+    bool introduced : 1; /* its proxy said for whom it speaks */
 };
 
 int rl_conns_init(rl_conns *all, rl_loop *loop) RL_MUST_USE; /* 0 or -errno */
@@ -144,6 +148,9 @@ bool rl_conn_is_tls(const rl_conn *c);
 /* False: it is plain, or still in its handshake. */
 bool rl_conn_tls_facts(const rl_conn *c, rl_tls_facts *out);
 
+/* The socket's peer is a proxy: from now on the connection's addresses are those it told. They are
+ * kept beside, so that a connection without a proxy has no room for them. */
+void rl_conn_introduce(rl_conn *c, const rl_proxy *who);
 rl_address rl_conn_peer(const rl_conn *c);
 rl_address rl_conn_local(const rl_conn *c);
 

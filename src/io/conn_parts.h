@@ -1,4 +1,4 @@
-/* conn_parts.h - what conn.c and conn_tls.c know of each other; for nobody else. */
+/* conn_parts.h - what the files of conn.h know of each other; for nobody else. */
 #ifndef RL_IO_CONN_PARTS_H
 #define RL_IO_CONN_PARTS_H
 
@@ -14,6 +14,9 @@ void rl_conn_flush_now(rl_conn *c);
 void rl_conn_settled(rl_conn *c, size_t left, bool moved); /* after a send: what it did not take */
 void rl_conns_lend(rl_conns *all, rl_buf *out, size_t n);  /* a cork buffer with room for n more */
 void rl_conns_take_back(rl_conns *all, rl_buf *out);
+
+/* conn_address.c */
+void rl_conn_forget(rl_conn *c); /* what its proxy told */
 
 /* conn_tls.c, each for a connection that has c->tls */
 void rl_conn_tls_open(rl_conn *c, rl_tls *keys);

@@ -194,6 +194,12 @@ static int switch_v6only(rl_endpoint *e, const char *value, rl_err *err)
     return 0;
 }
 
+static int switch_proxied(rl_endpoint *e, const char *value, rl_err *err)
+{
+    e->proxied = true;
+    return 0;
+}
+
 static const struct option {
     const char *name;
     bool valued;
@@ -201,6 +207,7 @@ static const struct option {
     int (*fn)(rl_endpoint *e, const char *value, rl_err *err);
 } options[] = {
     {"v6only", false, 1u << RL_ENDPOINT_IP | 1u << RL_ENDPOINT_ANY, switch_v6only},
+    {"proxy", false, ~0u, switch_proxied},
     {"mode", true, 1u << RL_ENDPOINT_UNIX, parse_mode},
     {"user", true, 1u << RL_ENDPOINT_UNIX, parse_user},
     {"group", true, 1u << RL_ENDPOINT_UNIX, parse_group},
@@ -224,7 +231,7 @@ static int parse_option(rl_endpoint *e, rl_str word, rl_err *err)
         snprintf(value, sizeof(value), "%.*s", (int)word.n, word.p ? word.p : "");
         return o->fn(e, value, err);
     }
-    return bad(e, err, "no option '%.*s'; there are v6only, mode=, user= and group=",
+    return bad(e, err, "no option '%.*s'; there are proxy, v6only, mode=, user= and group=",
                (int)(name.n < 40 ? name.n : 40), name.p);
 }
 

@@ -12,6 +12,9 @@
  *     fd:3                           a listening socket that was passed on
  *     systemd  systemd:NAME          those that systemd passed on, or those it calls NAME
  *
+ * Each may have the option `proxy`: whoever connects is a proxy, and begins with the PROXY
+ * protocol's header (proto/proxy.h), which with `tls:` stands in front of the handshake.
+ *
  * Reading one looks at nothing but the words. */
 #ifndef RL_IO_ENDPOINT_H
 #define RL_IO_ENDPOINT_H
@@ -39,6 +42,7 @@ typedef struct rl_endpoint {
     int fd;             /* FD */
     bool tls;
     bool v6only;
+    bool proxied;               /* connections begin with a PROXY header */
     unsigned mode, user, group; /* UNIX; RL_ENDPOINT_UNSET: as it comes */
 } rl_endpoint;
 

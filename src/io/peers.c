@@ -2,7 +2,6 @@
 
 #include "base/map.h"
 
-#include <netinet/in.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -21,27 +20,22 @@ static struct {
     size_t nfds;
 } all = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static size_t key_of(int fd, char key[16])
+static rl_address peer_of(int fd)
 {
     struct sockaddr_storage addr = {0};
     socklen_t n = sizeof(addr);
-    const struct sockaddr_in *in = (const struct sockaddr_in *)&addr;
-    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&addr;
 
-    if (getpeername(fd, (struct sockaddr *)&addr, &n) < 0)
-        return 0;
-    if (addr.ss_family == AF_INET) {
-        memcpy(key, &in->sin_addr, 4);
-        return 4;
-    }
-    if (addr.ss_family != AF_INET6)
-        return 0;
-    if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
-        memcpy(key, (const char *)&in6->sin6_addr + 12, 4);
-        return 4;
-    }
-    memcpy(key, &in6->sin6_addr, 8);
-    return 8;
+    return getpeername(fd, (struct sockaddr *)&addr, &n) < 0
+               ? (rl_address){.family = RL_ADDRESS_UNKNOWN}
+               : rl_address_of_sockaddr(&addr);
+}
+
+static size_t key_of(const rl_address *a, char key[16])
+{
+    size_t n = a->family == RL_ADDRESS_IPV4 ? 4 : a->family == RL_ADDRESS_IPV6 ? 8 : 0;
+
+    memcpy(key, a->bytes, n);
+    return n;
 }
 
 static void reserve(size_t fd)
@@ -72,10 +66,11 @@ static bool enter(int fd, rl_str key, unsigned most)
     return true;
 }
 
-bool rl_peers_enter(int fd, unsigned most)
+bool rl_peers_enter(int fd, const rl_address *client, unsigned most)
 {
+    rl_address a = client ? *client : peer_of(fd);
     char key[16];
-    size_t n = key_of(fd, key);
+    size_t n = key_of(&a, key);
 
     if (n == 0)
         return true;

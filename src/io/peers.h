@@ -5,10 +5,11 @@
 #ifndef RL_IO_PEERS_H
 #define RL_IO_PEERS_H
 
-#include "base/base.h"
+#include "base/address.h"
 
-/* False: its address has `most` already; it is not counted. */
-bool rl_peers_enter(int fd, unsigned most);
+/* False: its address has `most` already; it is not counted. client: whose address that is; NULL:
+ * the socket's peer's. */
+bool rl_peers_enter(int fd, const rl_address *client, unsigned most);
 void rl_peers_leave(int fd); /* before it is closed; nothing happens to one that never entered */
 
 #endif

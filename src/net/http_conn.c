@@ -334,14 +334,14 @@ static const rl_conn_events conn_events = {
     .on_closed = on_closed,
 };
 
-void rl_http_conn_open(rl_server *s, int fd, rl_tls *keys)
+rl_conn *rl_http_conn_open(rl_server *s, int fd, rl_tls *keys)
 {
     rl_http_conn *hc = rl_calloc(1, sizeof(*hc));
 
     hc->conn = rl_conn_open(s->conns, fd, keys, &conn_events, hc);
     if (!hc->conn) {
         rl_free(hc);
-        return;
+        return NULL;
     }
     hc->server = s;
     hc->born = (uint32_t)(rl_loop_now(s->loop) / 1000);
@@ -350,6 +350,7 @@ void rl_http_conn_open(rl_server *s, int fd, rl_tls *keys)
     rl_list_push(&s->https, &hc->link);
     rl_timeout_init(&hc->timer);
     rl_timeout_start(&s->requests, &hc->timer);
+    return hc->conn;
 }
 
 void rl_http_conn_own(rl_http_conn *hc, const rl_http_conn_events *events, void *owner)

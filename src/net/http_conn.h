@@ -20,8 +20,9 @@ typedef struct rl_http_conn_events {
     void (*on_head)(void *owner, rl_str headers, rl_buf *out);
 } rl_http_conn_events;
 
-/* A new connection; takes fd. keys: it is to speak TLS; NULL: plain. */
-void rl_http_conn_open(rl_server *s, int fd, rl_tls *keys);
+/* A new connection; takes fd. keys: it is to speak TLS; NULL: plain. Its stream; NULL, and fd
+ * closed, when the kernel cannot watch another one. */
+rl_conn *rl_http_conn_open(rl_server *s, int fd, rl_tls *keys);
 /* The link is one of server.https: close it if it idles, else after its answer. */
 void rl_http_conn_drain(rl_list *link);
 void rl_http_conn_cut(rl_list *link); /* close it whatever it does */

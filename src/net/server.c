@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "io/peers.h"
 #include "net/http_conn.h"
+#include "net/proxied.h"
 #include "net/ws_conn.h"
 #include "proto/http_write.h"
 
@@ -18,6 +19,7 @@ void rl_server_init(rl_server *s, rl_conns *conns, const rl_server_events *event
 {
     *s = (rl_server){.conns = conns, .loop = conns->loop, .events = events};
     rl_list_init(&s->https);
+    rl_list_init(&s->awaited);
     rl_list_init(&s->lists);
     rl_timeouts_open(&s->requests, s->loop, 0, rl_http_on_request_due);
     rl_timeouts_open(&s->keepalives, s->loop, 0, rl_http_on_keepalive_due);
@@ -121,7 +123,7 @@ static void close_limits(rl_server *s)
 
 void rl_server_fini(rl_server *s)
 {
-    RL_CHECK(rl_list_empty(&s->https));
+    RL_CHECK(rl_list_empty(&s->https) && rl_list_empty(&s->awaited));
     rl_timeouts_close(&s->requests);
     rl_timeouts_close(&s->keepalives);
     close_limits(s);
@@ -161,35 +163,47 @@ static void return_place(rl_server *s, unsigned most)
         atomic_fetch_sub(s->conns->tally.everywhere, 1);
 }
 
-void rl_server_accept(rl_server *s, int fd, const rl_bound *from)
+void rl_server_admit(rl_server *s, int fd, rl_tls *keys, const rl_proxy *who)
 {
-    const rl_server_limits *l = &s->limits;
+    unsigned most = s->limits.max_connections_per_address;
     rl_counters *n = &s->loop->counters;
 
-    if (!take_place(s, l->max_connections)) {
-        close(fd);
-        n->refused_max_connections++;
-        tell_refusal(s, "max_connections", l->max_connections, n->refused_max_connections);
-        return;
-    }
-    if (l->max_connections_per_address) {
-        if (!rl_peers_enter(fd, l->max_connections_per_address)) {
+    if (most) {
+        if (!rl_peers_enter(fd, who ? &who->source : NULL, most)) {
             close(fd);
             n->refused_per_address++;
-            tell_refusal(s, "max_connections_per_address", l->max_connections_per_address,
-                         n->refused_per_address);
-            return_place(s, l->max_connections);
+            tell_refusal(s, "max_connections_per_address", most, n->refused_per_address);
             return;
         }
         s->conns->counts_peers = true;
     }
-    rl_http_conn_open(s, fd, from->keys);
-    return_place(s, l->max_connections);
+    rl_conn *c = rl_http_conn_open(s, fd, keys);
+    if (c && who)
+        rl_conn_introduce(c, who);
+}
+
+void rl_server_accept(rl_server *s, int fd, const rl_bound *from)
+{
+    unsigned most = s->limits.max_connections;
+    rl_counters *n = &s->loop->counters;
+
+    if (!take_place(s, most)) {
+        close(fd);
+        n->refused_max_connections++;
+        tell_refusal(s, "max_connections", most, n->refused_max_connections);
+        return;
+    }
+    if (RL_UNLIKELY(from->proxied))
+        rl_proxied_await(s, fd, from->keys);
+    else
+        rl_server_admit(s, fd, from->keys, NULL);
+    return_place(s, most);
 }
 
 void rl_server_drain(rl_server *s)
 {
     s->draining = true;
+    rl_proxied_drop_all(s);
     RL_LIST_EACH (it, &s->https)
         rl_http_conn_drain(it);
 }

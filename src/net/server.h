@@ -46,7 +46,8 @@ struct rl_server {
     unsigned nsets;
     rl_list lists; /* of deadlines, by duration */
     const rl_server_events *events;
-    rl_list https; /* every rl_http_conn */
+    rl_list https;   /* every rl_http_conn */
+    rl_list awaited; /* every rl_proxied */
     rl_timeouts requests, keepalives, closings;
     rl_deflate_shared deflate; /* for WebSockets whose messages are compressed */
     time_t date_at;            /* the second that date was written for */
@@ -55,6 +56,7 @@ struct rl_server {
     bool access_log;
     bool draining; /* answer and close: no keep-alive */
     uint64_t refused_logged_at;
+    uint64_t proxied_logged_at[3];      /* by what was wrong */
     uint64_t messages_in, messages_out; /* of WebSockets */
 };
 
@@ -70,6 +72,8 @@ void rl_server_fini(rl_server *s);
 
 /* A new connection; takes fd. */
 void rl_server_accept(rl_server *s, int fd, const rl_bound *from);
+/* There is a place for it, and it is known for whom it speaks; NULL: for itself. */
+void rl_server_admit(rl_server *s, int fd, rl_tls *keys, const rl_proxy *who);
 
 /* From now on every response is the last on its connection; those that idle are closed. */
 void rl_server_drain(rl_server *s);

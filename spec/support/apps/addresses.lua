@@ -1,4 +1,6 @@
--- Who is there, and where: for spec/server/addresses_spec.lua and proxies_spec.lua.
+-- Who is there, and where: for spec/server/addresses_spec.lua, proxies_spec.lua and
+-- proxy_protocol_spec.lua.
+local core = require("rille.core")
 local rille = require("rille")
 
 local Open = rille.WebsocketConsumer:extend("Open")
@@ -21,6 +23,9 @@ return rille.app {
   routes = {
     rille.get("/", told),
     rille.get("/told", told),
+    rille.get("/counters", function()
+      return 200, core.worker.counters()
+    end),
     rille.get("/app/told", function()
       return 200, { inner = true }
     end),
