@@ -3,19 +3,27 @@ local server = require("spec.support.server")
 describe("a service manager", function()
   after_each(server.clean)
 
+  --- A manager with its socket at `path`, and what answers with what it has heard.
+  local function manager(path)
+    local heard = server.scratch() .. "/heard"
+    local line = "/usr/bin/python3 spec/support/notified.py %s %s >/dev/null 2>&1 &"
+    os.execute(line:format(path, heard))
+    local function hears(pattern)
+      return server.eventually(5, function()
+        return (server.read_file(heard) or ""):match(pattern)
+      end)
+    end
+    assert.truthy(hears("^ready\n"))
+    return hears, function()
+      return server.count(server.read_file(heard), "WATCHDOG=1")
+    end
+  end
+
   for _, kind in ipairs { "/", "@" } do
     it("hears of the start, a reload and the stop by " .. kind, function()
       local folder = server.scratch()
       local path = kind == "/" and folder .. "/notify" or "@rille-spec-" .. folder:match("[^/]*$")
-      local heard = folder .. "/heard"
-      local manager = "/usr/bin/python3 spec/support/notified.py %s %s >/dev/null 2>&1 &"
-      os.execute(manager:format(path, heard))
-      local function hears(pattern)
-        return server.eventually(5, function()
-          return (server.read_file(heard) or ""):match(pattern)
-        end)
-      end
-      assert.truthy(hears("^ready\n"))
+      local hears = manager(path)
       local it_runs = server.start(
         { "run", "examples/hello.lua" },
         { env = { NOTIFY_SOCKET = path } }
@@ -27,6 +35,67 @@ describe("a service manager", function()
       assert.truthy(hears("\nSTOPPING=1 STATUS="))
     end)
   end
+
+  describe("with a watchdog", function()
+    local folder, pings, it_runs
+
+    --- `whose`: the WATCHDOG_PID, "$$" for the server's own.
+    local function start(whose)
+      folder = server.scratch()
+      local script = folder .. "/app.lua"
+      server.write(
+        script,
+        ([[
+          local rille = require("rille")
+          return rille.app {
+            limits = { handler_cpu_limit = false },
+            routes = { rille.get("/busy", function()
+              rille.log("busy from here on")
+              repeat
+                local file = io.open("%s/enough")
+              until file
+              return 200, "done"
+            end) },
+          }
+        ]]):format(folder)
+      )
+      local _
+      _, pings = manager(folder .. "/notify")
+      it_runs = server.start({ "run", script, "--workers", "2" }, {
+        env = { NOTIFY_SOCKET = folder .. "/notify", WATCHDOG_USEC = "100000" },
+        through = { "sh", "-c", ("WATCHDOG_PID=%s exec \"$0\" \"$@\""):format(whose) },
+      })
+    end
+
+    local function more_pings()
+      local before = pings()
+      return server.eventually(5, function()
+        return pings() > before + 1
+      end)
+    end
+
+    it("hears pings, but for as long as one worker's script does not let go", function()
+      start("$$")
+      assert.truthy(more_pings())
+      os.execute(("curl -sS %s/busy >%s/said &"):format(it_runs.url, folder))
+      assert.is_true(it_runs:says("busy from here on"))
+      server.sleep(0.2) -- one may be on its way
+      local before = pings()
+      server.sleep(0.4)
+      assert.equal(before, pings())
+      server.write(folder .. "/enough", "")
+      assert.truthy(more_pings())
+      assert.equal("done", server.read_file(folder .. "/said"))
+      assert.equal(0, it_runs:stop())
+    end)
+
+    it("of another process hears nothing", function()
+      start("1")
+      server.sleep(0.3)
+      assert.equal(0, it_runs:stop())
+      assert.equal(0, pings())
+    end)
+  end)
 
   it("finds nothing to object to in the units", function()
     if not server.shell("command -v systemd-analyze"):find("/") then

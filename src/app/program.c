@@ -1,6 +1,7 @@
 #include "app/program.h"
 
 #include "app/certificates.h"
+#include "app/pulse.h"
 #include "app/systemd.h"
 #include "app/workers.h"
 #include "db/db.h"
@@ -22,7 +23,8 @@ struct program {
     rl_watch *watch;
     rl_certificates certificates;
     uv_signal_t signals[3];
-    uv_timer_t patience;               /* after a drain began */
+    uv_timer_t patience; /* after a drain began */
+    rl_pulse pulse;
     rl_bindings bindings;
     char *urls[RL_MAX_SOCKETS];
     unsigned nurls;
@@ -161,6 +163,7 @@ static void on_serving(void *arg)
     for (unsigned i = 0; i < p->nurls; i++)
         fprintf(stderr, "rille: listening on %s\n", p->urls[i]);
     rl_systemd_notify("READY=1\nMAINPID=%d\nSTATUS=serving", (int)getpid());
+    rl_pulse_start(&p->pulse, p->workers);
 }
 
 /* Reloading */
@@ -332,6 +335,7 @@ int rl_program_run(const rl_settings *settings)
         return 1;
     }
     uv_timer_init(&p.loop.uv, &p.patience);
+    rl_pulse_init(&p.pulse, &p.loop);
     open_signals(&p);
     if (settings->watch || settings->command == RL_CMD_DEV)
         p.watch = rl_watch_open(&p.loop, on_change, &p);
@@ -346,6 +350,7 @@ int rl_program_run(const rl_settings *settings)
 
     ignore_signals();
     rl_watch_close(p.watch);
+    rl_pulse_close(&p.pulse);
     uv_close((uv_handle_t *)&p.patience, NULL);
     for (size_t i = 0; i < RL_COUNT(p.signals); i++)
         uv_close((uv_handle_t *)&p.signals[i], NULL);

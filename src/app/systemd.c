@@ -56,3 +56,20 @@ void rl_systemd_reloading(void)
                       (unsigned long long)now.tv_sec * 1000000 +
                           (unsigned long long)now.tv_nsec / 1000);
 }
+
+static uint64_t number_of(const char *name)
+{
+    const char *text = getenv(name);
+    uint64_t n;
+
+    return text && rl_str_to_u64(rl_str_of(text), INT64_MAX, &n) ? n : 0;
+}
+
+uint64_t rl_systemd_watchdog(void)
+{
+    const char *whose = getenv("WATCHDOG_PID");
+
+    if (whose && number_of("WATCHDOG_PID") != (uint64_t)getpid())
+        return 0;
+    return number_of("WATCHDOG_USEC");
+}

@@ -1,0 +1,48 @@
+#include "app/pulse.h"
+
+#include "app/systemd.h"
+
+/* A worker that has ended by now has no loop that could hang. */
+static void look(rl_worker *w, void *answer)
+{
+}
+
+static void on_answers(void *arg, const void *answers, unsigned n)
+{
+    rl_pulse *p = arg;
+
+    p->asking = false;
+    rl_systemd_notify("WATCHDOG=1");
+}
+
+/* Nothing new is asked before the last question is answered: it would only wait behind it. */
+static void on_beat(uv_timer_t *timer)
+{
+    rl_pulse *p = RL_CONTAINER_OF(timer, rl_pulse, timer);
+
+    if (p->asking)
+        return;
+    p->asking = true;
+    rl_workers_ask(p->workers, look, 1, on_answers, p);
+}
+
+void rl_pulse_init(rl_pulse *p, rl_loop *main)
+{
+    *p = (rl_pulse){.workers = NULL};
+    uv_timer_init(&main->uv, &p->timer);
+}
+
+void rl_pulse_start(rl_pulse *p, rl_workers *workers)
+{
+    uint64_t patience = rl_systemd_watchdog(), every = patience / 2000;
+
+    if (!patience)
+        return;
+    p->workers = workers;
+    uv_timer_start(&p->timer, on_beat, 0, every ? every : 1);
+}
+
+void rl_pulse_close(rl_pulse *p)
+{
+    uv_close((uv_handle_t *)&p->timer, NULL);
+}
