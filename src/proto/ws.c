@@ -25,8 +25,9 @@ typedef struct frame {
     const uint8_t *mask;
     uint8_t opcode;
     bool fin;
-    bool deflated;
 } frame;
+
+enum { DEFLATED = 0x40 }; /* beside the opcode of a message that is compressed */
 
 typedef uint64_t lane __attribute__((vector_size(16)));
 
@@ -108,31 +109,30 @@ static void fail(rl_ws *ws, rl_ws_event *ev, uint16_t code, const char *what)
 }
 
 /* Reserved bits: the first alone, on the first frame of a message, says it is compressed. */
-static const char *read_reserved(frame *f, uint8_t first, bool deflate)
+static const char *read_reserved(frame *f, uint8_t first, const rl_deflate *deflate)
 {
-    f->deflated = true;
     if ((first & 0x30) || !deflate)
         return "reserved bits are set";
     if (f->opcode != RL_WS_OP_TEXT && f->opcode != RL_WS_OP_BINARY)
         return "a frame that begins no message says that it is compressed";
+    f->opcode |= DEFLATED;
     return NULL;
 }
 
 /* Read a head (section 5.2) from in[0..n). The answer is what is wrong with it, or NULL;
  * f->head stays 0 while more bytes are needed. */
-static const char *read_head(frame *f, const uint8_t *in, size_t n, bool deflate)
+static const char *read_head(const rl_ws *ws, frame *f, const uint8_t *in, size_t n)
 {
     const char *wrong;
 
     f->head = 0;
-    f->deflated = false;
     if (n < 2)
         return NULL;
 
     f->fin = in[0] & 0x80;
     f->opcode = in[0] & 0x0f;
     f->length = in[1] & 0x7f;
-    if (RL_UNLIKELY(in[0] & 0x70) && (wrong = read_reserved(f, in[0], deflate)))
+    if (RL_UNLIKELY(in[0] & 0x70) && (wrong = read_reserved(f, in[0], ws->deflate)))
         return wrong;
     if (RL_UNLIKELY(!(in[1] & 0x80)))
         return "a client's frame is not masked";
@@ -171,7 +171,7 @@ static const char *take_head(rl_ws *ws, frame *f, const char *p, size_t n, size_
     const char *wrong;
 
     if (RL_LIKELY(ws->head_len == 0)) {
-        wrong = read_head(f, (const uint8_t *)p, n, ws->deflate);
+        wrong = read_head(ws, f, (const uint8_t *)p, n);
         if (RL_LIKELY(wrong || f->head)) {
             *used = f->head;
             return wrong;
@@ -182,7 +182,7 @@ static const char *take_head(rl_ws *ws, frame *f, const char *p, size_t n, size_
     size_t more = sizeof(ws->head) - kept < n ? sizeof(ws->head) - kept : n;
     if (more)
         memcpy(ws->head + kept, p, more);
-    wrong = read_head(f, ws->head, kept + more, ws->deflate);
+    wrong = read_head(ws, f, ws->head, kept + more);
     ws->head_len = wrong || f->head ? 0 : (uint8_t)(kept + more);
     *used = f->head ? f->head - kept : more;
     return wrong;
@@ -193,26 +193,42 @@ static size_t most_of_message(const rl_ws_rules *rules)
     return rules->max_message ? rules->max_message : RL_WS_MESSAGE_DEFAULT;
 }
 
-/* Does this frame fit behind the ones before it (section 5.4) and within the limits? What is
- * compressed may be a little longer than what it becomes. */
+static size_t least(size_t limit, size_t message) /* 0: no limit of its own */
+{
+    return limit && limit < message ? limit : message;
+}
+
+/* Over a limit, it seems. What is compressed may be a little longer than what it becomes. */
+static bool admit_long(rl_ws *ws, const rl_ws_rules *rules, const frame *f, rl_ws_event *ev)
+{
+    size_t message = most_of_message(rules);
+
+    if ((f->opcode | ws->message) & DEFLATED)
+        message = rl_deflate_bound(message);
+    if (f->length > least(rules->max_frame, message))
+        fail(ws, ev, RL_WS_TOO_BIG, "a frame is over the limit");
+    else if (f->length + ws->part.len > message)
+        fail(ws, ev, RL_WS_TOO_BIG, "a message is over the limit");
+    else
+        return true;
+    return false;
+}
+
+/* Does this frame fit behind the ones before it (section 5.4) and within the limits? */
 static bool admit(rl_ws *ws, const rl_ws_rules *rules, const frame *f, rl_ws_event *ev)
 {
     if (is_control(f->opcode))
         return true;
 
     size_t message = most_of_message(rules);
-    if (RL_UNLIKELY(f->deflated || ws->deflated))
-        message = rl_deflate_bound(message);
-    size_t most = rules->max_frame && rules->max_frame < message ? rules->max_frame : message;
+    size_t most = least(rules->max_frame, message);
 
     if (f->opcode == RL_WS_OP_CONTINUATION && !ws->message)
         fail(ws, ev, RL_WS_PROTOCOL, "a continuation continues nothing");
     else if (f->opcode != RL_WS_OP_CONTINUATION && ws->message)
         fail(ws, ev, RL_WS_PROTOCOL, "a message begins inside another");
-    else if (f->length > most)
-        fail(ws, ev, RL_WS_TOO_BIG, "a frame is over the limit");
-    else if (f->length > message - ws->part.len)
-        fail(ws, ev, RL_WS_TOO_BIG, "a message is over the limit");
+    else if (RL_UNLIKELY(f->length > most || f->length + ws->part.len > message))
+        return admit_long(ws, rules, f, ev);
     else
         return true;
     return false;
@@ -264,6 +280,7 @@ static void tell_inflated(rl_ws *ws, const rl_ws_rules *rules, uint8_t opcode, r
     rl_buf out = {0};
     rl_inflated result = rl_inflate_message(ws->deflate, data, most_of_message(rules), &out);
 
+    opcode &= (uint8_t)~DEFLATED;
     rl_buf_fini(&ws->part);
     ws->part = out;
     if (result == RL_INFLATE_BIG) {
@@ -287,7 +304,7 @@ static void take_whole(rl_ws *ws, const rl_ws_rules *rules, const frame *f, char
 
     if (is_control(f->opcode))
         tell_control(ws, f->opcode, data, ev);
-    else if (RL_UNLIKELY(f->deflated))
+    else if (RL_UNLIKELY(f->opcode & DEFLATED))
         tell_inflated(ws, rules, f->opcode, data, ev);
     else if (f->opcode == RL_WS_OP_TEXT && !ascii && !rl_utf8_valid(data))
         fail(ws, ev, RL_WS_BAD_DATA, "a text message is not UTF-8");
@@ -302,10 +319,8 @@ static void begin(rl_ws *ws, const frame *f)
     ws->fin = f->fin;
     ws->left = f->length;
     memcpy(ws->mask, f->mask, 4);
-    if (f->opcode == RL_WS_OP_TEXT || f->opcode == RL_WS_OP_BINARY) {
+    if (!is_control(f->opcode) && f->opcode != RL_WS_OP_CONTINUATION)
         ws->message = f->opcode; /* a text that ended well has left ws->utf8 fresh */
-        ws->deflated = f->deflated;
-    }
 }
 
 /* All of the current frame has come. */
@@ -319,10 +334,9 @@ static void complete(rl_ws *ws, const rl_ws_rules *rules, rl_ws_event *ev)
         ws->control = 0;
         ws->spent = !ws->message;
         tell_control(ws, ws->opcode, data, ev);
-    } else if (ws->fin && ws->deflated) {
+    } else if (ws->fin && (ws->message & DEFLATED)) {
         uint8_t opcode = ws->message;
         ws->message = 0;
-        ws->deflated = false;
         tell_inflated(ws, rules, opcode, rl_buf_str(&ws->part), ev);
     } else if (ws->fin) {
         if (ws->message == RL_WS_OP_TEXT && !rl_utf8_complete(&ws->utf8)) {
@@ -344,8 +358,8 @@ static size_t take_part(rl_ws *ws, const rl_ws_rules *rules, char *p, size_t n, 
     bool ascii = unmask(p, n, ws->mask);
     if (is_control(ws->opcode)) {
         ws->control += (uint8_t)n;
-    } else if (ws->message == RL_WS_OP_TEXT && !ws->deflated &&
-               !(ascii && rl_utf8_complete(&ws->utf8)) && !rl_utf8_feed(&ws->utf8, p, n)) {
+    } else if (ws->message == RL_WS_OP_TEXT && !(ascii && rl_utf8_complete(&ws->utf8)) &&
+               !rl_utf8_feed(&ws->utf8, p, n)) {
         fail(ws, ev, RL_WS_BAD_DATA, "a text message is not UTF-8");
         return n;
     }

@@ -81,12 +81,11 @@ typedef struct rl_ws {
     uint8_t head[14];    /* the beginning of a head that has not come whole, */
     uint8_t head_len;    /* and how much of it there is */
     uint8_t control;     /* bytes of a control frame at the end of part */
-    uint8_t message;     /* opcode of the unfinished message; 0: none */
+    uint8_t message;     /* opcode of the unfinished message, + 0x40 if it is compressed; 0: none */
     uint8_t opcode;      /* of the current frame */
     bool fin;            /* the current frame is its message's last */
     bool inside;         /* a frame is current */
     bool spent;          /* part was lent out with the last event */
-    bool deflated;       /* the unfinished message is compressed */
     bool over;           /* closed, or broken */
     rl_utf8 utf8;        /* of the unfinished text */
 } rl_ws;
