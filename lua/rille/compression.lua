@@ -7,7 +7,7 @@
 --- It happens with clients that offer it, browsers do. By default every message stands by itself,
 --- so that a connection which idles holds nothing for it. Keeping a window between messages makes
 --- small, similar ones much smaller; per connection, from its first compressed message on, it costs
---- about 270 KB for what is sent and 40 KB for what is received (with windows of 12 bits 40 and 12,
+--- about 270 KB for what is sent and 44 KB for what is received (with windows of 12 bits 40 and 11,
 --- of 9 bits 10 and 8). A message to a group is compressed once for all members.
 ---
 --- Who can put text of their own beside a secret of somebody else's, in the same message, and see

@@ -9,8 +9,8 @@
  *
  *     kept between messages                 bytes per connection
  *     nothing (the default)                 48
- *     what we send, window of 15/12/9 bits  274 000 / 39 000 / 10 000, from its first such message
- *     what the client sends, likewise       40 000 / 12 000 / 8 000, likewise
+ *     what we send, window of 15/12/9 bits  268 000 / 39 000 / 10 000, from its first such message
+ *     what the client sends, likewise       44 000 / 11 000 / 8 000, likewise
  *
  * A message that has not come whole waits compressed, so a peer occupies no more than it sent; it
  * is inflated in one go, in pieces, and given up as soon as it is over the limit. */
