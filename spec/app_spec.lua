@@ -41,7 +41,7 @@ describe("an application", function()
   end)
 
   it("names a setting that does not exist, and those that do", function()
-    local told = 'unknown setting "route"; there are allowed_origins, compression, databases,'
+    local told = 'unknown setting "route"; there are admin, allowed_origins, compression,'
     refuses(told, { route = {} })
     refuses('unknown setting "1"', { "oops" })
     refuses("unknown setting", { [print] = 1 })

@@ -18,6 +18,7 @@ local tls = require("rille.tls")
 local App = class("App")
 
 local SETTINGS = {
+  admin = "string",
   allowed_origins = "table",
   compression = "table or boolean",
   databases = "table or string",

@@ -28,6 +28,7 @@ local M = {}
 
 ---@class rille.Staged
 ---@field listen string[]
+---@field admin string?    where to tell how it goes
 ---@field trusted string  whose word on others it takes
 ---@field tls string[]  what it wants of it, in words of the command line
 ---@field workers integer?
@@ -103,6 +104,7 @@ function M.stage()
   local listen = generation.app.settings.listen or {}
   return {
     listen = type(listen) == "string" and { listen } or listen,
+    admin = generation.app.settings.admin,
     workers = generation.app.settings.workers,
     limits = limit_sets(generation.app),
     trusted = proxies.trusted(generation.app.settings, options.trusted),

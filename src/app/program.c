@@ -1,5 +1,6 @@
 #include "app/program.h"
 
+#include "app/admin.h"
 #include "app/certificates.h"
 #include "app/pulse.h"
 #include "app/systemd.h"
@@ -26,9 +27,13 @@ struct program {
     uv_timer_t patience; /* after a drain began */
     rl_pulse pulse;
     rl_bindings bindings;
+    rl_bindings admin_bindings;
+    rl_admin admin;
+    rl_process_figures figures; /* for admin */
     char *urls[RL_MAX_SOCKETS];
     unsigned nurls;
     bool given; /* the sockets are the workers' */
+    bool admin_given;
     bool draining, aborted;
     int status;
 };
@@ -62,23 +67,59 @@ static int bind_all(struct program *p, const rl_loaded *loaded, rl_err *err)
     return rc;
 }
 
+static unsigned count_tls(const rl_bindings *bs)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < bs->n; i++)
+        n += bs->list[i].bound.tls;
+    return n;
+}
+
+static void set_keys(rl_bindings *bs, rl_tls *keys)
+{
+    for (unsigned i = 0; i < bs->n; i++)
+        bs->list[i].bound.keys = bs->list[i].bound.tls ? keys : NULL;
+}
+
 /* What the handshakes on these sockets use. */
 static int hand_out_keys(struct program *p, const rl_loaded *loaded, rl_err *err)
 {
     rl_certificates *cs = &p->certificates;
-    unsigned wanted = 0;
-    int rc;
+    unsigned wanted = count_tls(&p->bindings) + count_tls(&p->admin_bindings);
 
-    for (unsigned i = 0; i < p->bindings.n; i++)
-        wanted += p->bindings.list[i].bound.tls;
     if (!wanted && p->settings->tls.ncerts)
         rl_warn("there are certificates, but no address begins with tls:");
     if (!wanted)
         return 0;
-    rc = rl_certificates_open(cs, &p->settings->tls, loaded->tls, loaded->ntls, err);
-    for (unsigned i = 0; rc == 0 && i < p->bindings.n; i++) {
-        rl_bound *b = &p->bindings.list[i].bound;
-        b->keys = b->tls ? cs->tls : NULL;
+    int rc = rl_certificates_open(cs, &p->settings->tls, loaded->tls, loaded->ntls, err);
+    if (rc < 0)
+        return rc;
+    set_keys(&p->bindings, cs->tls);
+    set_keys(&p->admin_bindings, cs->tls);
+    return 0;
+}
+
+static int bind_admin(struct program *p, const rl_loaded *loaded, rl_err *err)
+{
+    const char *address = p->settings->admin ? p->settings->admin : loaded->admin;
+
+    return address ? rl_bind_all(&p->admin_bindings, &address, 1, err) : 0;
+}
+
+/* From here on it can be asked whether it is ready. */
+static int open_admin(struct program *p, rl_err *err)
+{
+    rl_bindings *bs = &p->admin_bindings;
+
+    if (!bs->n)
+        return 0;
+    int rc = rl_admin_open(&p->admin, &p->loop, bs, p->workers, &p->figures, err);
+    p->admin_given = true;
+    for (unsigned i = 0; rc == 0 && i < bs->n; i++) {
+        char *url = rl_bound_url(&bs->list[i].bound);
+        fprintf(stderr, "rille: admin on %s\n", url);
+        rl_free(url);
     }
     return rc;
 }
@@ -102,7 +143,8 @@ static unsigned on_loaded(void *arg, const rl_loaded *loaded)
     struct program *p = arg;
     rl_err err;
 
-    if (bind_all(p, loaded, &err) < 0 || hand_out_keys(p, loaded, &err) < 0) {
+    if (bind_all(p, loaded, &err) < 0 || bind_admin(p, loaded, &err) < 0 ||
+        hand_out_keys(p, loaded, &err) < 0 || open_admin(p, &err) < 0) {
         complain(err.msg);
         return 0;
     }
@@ -160,6 +202,8 @@ static void on_serving(void *arg)
 {
     struct program *p = arg;
 
+    if (!p->draining && !p->aborted)
+        p->figures.unready = NULL;
     for (unsigned i = 0; i < p->nurls; i++)
         fprintf(stderr, "rille: listening on %s\n", p->urls[i]);
     rl_systemd_notify("READY=1\nMAINPID=%d\nSTATUS=serving", (int)getpid());
@@ -192,6 +236,7 @@ static void on_reloaded(void *arg, unsigned generation)
 {
     struct program *p = arg;
 
+    p->figures.reloads++;
     rl_certificates_reload(&p->certificates, true);
     rl_info("reloaded: generation %u serves", generation);
     rl_systemd_notify("READY=1\nSTATUS=serving, generation %u", generation);
@@ -201,6 +246,7 @@ static void on_reload_failed(void *arg, const char *text)
 {
     struct program *p = arg;
 
+    p->figures.reloads_failed++;
     rl_error("the reload failed, the old code serves on: %s", text);
     rl_systemd_notify("READY=1\nSTATUS=serving; the last reload failed, see the log");
     rl_certificates_reload(&p->certificates, false);
@@ -216,6 +262,9 @@ static void on_printed(void *arg, const char *text)
 
 static void on_failed(void *arg, const char *text)
 {
+    struct program *p = arg;
+
+    p->figures.unready = "stopping";
     complain(text);
 }
 
@@ -240,6 +289,7 @@ static void stop_at_once(struct program *p)
     if (p->aborted)
         return;
     p->aborted = true;
+    p->figures.unready = "stopping";
     uv_timer_start(&p->patience, on_deaf, DEAF_MS, 0);
     rl_bindings_unlink(&p->bindings);
     rl_workers_abort(p->workers);
@@ -256,6 +306,7 @@ static void on_out_of_patience(uv_timer_t *timer)
 static void begin_drain(struct program *p)
 {
     p->draining = true;
+    p->figures.unready = "draining";
     rl_info("stopping: connections are being closed");
     rl_systemd_notify("STOPPING=1\nSTATUS=closing connections");
     uv_timer_start(&p->patience, on_out_of_patience, (uint64_t)(p->settings->drain_timeout * 1000),
@@ -323,7 +374,7 @@ int rl_program_run(const rl_settings *settings)
         .on_failed = on_failed,
         .on_stopped = on_stopped,
     };
-    struct program p = {.settings = settings};
+    struct program p = {.settings = settings, .figures.unready = "starting"};
     rl_err err;
 
     signal(SIGPIPE, SIG_IGN);
@@ -345,6 +396,8 @@ int rl_program_run(const rl_settings *settings)
         p.status = 1;
     } else {
         rl_loop_run(&p.loop);
+        rl_bindings_unlink(&p.admin_bindings);
+        rl_admin_close(&p.admin);
         rl_workers_close(p.workers);
     }
 
@@ -356,6 +409,7 @@ int rl_program_run(const rl_settings *settings)
         uv_close((uv_handle_t *)&p.signals[i], NULL);
     rl_bindings_unlink(&p.bindings);
     rl_bindings_fini(&p.bindings, !p.given);
+    rl_bindings_fini(&p.admin_bindings, !p.admin_given);
     rl_certificates_close(&p.certificates);
     while (p.nurls)
         rl_free(p.urls[--p.nurls]);

@@ -7,13 +7,15 @@ static void look(rl_worker *w, void *answer)
 {
 }
 
-static void on_answers(void *arg, const void *answers, unsigned n)
+static void on_answers(void *arg, const rl_reply *replies, unsigned n)
 {
     rl_pulse *p = arg;
 
     p->asking = false;
     rl_systemd_notify("WATCHDOG=1");
 }
+
+static const rl_question question = {.look = look, .size = 1, .told = on_answers};
 
 /* Nothing new is asked before the last question is answered: it would only wait behind it. */
 static void on_beat(uv_timer_t *timer)
@@ -23,7 +25,7 @@ static void on_beat(uv_timer_t *timer)
     if (p->asking)
         return;
     p->asking = true;
-    rl_workers_ask(p->workers, look, 1, on_answers, p);
+    rl_workers_ask(p->workers, &question, p);
 }
 
 void rl_pulse_init(rl_pulse *p, rl_loop *main)

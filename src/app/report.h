@@ -13,6 +13,7 @@ typedef struct rl_loaded {
     size_t nfiles;
     char **listen; /* the script's own addresses */
     size_t nlisten;
+    char *admin; /* and the one for admin; NULL: none */
     char **tls; /* what it wants of TLS, in words of the command line */
     size_t ntls;
     unsigned workers;    /* how many the script wants; 0: it says nothing */

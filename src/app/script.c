@@ -213,6 +213,10 @@ int rl_script_stage(rl_script *s, rl_loaded *out, rl_buf *text)
     out->files = take_strings(L, "files", &out->nfiles);
     out->listen = take_strings(L, "listen", &out->nlisten);
     out->tls = take_strings(L, "tls", &out->ntls);
+    lua_getfield(L, -1, "admin");
+    if (lua_isstring(L, -1))
+        out->admin = rl_strdup(lua_tostring(L, -1));
+    lua_pop(L, 1);
     lua_getfield(L, -1, "workers");
     out->workers = (unsigned)lua_tointeger(L, -1);
     lua_pop(L, 1);

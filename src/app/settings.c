@@ -42,6 +42,9 @@ static const char server_options[] =
     "  --tls-min-version V   1.2 (default) or 1.3\n"
     "  --tls-client-ca FILE  ask clients for a certificate that one of these vouches for\n"
     "  --tls-clients HOW     required (default) or optional: what if they have none\n"
+    "  --admin ADDR          /metrics, /healthz and /readyz at an address of their own, in any "
+    "form\n"
+    "                        of --listen (RILLE_ADMIN; default none)\n"
     "  --trusted-proxy NET   believe its Forwarded, X-Forwarded-* and PROXY headers: an\n"
     "                        address, a network (10.0.0.0/8), loopback, private or unix; may be\n"
     "                        repeated, or several with commas between (RILLE_TRUSTED_PROXIES;\n"
@@ -170,9 +173,9 @@ static bool is_switch(rl_settings *s, const char *flag)
 }
 
 static const char *const valued[] = {
-    "--listen",       "--database",      "--layer",        "--workers", "--drain-timeout",
-    "--drain-jitter", "--drain-code",    "--memory-limit", "--limit",   "--log-level",
-    "--log-format",   "--trusted-proxy", "--root-path"};
+    "--listen",        "--admin",        "--database",      "--layer",        "--workers",
+    "--drain-timeout", "--drain-jitter", "--drain-code",    "--memory-limit", "--limit",
+    "--log-level",     "--log-format",   "--trusted-proxy", "--root-path"};
 
 static bool is_valued(const char *flag)
 {
@@ -205,6 +208,8 @@ static int read_valued(rl_settings *s, const char *flag, const char *value, rl_e
         return add_address(s, value, err);
     } else if (rl_tls_wish_is(flag)) {
         return rl_tls_wish(&s->tls, flag, value, err);
+    } else if (strcmp(flag, "--admin") == 0) {
+        s->admin = value;
     } else if (strcmp(flag, "--database") == 0) {
         s->database = value;
     } else if (strcmp(flag, "--layer") == 0) {
@@ -273,6 +278,8 @@ static int finish(rl_settings *s, const struct command *cmd, rl_err *err)
     const char *trusted = from_environment("RILLE_TRUSTED_PROXIES");
     if (!s->ntrusted && trusted && set_trusted(s, "RILLE_TRUSTED_PROXIES", trusted, err) < 0)
         return err->code;
+    if (!s->admin)
+        s->admin = from_environment("RILLE_ADMIN");
     if (!s->database)
         s->database = from_environment("DATABASE_URL");
     if (!s->layer)

@@ -29,7 +29,8 @@ typedef struct rl_settings {
     const char *help_for; /* HELP: of which command; NULL: of all */
     const char *app;
     const char *listen[RL_MAX_ADDRESSES];
-    unsigned nlisten; /* 0: the script's, or 127.0.0.1:8000 */
+    unsigned nlisten;  /* 0: the script's, or 127.0.0.1:8000 */
+    const char *admin; /* NULL: the script's, or none */
     rl_tls_wishes tls;
     const char *database;
     const char *trusted[RL_MAX_ADDRESSES]; /* proxies, by networks; none: the script's */

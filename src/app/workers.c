@@ -30,6 +30,7 @@ struct rl_workers {
     void *arg;
     rl_crew crew;
     rl_runner *runners[RL_MAX_WORKERS];
+    rl_asker asker;
     unsigned count;   /* runners that were started */
     unsigned stopped; /* of them */
     enum step step;
@@ -301,67 +302,9 @@ static void on_report(void *arg, const rl_report *rep)
     }
 }
 
-/* Asking */
-
-struct question {
-    rl_workers *ws;
-    rl_ask_fn *ask;
-    rl_asked_fn *asked;
-    void *arg;
-    unsigned n, missing;
-    char *answers;
-    struct asked_one {
-        rl_post post; /* there, and back */
-        struct question *question;
-        rl_runner *runner;
-        char *answer;
-    } each[];
-};
-
-static void on_answer(rl_post *post)
+void rl_workers_ask(rl_workers *ws, const rl_question *question, void *arg)
 {
-    struct question *q = RL_CONTAINER_OF(post, struct asked_one, post)->question;
-
-    if (--q->missing)
-        return;
-    q->asked(q->arg, q->answers, q->n);
-    rl_free(q->answers);
-    rl_free(q);
-}
-
-static void answer_back(struct asked_one *one)
-{
-    one->post.fn = on_answer;
-    /* The main loop outlives the workers. */
-    RL_CHECK(rl_loop_post(one->question->ws->main, &one->post));
-}
-
-static void on_question(rl_post *post)
-{
-    struct asked_one *one = RL_CONTAINER_OF(post, struct asked_one, post);
-    rl_worker *w = rl_runner_worker(one->runner);
-
-    if (w)
-        one->question->ask(w, one->answer);
-    answer_back(one);
-}
-
-void rl_workers_ask(rl_workers *ws, rl_ask_fn *ask, size_t answer_size, rl_asked_fn *asked,
-                    void *arg)
-{
-    struct question *q = rl_calloc(1, sizeof(*q) + ws->count * sizeof(q->each[0]));
-
-    *q = (struct question){
-        ws, ask, asked, arg, ws->count, ws->count, rl_calloc(ws->count, answer_size)};
-    for (unsigned i = 0; i < q->n; i++) {
-        struct asked_one *one = &q->each[i];
-        one->question = q;
-        one->answer = q->answers + i * answer_size;
-        one->runner = ws->runners[i];
-        one->post.fn = on_question;
-        if (!rl_runner_post(ws->runners[i], &one->post))
-            answer_back(one);
-    }
+    rl_asker_ask(&ws->asker, ws->runners, ws->count, question, arg);
 }
 
 /* Opening and closing */
@@ -375,6 +318,7 @@ int rl_workers_open(rl_workers **out, rl_loop *main, const rl_settings *settings
     ws->settings = settings;
     ws->events = *events;
     ws->arg = arg;
+    rl_asker_init(&ws->asker, main);
     atomic_init(&ws->crew.count, settings->workers ? settings->workers : 1);
     ws->crew.exchange = rl_exchange_new(&(rl_exchange_limits){0});
     int rc = start_runner(ws, err);
@@ -391,6 +335,7 @@ void rl_workers_close(rl_workers *ws)
 {
     for (unsigned i = 0; i < ws->count; i++)
         rl_runner_free(ws->runners[i]);
+    rl_asker_close(&ws->asker);
     rl_exchange_free(ws->crew.exchange);
     rl_map_fini(&ws->files);
     rl_free(ws->why);

@@ -10,6 +10,7 @@
 #ifndef RL_APP_WORKERS_H
 #define RL_APP_WORKERS_H
 
+#include "app/ask.h"
 #include "app/report.h"
 #include "app/settings.h"
 #include "core/worker.h"
@@ -48,14 +49,7 @@ void rl_workers_reload(rl_workers *ws);
 void rl_workers_drain(rl_workers *ws); /* then stop */
 void rl_workers_abort(rl_workers *ws); /* stop at once */
 
-/* Look at a worker, on its own thread between two events, and fill in the answer (zeroed). */
-typedef void rl_ask_fn(rl_worker *w, void *answer);
-/* The answers of all n workers; that of one which has ended by then is zero. */
-typedef void rl_asked_fn(void *arg, const void *answers, unsigned n);
-
-/* A worker answers at the end of the handler it is in, so this may take a while, and ends in
- * `asked` in any case. */
-void rl_workers_ask(rl_workers *ws, rl_ask_fn *ask, size_t answer_size, rl_asked_fn *asked,
-                    void *arg);
+/* Ask those that there are by now; the question is a constant. */
+void rl_workers_ask(rl_workers *ws, const rl_question *question, void *arg);
 
 #endif

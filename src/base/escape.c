@@ -131,3 +131,21 @@ void rl_escape_value(rl_buf *out, rl_str s)
     }
     rl_buf_add_c(out, '"');
 }
+
+void rl_escape_label(rl_buf *out, rl_str s)
+{
+    const uint8_t *p = (const uint8_t *)s.p, *end = p + s.n;
+
+    while (p < end) {
+        size_t len = character(p, (size_t)(end - p));
+        if (!len)
+            rl_buf_add(out, "\xef\xbf\xbd", 3);
+        else if (*p == '\n')
+            rl_buf_add(out, "\\n", 2);
+        else if (*p == '"' || *p == '\\')
+            rl_buf_printf(out, "\\%c", *p);
+        else
+            rl_buf_add(out, p, len);
+        p += len ? len : 1;
+    }
+}

@@ -15,4 +15,7 @@ void rl_escape_line(rl_buf *out, rl_str s);
  * equals sign or anything to be escaped; then with \" \\ \n \t and \x1b. */
 void rl_escape_value(rl_buf *out, rl_str s);
 
+/* As a label's value in exposition.h, without its quotes. What is not UTF-8 becomes U+FFFD. */
+void rl_escape_label(rl_buf *out, rl_str s);
+
 #endif

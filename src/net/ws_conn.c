@@ -319,6 +319,11 @@ bool rl_ws_conn_is_full(const rl_ws_conn *ws)
     return rl_conn_pending(ws->conn) > set_of(ws)->of.max_unsent;
 }
 
+size_t rl_ws_conn_unsent(const rl_ws_conn *ws)
+{
+    return rl_conn_pending(ws->conn);
+}
+
 void rl_ws_conn_pause(rl_ws_conn *ws)
 {
     if (ws->conn->hung_up)

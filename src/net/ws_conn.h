@@ -39,6 +39,8 @@ bool rl_ws_conn_is_over(rl_ws_conn *ws);
 /* True: it leaves more than max_unsent: what cannot wait should be dropped. */
 bool rl_ws_conn_is_full(const rl_ws_conn *ws);
 
+size_t rl_ws_conn_unsent(const rl_ws_conn *ws); /* bytes */
+
 void rl_ws_conn_pause(rl_ws_conn *ws);
 void rl_ws_conn_resume(rl_ws_conn *ws);
 

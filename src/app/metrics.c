@@ -1,0 +1,423 @@
+#include "app/metrics.h"
+
+#include "app/process.h"
+#include "base/exposition.h"
+#include "base/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Everything of a scrape that functions below need. */
+struct page {
+    rl_buf *out;
+    const rl_figures *workers;
+    unsigned n;
+};
+
+static void add_number_label(rl_buf *out, const char *name, unsigned n)
+{
+    char text[16];
+
+    snprintf(text, sizeof(text), "%u", n);
+    rl_exposition_label(out, name, rl_str_of(text));
+}
+
+static void one(rl_buf *out, const char *name, const char *type, const char *help, double value)
+{
+    rl_exposition_family(out, name, type, help);
+    rl_exposition_begin(out, name, "");
+    rl_exposition_end(out, value);
+}
+
+/* Of each worker */
+
+enum width { U32, U64, SIZE };
+
+static const struct figure {
+    const char *name, *type, *help;
+    enum width width;
+    size_t at;
+} figures[] = {
+#define F(name, type, width, member, help)                             \
+    {                                                                  \
+        "rille_" name, type, help, width, offsetof(rl_figures, member) \
+    }
+    F("connections", "gauge", U32, connections, "Connections that are open."),
+    F("websockets", "gauge", U32, websockets, "WebSockets that are open."),
+    F("requests", "gauge", U32, requests, "Requests under way, handshakes included."),
+    F("background_consumers", "gauge", U32, background, "Consumers without a peer."),
+    F("tasks", "gauge", U32, tasks, "Tasks begun and not ended."),
+    F("channels", "gauge", U32, channels, "Channels of the layer."),
+    F("groups", "gauge", SIZE, groups, "Groups of the layer with members on this worker."),
+    F("unsent_bytes", "gauge", U64, unsent, "Bytes that peers have left unread."),
+    F("lua_heap_bytes", "gauge", SIZE, lua_bytes, "Bytes of the script's heap."),
+    F("lua_heap_limit_bytes", "gauge", SIZE, lua_limit, "Bytes it may have."),
+    F("generation", "gauge", U32, generation, "Number of the load of the code that serves."),
+    F("received_bytes_total", "counter", U64, bytes_in, "Bytes received from peers."),
+    F("sent_bytes_total", "counter", U64, bytes_out, "Bytes sent to peers."),
+    F("websocket_messages_received_total", "counter", U64, messages_in,
+      "Messages received on WebSockets."),
+    F("websocket_messages_sent_total", "counter", U64, messages_out,
+      "Messages sent on WebSockets, fan-out included."),
+    F("layer_delivered_total", "counter", U64, delivered, "Messages of the layer delivered."),
+    F("layer_dropped_total", "counter", U64, dropped,
+      "Messages of the layer dropped: see rille_limit_hits_total for why."),
+    F("source_events_dropped_total", "counter", U64, events_dropped,
+      "Notifications and the like that found a mailbox full."),
+    F("loop_turns_total", "counter", U64, turns, "Turns of the event loop."),
+#undef F
+};
+
+static double figure_of(const rl_figures *f, const struct figure *figure)
+{
+    const char *at = (const char *)f + figure->at;
+
+    switch (figure->width) {
+    case U32:
+        return *(const unsigned *)(const void *)at;
+    case U64:
+        return (double)*(const uint64_t *)(const void *)at;
+    case SIZE:
+        return (double)*(const size_t *)(const void *)at;
+    }
+    return 0;
+}
+
+static void write_figures(const struct page *p)
+{
+    rl_exposition_family(p->out, "rille_worker_up", "gauge",
+                         "1: the worker has answered; 0: it is busy, or has ended.");
+    for (unsigned w = 0; w < p->n; w++) {
+        rl_exposition_begin(p->out, "rille_worker_up", "");
+        add_number_label(p->out, "worker", w);
+        rl_exposition_end(p->out, p->workers[w].there);
+    }
+    for (size_t i = 0; i < RL_COUNT(figures); i++) {
+        rl_exposition_family(p->out, figures[i].name, figures[i].type, figures[i].help);
+        for (unsigned w = 0; w < p->n; w++) {
+            if (!p->workers[w].there)
+                continue;
+            rl_exposition_begin(p->out, figures[i].name, "");
+            add_number_label(p->out, "worker", w);
+            rl_exposition_end(p->out, figure_of(&p->workers[w], &figures[i]));
+        }
+    }
+}
+
+/* What is counted for each limit (base/counters.h): three families by their names. */
+
+static bool starts(const char *s, const char *prefix)
+{
+    return strncmp(s, prefix, strlen(prefix)) == 0;
+}
+
+static void write_counters(const struct page *p, const char *family, const char *label,
+                           const char *prefix, const char *help)
+{
+    size_t skip = strlen(prefix);
+
+    rl_exposition_family(p->out, family, "counter", help);
+    for (size_t i = 0; i < rl_counter_count; i++) {
+        const rl_counter_info *info = &rl_counter_infos[i];
+        bool ours = skip ? starts(info->name, prefix)
+                         : !starts(info->name, "refused_") && strcmp(info->name, "accepted") &&
+                               strcmp(info->name, "handlers_failed");
+        for (unsigned w = 0; ours && w < p->n; w++) {
+            if (!p->workers[w].there)
+                continue;
+            rl_exposition_begin(p->out, family, "");
+            add_number_label(p->out, "worker", w);
+            if (label)
+                rl_exposition_label(p->out, label, rl_str_of(info->name + (label ? skip : 0)));
+            rl_exposition_end(p->out, (double)rl_counter_at(&p->workers[w].counters, info));
+        }
+    }
+}
+
+static void write_limits(const struct page *p)
+{
+    write_counters(p, "rille_connections_accepted_total", NULL, "accepted",
+                   "Connections accepted.");
+    write_counters(p, "rille_connections_refused_total", "reason", "refused_",
+                   "Connections refused, by reason.");
+    write_counters(p, "rille_limit_hits_total", "limit", "",
+                   "How often a limit was met: what was dropped, cut off or interrupted.");
+}
+
+static void write_close_codes(const struct page *p)
+{
+    static const char name[] = "rille_websockets_closed_total";
+
+    rl_exposition_family(p->out, name, "counter", "WebSockets that ended, by close code.");
+    for (unsigned i = 0; i < RL_CLOSE_CODES; i++) {
+        uint64_t sum = 0;
+        char code[8];
+        for (unsigned w = 0; w < p->n; w++)
+            sum += p->workers[w].close_codes[i];
+        if (!sum)
+            continue;
+        snprintf(code, sizeof(code), i < 16 ? "%u" : "%uxxx", i < 16 ? 1000 + i : i - 13);
+        rl_exposition_begin(p->out, name, "");
+        rl_exposition_label(p->out, "code", rl_str_of(code));
+        rl_exposition_end(p->out, (double)sum);
+    }
+}
+
+static void write_stalls(const struct page *p)
+{
+    static const char name[] = "rille_loop_stall_seconds";
+    rl_buf labels = {0};
+
+    rl_exposition_family(p->out, name, "histogram",
+                         "How long turns of the loop took that took a millisecond or more.");
+    for (unsigned w = 0; w < p->n; w++) {
+        if (!p->workers[w].there)
+            continue;
+        rl_buf_clear(&labels);
+        add_number_label(&labels, "worker", w);
+        rl_exposition_histogram(p->out, name, rl_buf_str(&labels), &p->workers[w].stalls);
+    }
+    rl_buf_fini(&labels);
+}
+
+/* Routes, summed over the workers. */
+
+static rl_route *merge_routes(const struct page *p, unsigned *n)
+{
+    rl_route *all = NULL;
+
+    *n = 0;
+    for (unsigned w = 0; w < p->n; w++)
+        for (unsigned i = 0; i < p->workers[w].nroutes; i++) {
+            const rl_route *r = &p->workers[w].routes[i];
+            unsigned at = 0;
+            while (at < *n &&
+                   (strcmp(all[at].kind, r->kind) || strcmp(all[at].pattern, r->pattern)))
+                at++;
+            if (at < *n) {
+                rl_route_merge(&all[at], r);
+                continue;
+            }
+            all = rl_realloc(all, (*n + 1) * sizeof(*all));
+            rl_route_copy(&all[(*n)++], r);
+        }
+    return all;
+}
+
+static void add_route(rl_buf *out, const rl_route *r)
+{
+    rl_exposition_label(out, "kind", rl_str_of(r->kind));
+    rl_exposition_label(out, "route", rl_str_of(r->pattern));
+}
+
+static void write_requests(rl_buf *out, const rl_route *routes, unsigned n)
+{
+    static const char name[] = "rille_http_requests_total";
+
+    rl_exposition_family(out, name, "counter",
+                         "Requests answered, by route, method and class of status.");
+    for (unsigned i = 0; i < n; i++)
+        for (unsigned m = 0; m < RL_METHODS; m++)
+            for (unsigned s = 0; s < RL_STATUS_CLASSES; s++) {
+                uint64_t count = routes[i].requests[m][s];
+                char class[4] = {(char)('1' + s), 'x', 'x', 0};
+                if (!count)
+                    continue;
+                rl_exposition_begin(out, name, "");
+                add_route(out, &routes[i]);
+                rl_exposition_label(out, "method", rl_str_of(rl_method_names[m]));
+                rl_exposition_label(out, "status", rl_str_of(class));
+                rl_exposition_end(out, (double)count);
+            }
+}
+
+static void write_events(rl_buf *out, const rl_route *routes, unsigned n)
+{
+    static const char name[] = "rille_events_total";
+
+    rl_exposition_family(out, name, "counter", "Events handled, by route and kind of event.");
+    for (unsigned i = 0; i < n; i++)
+        for (unsigned e = 0; e < RL_OCCASIONS; e++) {
+            if (!routes[i].events[e])
+                continue;
+            rl_exposition_begin(out, name, "");
+            add_route(out, &routes[i]);
+            rl_exposition_label(out, "event", rl_str_of(rl_occasion_names[e]));
+            rl_exposition_end(out, (double)routes[i].events[e]);
+        }
+
+    rl_exposition_family(out, "rille_handler_errors_total", "counter", "Handlers that raised.");
+    for (unsigned i = 0; i < n; i++) {
+        rl_exposition_begin(out, "rille_handler_errors_total", "");
+        add_route(out, &routes[i]);
+        rl_exposition_end(out, (double)routes[i].failed);
+    }
+}
+
+static void write_times(rl_buf *out, const rl_route *routes, unsigned n)
+{
+    static const char took[] = "rille_event_seconds", waited[] = "rille_event_wait_seconds";
+    rl_buf labels = {0};
+
+    rl_exposition_family(out, took, "histogram",
+                         "From an event's begin to its end; short ones are a sample, weighted.");
+    for (unsigned i = 0; i < n; i++)
+        for (unsigned e = 0; e < RL_OCCASIONS; e++) {
+            if (!routes[i].took[e].count)
+                continue;
+            rl_buf_clear(&labels);
+            add_route(&labels, &routes[i]);
+            rl_exposition_label(&labels, "event", rl_str_of(rl_occasion_names[e]));
+            rl_exposition_histogram(out, took, rl_buf_str(&labels), &routes[i].took[e]);
+        }
+
+    rl_exposition_family(out, waited, "histogram",
+                         "How long events stood in a mailbox, of those that had to.");
+    for (unsigned i = 0; i < n; i++) {
+        if (!routes[i].waited.count)
+            continue;
+        rl_buf_clear(&labels);
+        add_route(&labels, &routes[i]);
+        rl_exposition_histogram(out, waited, rl_buf_str(&labels), &routes[i].waited);
+    }
+    rl_buf_fini(&labels);
+}
+
+static void write_routes(const struct page *p)
+{
+    unsigned n;
+    rl_route *routes = merge_routes(p, &n);
+
+    write_requests(p->out, routes, n);
+    write_events(p->out, routes, n);
+    write_times(p->out, routes, n);
+    for (unsigned i = 0; i < n; i++)
+        rl_route_fini(&routes[i]);
+    rl_free(routes);
+}
+
+/* Databases */
+
+static const struct db_figure {
+    const char *name, *type, *help;
+    bool wide;
+    size_t at;
+} db_figures[] = {
+#define F(name, type, wide, member, help)                                 \
+    {                                                                     \
+        "rille_db_" name, type, help, wide, offsetof(rl_db_stats, member) \
+    }
+    F("connections", "gauge", false, open, "Connections to the database."),
+    F("idle_connections", "gauge", false, idle, "Of them, those that idle."),
+    F("leased_connections", "gauge", false, leased, "Of them, those pinned by a task."),
+    F("waiting", "gauge", false, waiting, "Who waits in line for a connection."),
+    F("connections_opened_total", "counter", true, opened, "Connections opened."),
+    F("connections_lost_total", "counter", true, closed_dead, "Connections found dead."),
+    F("acquire_timeouts_total", "counter", true, timeouts, "Waits given up: acquire_timeout."),
+    F("statements_total", "counter", true, statements, "Statements run."),
+    F("batches_total", "counter", true, batches, "Batches of reads that shared a connection."),
+    F("cancels_total", "counter", true, cancels, "Statements cancelled while they ran."),
+#undef F
+};
+
+static const char *const db_errors[RL_DB_ERRORS] = {
+    "OperationalError",           "IntegrityError",    "DataError", "ProgrammingError",
+    "TransactionManagementError", "NotSupportedError",
+};
+
+static void add_database(rl_buf *out, unsigned worker, const rl_db_figures *d)
+{
+    add_number_label(out, "worker", worker);
+    rl_exposition_label(out, "database", rl_str_of(d->name));
+}
+
+#define EACH_DATABASE(p, w, d)                             \
+    for (unsigned w = 0; w < (p)->n; w++)                  \
+        for (const rl_db_figures *d = (p)->workers[w].dbs; \
+             d && d < (p)->workers[w].dbs + (p)->workers[w].ndbs; d++)
+
+static void write_db_histogram(const struct page *p, const char *name, const char *help, size_t at)
+{
+    rl_buf labels = {0};
+
+    rl_exposition_family(p->out, name, "histogram", help);
+    EACH_DATABASE(p, w, d)
+    {
+        const void *h = (const char *)&d->stats + at;
+        rl_buf_clear(&labels);
+        add_database(&labels, w, d);
+        rl_exposition_histogram(p->out, name, rl_buf_str(&labels), h);
+    }
+    rl_buf_fini(&labels);
+}
+
+static void write_databases(const struct page *p)
+{
+    for (size_t i = 0; i < RL_COUNT(db_figures); i++) {
+        const struct db_figure *f = &db_figures[i];
+        rl_exposition_family(p->out, f->name, f->type, f->help);
+        EACH_DATABASE(p, w, d)
+        {
+            const void *at = (const char *)&d->stats + f->at;
+            rl_exposition_begin(p->out, f->name, "");
+            add_database(p->out, w, d);
+            rl_exposition_end(p->out, f->wide ? (double)*(const uint64_t *)at
+                                              : (double)*(const unsigned *)at);
+        }
+    }
+    rl_exposition_family(p->out, "rille_db_errors_total", "counter", "Statements that failed.");
+    EACH_DATABASE(p, w, d)
+    for (unsigned i = 0; i < RL_DB_ERRORS; i++) {
+        rl_exposition_begin(p->out, "rille_db_errors_total", "");
+        add_database(p->out, w, d);
+        rl_exposition_label(p->out, "class", rl_str_of(db_errors[i]));
+        rl_exposition_end(p->out, (double)d->stats.errors[i]);
+    }
+    write_db_histogram(p, "rille_db_wait_seconds", "From asking to being handed a connection.",
+                       offsetof(rl_db_stats, wait));
+    write_db_histogram(p, "rille_db_statement_seconds", "From there to a statement's answer.",
+                       offsetof(rl_db_stats, run));
+    write_db_histogram(p, "rille_db_lease_seconds", "How long tasks pinned a connection.",
+                       offsetof(rl_db_stats, lease));
+}
+
+/* The process */
+
+static void write_process(rl_buf *out, const rl_process_figures *process, unsigned workers)
+{
+    rl_process_load load;
+
+    one(out, "rille_workers", "gauge", "Worker threads.", workers);
+    one(out, "rille_ready", "gauge", "1: it accepts connections; 0: not yet, or not any more.",
+        !process->unready);
+    one(out, "rille_reloads_total", "counter", "Reloads of the code that succeeded.",
+        (double)process->reloads);
+    one(out, "rille_reloads_failed_total", "counter",
+        "Reloads that failed: the old code served on.", (double)process->reloads_failed);
+    one(out, "rille_log_lines_dropped_total", "counter", "Lines that nobody read in time.",
+        (double)rl_log_dropped());
+
+    rl_process_load_read(&load);
+    one(out, "process_cpu_seconds_total", "counter", "CPU time, in user and system mode.",
+        load.cpu_seconds);
+    one(out, "process_resident_memory_bytes", "gauge", "Resident memory.", load.resident);
+    one(out, "process_virtual_memory_bytes", "gauge", "Virtual memory.", load.virtual);
+    one(out, "process_open_fds", "gauge", "Open file descriptors.", load.open_fds);
+    one(out, "process_max_fds", "gauge", "How many there may be.", load.max_fds);
+    one(out, "process_start_time_seconds", "gauge", "When it started, since 1970.",
+        load.started_at);
+}
+
+void rl_metrics_write(rl_buf *out, const rl_process_figures *process, const rl_figures *workers,
+                      unsigned n)
+{
+    const struct page p = {out, workers, n};
+
+    write_process(out, process, n);
+    write_figures(&p);
+    write_limits(&p);
+    write_close_codes(&p);
+    write_stalls(&p);
+    write_routes(&p);
+    write_databases(&p);
+}

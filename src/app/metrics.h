@@ -1,0 +1,18 @@
+/* metrics.h - all there is to count, as a page for Prometheus. The table is in README.md; a spec
+ * holds it to this. */
+#ifndef RL_APP_METRICS_H
+#define RL_APP_METRICS_H
+
+#include "base/buf.h"
+#include "core/figures.h"
+
+/* What the main thread knows. */
+typedef struct rl_process_figures {
+    uint64_t reloads, reloads_failed;
+    const char *unready; /* why it does not accept connections; NULL: it does */
+} rl_process_figures;
+
+void rl_metrics_write(rl_buf *out, const rl_process_figures *process, const rl_figures *workers,
+                      unsigned n);
+
+#endif
