@@ -152,6 +152,7 @@ static void survive_the_connection(void)
     static const char sleepy[] = "SELECT 1 FROM pg_sleep($1::float8)";
     char command[100];
 
+    must(killer, NULL, "SELECT 1"); /* connected before the time counts */
     learn(db, sql, integer(0));
     learn(db, sleepy, real(0));
     ask_to_read(&many[0], db, sql, &(rl_value){.kind = RL_INT}, 1);
@@ -159,7 +160,7 @@ static void survive_the_connection(void)
     int64_t pid = int_of(&many[0]);
     for (int i = 0; i < 20; i++)
         ask_to_read(&many[i], db, i ? sql : sleepy,
-                    i ? &(rl_value){.kind = RL_INT} : &(rl_value){.kind = RL_FLOAT, .f = 0.04}, 1);
+                    i ? &(rl_value){.kind = RL_INT} : &(rl_value){.kind = RL_FLOAT, .f = 0.3}, 1);
     uv_run(&loop.uv, UV_RUN_NOWAIT);
     snprintf(command, sizeof(command), "SELECT pg_terminate_backend(%lld)", (long long)pid);
     must(killer, NULL, command);
