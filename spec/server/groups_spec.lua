@@ -107,11 +107,13 @@ describe("a group", function()
     rollback = { "ok", "* now 1" },
   } do
     it("hears of a transaction only what survives its " .. outcome, function()
-      local client = clients.open(
-        "ws.js",
-        running.ws .. "/member",
-        { { "text", "hi" }, { "receive" }, { "sleep", 600 }, { "close", 1000, "" } }
-      )
+      local steps = { { "text", "hi" } }
+      for _ = 1, #heard do
+        steps[#steps + 1] = { "receive" }
+      end
+      steps[#steps + 1] = { "sleep", 300 } -- for what should not come
+      steps[#steps + 1] = { "close", 1000, "" }
+      local client = clients.open("ws.js", running.ws .. "/member", steps)
       client:wait("message")
       local count = outcome == "commit" and 1 or 0
       assert.same({ count = count }, get("/transaction?outcome=" .. outcome))
