@@ -290,7 +290,7 @@ static void count_on(void *arg) {
 }
 
 static void a_directory_grows_while_it_is_read(void) {
-  rl_directory d = {0};
+  rl_directory d = {NULL};
   uv_thread_t reader;
 
   rl_directory_add(&d, 1000003, 2);
