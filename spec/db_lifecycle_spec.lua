@@ -31,7 +31,7 @@ describe("on PostgreSQL a database", function()
   end
 
   it("lends a connection for one statement, so that hundreds of tasks share a few", function()
-    local db = open { max_connections = 3 }
+    local db = open { max_connections = 3, acquire_timeout = 30 }
     local jobs, most = {}, 0
     for i = 1, 300 do
       jobs[i] = function()
