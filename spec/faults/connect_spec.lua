@@ -292,7 +292,7 @@ describe("a database connects", function()
 
     it("or tells what is wrong there without the password", function()
       local env = here { PGUSER = "ali", PGPASSWORD = PASSWORD .. " street" }
-      local me, status = whoami(env, "postgresql://?acquire_timeout=0.3")
+      local me, status = whoami(env, "postgresql://?acquire_timeout=2")
       assert.equal(503, status)
       assert.matches("password authentication failed", me.message, 1, true)
     end)

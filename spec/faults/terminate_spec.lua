@@ -21,7 +21,7 @@ describe("a backend that is terminated", function()
   lazy_teardown(cluster.clean)
 
   local function open(settings)
-    return databases.open("faults", { url = pg.url }, settings)
+    return databases.open("faults", { url = pg.url, acquire_timeout = 20 }, settings)
   end
 
   before_each(function()
