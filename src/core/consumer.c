@@ -7,8 +7,6 @@
 
 #include <string.h>
 
-enum { TELL_EVERY_MS = 10000 }; /* drops are told no oftener */
-
 /* Events */
 
 static void end(rl_consumer *c);
@@ -46,44 +44,14 @@ void rl_consumer_drop_mailbox(rl_consumer *c)
 
 /* Waiting */
 
-struct wait {
-    rl_list link;
-    rl_task *task;
-};
-
-static void cancel_wait(void *op)
-{
-    struct wait *wait = op;
-
-    rl_list_remove(&wait->link);
-    rl_free(wait);
-}
-
 int rl_consumer_wait(rl_consumer *c, lua_State *L, rl_task *t)
 {
-    struct wait *wait = rl_malloc(sizeof(*wait));
-
-    wait->task = t;
-    rl_list_init(&wait->link);
-    rl_list_push(&c->waiters, &wait->link);
-    return rl_task_park(L, t, cancel_wait, wait);
+    return rl_waiters_park(&c->waiters, L, t);
 }
 
 void rl_consumer_wake(rl_consumer *c, const rl_err *err)
 {
-    RL_LIST_EACH (it, &c->waiters) {
-        struct wait *wait = RL_LIST_ENTRY(it, struct wait, link);
-        if (c->worker->vm.running == wait->task)
-            continue; /* it left this wait by an error, and has yet to notice */
-        rl_list_remove(it);
-        if (err) {
-            rl_task_wake_err(wait->task, err);
-        } else {
-            lua_pushboolean(rl_task_stack(wait->task), true);
-            rl_task_wake(wait->task, 1);
-        }
-        rl_free(wait);
-    }
+    rl_waiters_wake(&c->waiters, err);
 }
 
 /* Running events */
@@ -581,7 +549,7 @@ rl_consumer *rl_consumer_new(rl_worker *w, enum rl_consumer_kind kind)
     c->state = RL_CONSUMER_OPENING;
     rl_list_init(&c->mailbox);
     rl_list_init(&c->tasks);
-    rl_list_init(&c->waiters);
+    rl_waiters_init(&c->waiters);
     rl_list_init(&c->stirred);
     rl_timeout_init(&c->grace);
     c->id = rl_roster_add(&w->roster, c);
@@ -635,115 +603,4 @@ void rl_consumer_bind(rl_consumer *c, lua_State *L, int index)
     luaL_unref(L, LUA_REGISTRYINDEX, c->self);
     c->self = self;
     c->bound = true;
-}
-
-/* From the layer */
-
-/* The first who wants it so compresses it for all who do. */
-static void send_compressed(rl_consumer *c, rl_message *m, uint32_t key)
-{
-    const rl_variant *v = rl_message_variant(m, key);
-
-    if (!v) {
-        rl_shared *frame = rl_ws_conn_deflate_frame(c->ws, key, rl_shared_str(m->frame));
-        v = rl_message_add_variant(m, key, frame);
-    }
-    rl_ws_conn_send_shared(c->ws, v->frame != NULL, v->frame ? v->frame : m->frame);
-}
-
-/* Said once in a while, since where one drop is there are many. */
-static void tell_drop(rl_consumer *c, const char *limit)
-{
-    rl_worker *w = c->worker;
-    uint64_t now = rl_loop_now(&w->loop);
-
-    w->untold++;
-    if (w->told_at && now < w->told_at + TELL_EVERY_MS)
-        return;
-    rl_failure_log_full(c, limit, w->untold);
-    w->untold = 0;
-    w->told_at = now;
-}
-
-static void not_written(rl_consumer *c)
-{
-    rl_counters *n = &c->worker->loop.counters;
-
-    tell_drop(c, "max_unsent");
-    if (rl_consumer_limits(c)->unsent_policy != RL_POLICY_CLOSE) {
-        n->frames_dropped++;
-        return;
-    }
-    n->unsent_closed++;
-    rl_consumer_leave(c, 1013, RL_STR("too much is unread"));
-}
-
-/* Its mailbox is full. Messages of a client's are never dropped: it is not read from meanwhile. */
-static bool make_place(rl_consumer *c)
-{
-    rl_counters *n = &c->worker->loop.counters;
-    uint64_t policy = rl_consumer_limits(c)->mailbox_policy;
-
-    tell_drop(c, "mailbox");
-    if (policy == RL_POLICY_CLOSE && c->ws) {
-        n->mailbox_closed++;
-        rl_consumer_leave(c, 1013, RL_STR("too many messages wait"));
-        return false;
-    }
-    RL_LIST_EACH (it, &c->mailbox) {
-        rl_event *ev = RL_LIST_ENTRY(it, rl_event, link);
-        if (policy != RL_DROP_OLDEST || ev->kind != RL_EVENT_LAYER)
-            continue;
-        rl_list_remove(it);
-        rl_event_free(ev);
-        c->nqueued--;
-        n->mailbox_dropped_oldest++;
-        return true;
-    }
-    n->mailbox_dropped_newest++;
-    return false;
-}
-
-static bool deliver(void *owner, rl_message *m)
-{
-    rl_consumer *c = owner;
-
-    if (c->failed || c->state == RL_CONSUMER_LEAVING)
-        return false;
-    if (m->frame && !c->own_send && c->kind == RL_CONSUMER_WEBSOCKET && c->ws) {
-        if (rl_ws_conn_is_full(c->ws)) {
-            not_written(c);
-            return false;
-        }
-        uint32_t key = rl_ws_conn_send_frame(c->ws, m->frame);
-        if (RL_UNLIKELY(key))
-            send_compressed(c, m, key);
-        return true;
-    }
-    if (!rl_consumer_has_place(c) && !make_place(c))
-        return false;
-    rl_consumer_enqueue(c, rl_event_of_layer(m));
-    rl_consumer_stir(c);
-    return true;
-}
-
-rl_channel *rl_consumer_channel(rl_consumer *c)
-{
-    if (!c->channel)
-        c->channel = rl_channel_open(&c->worker->layer, RL_STR(""), deliver, c);
-    return c->channel;
-}
-
-rl_channel *rl_worker_channel(rl_worker *w, rl_str name)
-{
-    rl_str prefix = rl_str_of(w->layer.prefix);
-    uint64_t id;
-
-    if (!rl_str_starts(name, prefix))
-        return NULL;
-    rl_str local = {name.p + prefix.n, name.n - prefix.n};
-    if (!rl_str_to_u64(local, UINT64_MAX, &id))
-        return NULL;
-    rl_consumer *c = rl_roster_find(&w->roster, (double)id);
-    return c ? rl_consumer_channel(c) : NULL;
 }

@@ -18,6 +18,7 @@
 #include "core/worker.h"
 #include "net/http_conn.h"
 #include "net/ws_conn.h"
+#include "vm/waiters.h"
 
 enum rl_consumer_kind { RL_CONSUMER_HTTP, RL_CONSUMER_WEBSOCKET, RL_CONSUMER_BACKGROUND };
 enum rl_consumer_state { RL_CONSUMER_OPENING, RL_CONSUMER_OPEN, RL_CONSUMER_LEAVING };
@@ -55,7 +56,7 @@ struct rl_consumer {
     struct rl_given *given; /* names that the client gave; NULL: none (names.h) */
     rl_list mailbox;
     rl_list tasks;       /* spawned, die with it */
-    rl_list waiters;     /* tasks that wait for the peer to read, or to send a body */
+    rl_waiters waiters;  /* for the peer to read, or to send a body */
     rl_channel *channel; /* opened when it is first joined or sent to */
     char *close_reason;
     rl_timeout grace; /* of a handler whose peer has left; before an answer: the time for it; of an
@@ -73,6 +74,7 @@ void rl_consumer_bind(rl_consumer *c, lua_State *L, int index);
 /* Every field as "name\0value\0", for Lua to look into when a script asks. */
 void rl_consumer_push_fields(lua_State *L, const rl_http_head *head, const rl_forwarded *via);
 
+/* What the layer has for it (delivery.c). */
 rl_channel *rl_consumer_channel(rl_consumer *c);
 /* The consumer's that has this name: the layer's prefix and an id. NULL: none; for the layer. */
 rl_channel *rl_worker_channel(rl_worker *w, rl_str name);
@@ -112,7 +114,7 @@ void rl_consumer_on_late(rl_timeout *t);
 void rl_consumer_on_beat(rl_timeout *t);
 bool rl_consumer_run_stirred(rl_worker *w);
 
-/* Between consumer.c, answer.c, stream.c and background.c. */
+/* Between consumer.c, delivery.c, answer.c, stream.c and background.c. */
 void rl_consumer_await_beat(rl_consumer *c); /* something was sent just now */
 void rl_consumer_end_stream(rl_consumer *c, uint16_t code, rl_str reason);
 rl_consumer *rl_consumer_new(rl_worker *w, enum rl_consumer_kind kind);
