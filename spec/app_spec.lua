@@ -108,7 +108,8 @@ describe("an application", function()
   end)
 
   it("says which layers there are", function()
-    refuses('layer "redis://x": this version has memory: only', { layer = "redis://x" })
+    refuses("layer: this version has no layer telepathy:; there are ", { layer = "telepathy:" })
+    refuses("layer: a URL expected; there are ", { layer = "nothing" })
   end)
 
   it("checks its origins and routes at once", function()

@@ -6,6 +6,7 @@ local database = require("rille.db.settings")
 local errors = require("rille.errors")
 local limits = require("rille.limits")
 local origins = require("rille.origins")
+local outside = require("rille.layer.outside")
 local proxies = require("rille.proxies")
 local routing = require("rille.routing")
 local tls = require("rille.tls")
@@ -75,8 +76,9 @@ local function check_settings(settings)
   if settings.tls then
     tls.check(settings.tls)
   end
-  if settings.layer and settings.layer ~= "memory:" then
-    fail(("layer %q: this version has memory: only"):format(settings.layer), "layer")
+  local ok, err = pcall(outside.parse, settings.layer or "memory:")
+  if not ok then
+    fail(errors.is_error(err) and err.message or tostring(err), "layer")
   end
 end
 

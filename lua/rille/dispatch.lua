@@ -233,12 +233,16 @@ function M.background(_, origin)
   make_consumer(origin.target, scope)
 end
 
---- What the source of such a consumer tells. A gap is told to those who want to know.
+--- What is told to those who want to know, and to nobody else.
+local OPTIONAL = { ["notify.gap"] = "notify_gap", ["layer.reconnected"] = "layer_reconnected" }
+
+--- What the source of such a consumer tells, or the layer of itself.
 ---@async
 ---@param self rille.Consumer
 ---@param event { type: string, [string]: any }
 function M.event(self, event)
-  if event.type == "notify.gap" and not getmetatable(self):defines("notify_gap") then
+  local optional = OPTIONAL[event.type]
+  if optional and not getmetatable(self):defines(optional) then
     return
   end
   return self:dispatch(event)

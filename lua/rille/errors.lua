@@ -38,6 +38,7 @@ end
 define("Closed") -- asend on a connection that is gone
 define("Cancelled") -- the task was cancelled; do not catch it for long
 define("Timeout") -- atimeout's deadline passed
+define("LayerError") -- the layer's backend cannot be reached, or refuses
 define("ConfigurationError") -- a script, a route or a setting makes no sense
 define("BadRequest") -- what the client sent makes no sense; HTTP 400
 

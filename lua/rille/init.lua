@@ -45,6 +45,7 @@ local websocket = require("rille.consumer.websocket")
 ---@field Closed rille.Error
 ---@field Cancelled rille.Error
 ---@field Timeout rille.Error
+---@field LayerError rille.Error
 ---@field ConfigurationError rille.Error
 ---@field BadRequest rille.Error
 ---@field DatabaseError rille.Error

@@ -16,6 +16,7 @@ local M = {}
 ---@field classes table<string, rille.Class>   "module:name" to class
 ---@field files string[]            everything read, to be watched
 ---@field app rille.App?
+---@field layer rille.layer.Options?
 
 ---@type rille.Generation?  the one being loaded
 local loading

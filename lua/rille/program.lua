@@ -10,6 +10,7 @@ local dispatch = require("rille.dispatch")
 local errors = require("rille.errors")
 local limits = require("rille.limits")
 local loader = require("rille.loader")
+local outside = require("rille.layer.outside")
 local proxies = require("rille.proxies")
 local tls = require("rille.tls")
 
@@ -20,6 +21,7 @@ local M = {}
 ---@class rille.ProgramOptions
 ---@field app string?         path of the script
 ---@field database string?    URL of the default database, from the command line or DATABASE_URL
+---@field layer string?       URL of the layer, from the command line or RILLE_LAYER
 ---@field trusted string?     proxies, from the command line or the environment
 ---@field root_path string?   likewise
 ---@field dev boolean         rille dev: create tables on every backend
@@ -74,6 +76,11 @@ local function configure_databases(generation)
   end
 end
 
+--- What joins the layers of processes; checked again, since the command line may have another word.
+local function layer_options(generation)
+  return outside.parse(options.layer or generation.app.settings.layer or "memory:")
+end
+
 --- What the command line and the environment say about limits, and what that makes of the script's.
 local function limit_sets(app)
   local words = {}
@@ -98,6 +105,7 @@ function M.stage()
   local running = dispatch.current()
   local generation = loader.load(options.app, running and running.number + 1 or 1)
   configure_databases(generation)
+  generation.layer = layer_options(generation)
   background.check(generation.app.router.background)
   generation.app.root_path = proxies.root_path(generation.app.settings, options.root_path)
   staged = generation
@@ -128,6 +136,9 @@ end
 ---@return integer  the generation's number
 function M.commit()
   dispatch.switch(staged)
+  if started and (staged.layer and staged.layer.url) ~= outside.url() and is_first() then
+    core.log("warn", "another layer is for the next start: a reload does not change it")
+  end
   if started and is_first() then
     background.follow(staged.app.router.background)
   end
@@ -164,6 +175,7 @@ end
 --- Before the first connection is accepted.
 ---@async
 function M.start()
+  outside.start(dispatch.current().layer)
   local on_start = dispatch.current().app.settings.on_start
   if on_start then
     on_start()
@@ -182,12 +194,14 @@ function M.after_reload()
   end
 end
 
---- After the last connection is gone.
+--- After the last connection is gone: the last that the script, and the layer, have to say.
 ---@async
 function M.stop()
   local on_stop = dispatch.current().app.settings.on_stop
-  if on_stop then
-    on_stop()
+  local ok, err = xpcall(on_stop or function() end, debug.traceback)
+  outside.stop()
+  if not ok then
+    error(err, 0)
   end
 end
 

@@ -157,11 +157,14 @@ static void on_drain_tick(uv_timer_t *timer)
         rl_worker_drain_on(w);
     if (w->roster.count || w->conns.count)
         return;
+    bool last_words = r->loaded && !r->stopping;
     rl_worker_cancel_tasks(w);
-    if (!rl_worker_is_idle(w))
+    if (!last_words)
+        rl_worker_cancel_services(w);
+    if (!rl_worker_is_idle(w) || !(last_words || rl_list_empty(&w->services)))
         return;
     uv_timer_stop(timer);
-    if (r->loaded && !r->stopping)
+    if (last_words)
         rl_task_queue(rl_script_task(&r->script, "stop", on_stop_ended, r), 0);
     else
         close_databases(r);

@@ -34,6 +34,8 @@ static int open_library(lua_State *L)
     lua_setfield(L, -2, "app");
     lua_pushstring(L, given->database);
     lua_setfield(L, -2, "database");
+    lua_pushstring(L, given->layer);
+    lua_setfield(L, -2, "layer");
     for (unsigned i = 0; i < given->ntrusted; i++) {
         lua_pushstring(L, i ? "," : "");
         lua_pushstring(L, given->trusted[i]);

@@ -52,7 +52,7 @@ static const char server_options[] =
     "  --root-path PATH      routes are below it, as a proxy sees them (RILLE_ROOT_PATH)\n"
     "  --database URL        postgresql://… or sqlite:PATH (DATABASE_URL; default sqlite:rille.db\n"
     "                        beside the script)\n"
-    "  --layer URL           memory: (RILLE_LAYER)\n"
+    "  --layer URL           memory: (default), or what joins several processes (RILLE_LAYER)\n"
     "  --migrate             create missing tables before serving, also on PostgreSQL\n"
     "  --watch               reload when a file of the script changes\n"
     "  --workers N           threads that serve, each with a Lua state of its own (default: the\n"
@@ -287,8 +287,6 @@ static int finish(rl_settings *s, const struct command *cmd, rl_err *err)
     if (cmd->id != RL_CMD_TEST && !s->app)
         return rl_err_set(err, RL_ESYNTAX, "which application? usage: rille %s %s", cmd->name,
                           cmd->args);
-    if (s->layer && strcmp(s->layer, "memory:") != 0)
-        return wrong(err, "this version has the layer memory: only, not", s->layer);
     if (!s->workers && workers && cmd->id == RL_CMD_RUN)
         return set_workers(s, "RILLE_WORKERS", workers, err);
     return 0;

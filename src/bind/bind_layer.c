@@ -1,10 +1,10 @@
 /* The channel layer. Messages come encoded (string.buffer); nothing here waits. */
-#include "bind/bind.h"
+#include "bind/bind_layer.h"
 
 #include "layer/exchange.h"
 #include "proto/utf8.h"
 
-static rl_str check_group(lua_State *L, int arg)
+rl_str rl_check_group(lua_State *L, int arg)
 {
     rl_str name = rl_check_str(L, arg);
 
@@ -13,7 +13,7 @@ static rl_str check_group(lua_State *L, int arg)
     return name;
 }
 
-static rl_str check_channel(lua_State *L, int arg)
+rl_str rl_check_channel(lua_State *L, int arg)
 {
     rl_str name = rl_check_str(L, arg);
 
@@ -66,7 +66,7 @@ static bool place_elsewhere(lua_State *L, rl_str group, rl_str channel, bool joi
 static int l_join(lua_State *L)
 {
     rl_layer *layer = &rl_worker_of(L)->layer;
-    rl_str group = check_group(L, 1), name = check_channel(L, 2);
+    rl_str group = rl_check_group(L, 1), name = rl_check_channel(L, 2);
     rl_channel *ch = rl_layer_find(layer, name);
     int parked;
 
@@ -82,7 +82,7 @@ static int l_join(lua_State *L)
 static int l_leave(lua_State *L)
 {
     rl_layer *layer = &rl_worker_of(L)->layer;
-    rl_str group = check_group(L, 1), name = check_channel(L, 2);
+    rl_str group = rl_check_group(L, 1), name = rl_check_channel(L, 2);
     rl_channel *ch = rl_layer_find(layer, name);
     int parked;
 
@@ -110,8 +110,7 @@ static struct content check_content(lua_State *L)
     return c;
 }
 
-/* The message; its frame is made once for all who get it. */
-static rl_message *check_message(lua_State *L)
+rl_message *rl_check_message(lua_State *L)
 {
     struct content c = check_content(L);
     bool is_text = c.is_text, is_frame = is_text || c.is_bytes;
@@ -124,7 +123,7 @@ static rl_message *check_message(lua_State *L)
     return rl_message_new(c.body, (rl_str){head, n}, payload);
 }
 
-static int push_receipt(lua_State *L, rl_receipt receipt, rl_message *m)
+int rl_push_receipt(lua_State *L, rl_receipt receipt, rl_message *m)
 {
     rl_message_unref(m);
     lua_pushinteger(L, (lua_Integer)receipt.delivered);
@@ -135,38 +134,38 @@ static int push_receipt(lua_State *L, rl_receipt receipt, rl_message *m)
 /* group_send(group, encoded, text or nil, bytes or nil) -> delivered, dropped */
 static int l_group_send(lua_State *L)
 {
-    rl_str group = check_group(L, 1);
-    rl_message *m = check_message(L);
+    rl_str group = rl_check_group(L, 1);
+    rl_message *m = rl_check_message(L);
 
-    return push_receipt(L, rl_layer_group_send(&rl_worker_of(L)->layer, group, m), m);
+    return rl_push_receipt(L, rl_layer_group_send(&rl_worker_of(L)->layer, group, m), m);
 }
 
 /* send(channel, encoded, text or nil, bytes or nil) -> delivered, dropped */
 static int l_send(lua_State *L)
 {
     rl_layer *layer = &rl_worker_of(L)->layer;
-    rl_str name = check_channel(L, 1);
+    rl_str name = rl_check_channel(L, 1);
     rl_channel *to = rl_layer_find(layer, name);
-    rl_message *m = check_message(L);
+    rl_message *m = rl_check_message(L);
     rl_receipt receipt = {0};
 
     if (to || !rl_exchange_send(layer, name, m, &receipt))
         receipt = rl_layer_send(layer, to, m);
-    return push_receipt(L, receipt, m);
+    return rl_push_receipt(L, receipt, m);
 }
 
 /* check_send(channel, …), check_group_send(group, …): raise what sending would raise, for those who
  * send later. */
 static int l_check_send(lua_State *L)
 {
-    check_channel(L, 1);
+    rl_check_channel(L, 1);
     check_content(L);
     return 0;
 }
 
 static int l_check_group_send(lua_State *L)
 {
-    check_group(L, 1);
+    rl_check_group(L, 1);
     check_content(L);
     return 0;
 }
@@ -174,7 +173,7 @@ static int l_check_group_send(lua_State *L)
 /* count(group) -> members on all workers */
 static int l_count(lua_State *L)
 {
-    rl_str group = check_group(L, 1);
+    rl_str group = rl_check_group(L, 1);
 
     lua_pushinteger(L, (lua_Integer)rl_layer_group_count(&rl_worker_of(L)->layer, group));
     return 1;
@@ -195,6 +194,7 @@ int rl_open_layer(lua_State *L)
 {
     lua_newtable(L);
     luaL_register(L, NULL, functions);
+    rl_open_layer_outside(L);
     lua_pushstring(L, rl_worker_of(L)->layer.prefix);
     lua_setfield(L, -2, "prefix"); /* with the id behind it: a consumer's channel name */
     return 1;

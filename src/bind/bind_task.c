@@ -95,6 +95,28 @@ static bool owns_too_many(const rl_consumer *c)
     return n >= most;
 }
 
+/* A task for the function at index 1, on its owner's list: its handle. */
+static int spawn(lua_State *L, rl_list *owner)
+{
+    rl_worker *w = rl_worker_of(L);
+    struct handle *h = lua_newuserdata(L, sizeof(*h));
+
+    *h = (struct handle){0};
+    luaL_getmetatable(L, TASK);
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, -1);
+    h->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+
+    h->task = rl_task_new(&w->vm, on_spawned_ended, h);
+    rl_list_push(owner, &h->task->owned);
+    lua_pushvalue(L, 1);
+    rl_vm_enter(&w->vm);
+    lua_xmove(L, rl_task_stack(h->task), 1);
+    rl_vm_leave(&w->vm);
+    rl_task_queue(h->task, 0);
+    return 1;
+}
+
 /* spawn(fn, id or nil) -> handle. With an id, the task dies with that consumer. */
 static int l_spawn(lua_State *L)
 {
@@ -114,20 +136,17 @@ static int l_spawn(lua_State *L)
                           (int)w->limits.max_tasks);
     }
 
-    struct handle *h = lua_newuserdata(L, sizeof(*h));
-    *h = (struct handle){0};
-    luaL_getmetatable(L, TASK);
-    lua_setmetatable(L, -2);
-    lua_pushvalue(L, -1);
-    h->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+    return spawn(L, c ? &c->tasks : &w->tasks);
+}
 
-    h->task = rl_task_new(&w->vm, on_spawned_ended, h);
-    rl_list_push(c ? &c->tasks : &w->tasks, &h->task->owned);
-    lua_pushvalue(L, 1);
-    rl_vm_enter(&w->vm);
-    lua_xmove(L, rl_task_stack(h->task), 1);
-    rl_vm_leave(&w->vm);
-    rl_task_queue(h->task, 0);
+/* serve(fn) -> handle: for the library. It belongs to no consumer, and goes on until the worker has
+ * nothing more to say. */
+static int l_serve(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+
+    spawn(L, &rl_worker_of(L)->services);
+    ((struct handle *)lua_touserdata(L, -1))->task->owner = 0;
     return 1;
 }
 
@@ -313,6 +332,7 @@ static int l_undeadline(lua_State *L)
 
 static const luaL_Reg functions[] = {
     {"spawn", l_spawn},
+    {"serve", l_serve},
     {"join", l_join}, /* yields */
     {"cancel", l_cancel},
     {"done", l_done},

@@ -3,6 +3,8 @@
 #include "core/consumer.h"
 #include "core/failure.h"
 
+#include <string.h>
+
 enum { TELL_EVERY_MS = 10000 }; /* drops are told no oftener */
 
 /* The first who wants it so compresses it for all who do. */
@@ -112,4 +114,27 @@ rl_channel *rl_worker_channel(rl_worker *w, rl_str name)
         return NULL;
     rl_consumer *c = rl_roster_find(&w->roster, (double)id);
     return c ? rl_consumer_channel(c) : NULL;
+}
+
+static void tell(rl_consumer *c, const char *type)
+{
+    rl_list *last = rl_list_last(&c->mailbox);
+    const rl_event *ev = last ? RL_LIST_ENTRY(last, rl_event, link) : NULL;
+
+    if (c->failed || c->state == RL_CONSUMER_LEAVING)
+        return;
+    if (ev && ev->kind == RL_EVENT_FIELDS && strcmp(ev->type, type) == 0)
+        return;
+    rl_consumer_enqueue(c, rl_event_of_fields(type, NULL, 0));
+    rl_consumer_stir(c);
+}
+
+void rl_worker_tell_members(rl_worker *w, const char *type)
+{
+    uint32_t at = 0;
+    rl_consumer *c;
+
+    while ((c = rl_roster_next(&w->roster, &at)))
+        if (rl_channel_is_member(c->channel))
+            tell(c, type);
 }

@@ -57,6 +57,8 @@ int rl_worker_init(rl_worker *w, rl_crew *crew, unsigned index, const rl_vm_opts
         w->seeds[0] = (uint64_t)(uintptr_t)w;
     rl_list_init(&w->stirred);
     rl_list_init(&w->tasks);
+    rl_list_init(&w->services);
+    rl_outside_init(&w->outside);
 
     int rc = rl_loop_init(&w->loop);
     if (rc < 0)
@@ -188,13 +190,27 @@ void rl_worker_drain_on(rl_worker *w)
 
 bool rl_worker_is_idle(const rl_worker *w)
 {
-    return w->roster.count == 0 && w->vm.ntasks == 0 && w->conns.count == 0;
+    unsigned services = 0;
+
+    RL_LIST_EACH (it, &w->services)
+        services++;
+    return w->roster.count == 0 && w->vm.ntasks == services && w->conns.count == 0;
+}
+
+static void cancel_all(rl_list *tasks)
+{
+    RL_LIST_EACH (it, tasks)
+        rl_task_cancel(RL_LIST_ENTRY(it, rl_task, owned));
 }
 
 void rl_worker_cancel_tasks(rl_worker *w)
 {
-    RL_LIST_EACH (it, &w->tasks)
-        rl_task_cancel(RL_LIST_ENTRY(it, rl_task, owned));
+    cancel_all(&w->tasks);
+}
+
+void rl_worker_cancel_services(rl_worker *w)
+{
+    cancel_all(&w->services);
 }
 
 void rl_worker_abort(rl_worker *w)
@@ -207,4 +223,5 @@ void rl_worker_abort(rl_worker *w)
     rl_server_abort(&w->server);
     rl_conns_abort(&w->conns);
     rl_worker_cancel_tasks(w);
+    rl_worker_cancel_services(w);
 }

@@ -6,6 +6,7 @@
 #define RL_CORE_WORKER_H
 
 #include "core/crew.h"
+#include "core/outside.h"
 #include "core/roster.h"
 #include "core/route.h"
 #include "db/db.h"
@@ -54,6 +55,7 @@ struct rl_worker {
     rl_conns conns;
     rl_server server;
     rl_layer layer;
+    rl_outside outside;
     rl_worker_limits limits;
     uint16_t *places; /* of the generation's sets of limits, among the server's */
     unsigned nplaces;
@@ -66,7 +68,8 @@ struct rl_worker {
     rl_roster roster; /* every consumer */
     rl_list stirred;  /* consumers with something to do at the end of the turn */
     rl_hook hook;
-    rl_list tasks; /* spawned by nobody's consumer; cancelled when the worker stops */
+    rl_list tasks;    /* spawned by nobody's consumer; cancelled when the worker stops */
+    rl_list services; /* of the library: they serve until on_stop has returned */
     rl_timeouts graces;
     rl_timeouts beats[8]; /* of event streams, by interval */
     unsigned nbeats;
@@ -111,10 +114,11 @@ int rl_worker_listen(rl_worker *w, const rl_bound *b, rl_err *err) RL_MUST_USE;
 void rl_worker_drain(rl_worker *w, const rl_farewell *farewell);
 void rl_worker_drain_on(rl_worker *w);
 rl_str rl_worker_farewell(const rl_worker *w); /* the close frame's reason */
-bool rl_worker_is_idle(const rl_worker *w);
+bool rl_worker_is_idle(const rl_worker *w);    /* but for its services */
 
 /* Cancel what nobody's consumer spawned; the end of a drain. */
 void rl_worker_cancel_tasks(rl_worker *w);
+void rl_worker_cancel_services(rl_worker *w); /* the end of all */
 
 /* The end of patience: cancel every handler and drop every connection. */
 void rl_worker_abort(rl_worker *w);

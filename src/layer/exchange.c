@@ -264,6 +264,13 @@ bool rl_exchange_has(rl_layer *layer, rl_str channel)
     return find_seat(layer->seat, channel) != NULL;
 }
 
+const char *rl_exchange_prefix(const rl_layer *layer, unsigned seat)
+{
+    rl_exchange *x = layer->seat->exchange;
+
+    return seat < count_of(x) ? x->seats[seat]->prefix : NULL;
+}
+
 bool rl_exchange_send(rl_layer *layer, rl_str channel, rl_message *m, rl_receipt *receipt)
 {
     rl_seat *from = layer->seat, *to = find_seat(from, channel);

@@ -46,6 +46,9 @@ unsigned rl_exchange_group_count(rl_layer *layer, uint64_t group); /* on other w
 
 bool rl_exchange_has(rl_layer *layer, rl_str channel); /* is it of another worker's kind? */
 
+/* What the names of a seat's channels begin with; NULL: there is no such seat. */
+const char *rl_exchange_prefix(const rl_layer *layer, unsigned seat);
+
 /* To a channel of another worker. False: none has a channel of this name. */
 bool rl_exchange_send(rl_layer *layer, rl_str channel, rl_message *m, rl_receipt *receipt);
 

@@ -2,6 +2,7 @@
  * members, which fan-out walks, and a link on its channel's list, which closing walks. */
 #include "layer/layer.h"
 
+#include "layer/changes.h"
 #include "layer/exchange.h"
 
 #include <stdio.h>
@@ -150,6 +151,8 @@ void rl_layer_fini(rl_layer *layer)
     RL_CHECK(layer->nchannels == 0 && layer->groups.len == 0);
     rl_map_fini(&layer->channels);
     rl_map_fini(&layer->groups);
+    rl_changes_free(layer->changes);
+    layer->changes = NULL;
 }
 
 static bool is_word(char c)
@@ -181,6 +184,13 @@ bool rl_layer_valid_channel(rl_str name)
     return is_name(name, true);
 }
 
+/* A channel with a "!" is found by what is in front of it: nobody need be told. */
+static void note_channel(rl_layer *layer, rl_change change, rl_str name)
+{
+    if (layer->changes && !memchr(name.p, '!', name.n))
+        rl_changes_note(layer, change, name);
+}
+
 rl_channel *rl_channel_open(rl_layer *layer, rl_str name, rl_deliver_fn *deliver, void *owner)
 {
     rl_channel *ch = rl_calloc(1, sizeof(*ch));
@@ -193,6 +203,7 @@ rl_channel *rl_channel_open(rl_layer *layer, rl_str name, rl_deliver_fn *deliver
     if (name.n) {
         ch->name = rl_strndup(name.p, name.n);
         rl_map_put(&layer->channels, name, ch);
+        note_channel(layer, RL_CHANNEL_BEGAN, name);
     }
     return ch;
 }
@@ -210,6 +221,8 @@ static void leave(rl_layer *layer, struct membership *m)
     if (g->len)
         return;
     rl_map_remove(&layer->groups, rl_str_of(g->name));
+    if (layer->changes)
+        rl_changes_note(layer, RL_GROUP_ENDED, rl_str_of(g->name));
     rl_free(g->members);
     rl_free(g->name);
     rl_free(g);
@@ -223,11 +236,18 @@ void rl_channel_close(rl_channel *ch)
         return;
     while ((it = rl_list_first(&ch->memberships)))
         leave(ch->layer, RL_LIST_ENTRY(it, struct membership, link));
-    if (ch->name)
+    if (ch->name) {
         rl_map_remove(&ch->layer->channels, rl_str_of(ch->name));
+        note_channel(ch->layer, RL_CHANNEL_ENDED, rl_str_of(ch->name));
+    }
     ch->layer->nchannels--;
     rl_free(ch->name);
     rl_free(ch);
+}
+
+bool rl_channel_is_member(const rl_channel *ch)
+{
+    return ch && !rl_list_empty(&ch->memberships);
 }
 
 rl_channel *rl_layer_find(rl_layer *layer, rl_str channel)
@@ -259,6 +279,8 @@ void rl_layer_join(rl_layer *layer, rl_str name, rl_channel *ch)
         g->name = rl_strndup(name.p, name.n);
         g->hash = rl_map_hash(name);
         rl_map_put(&layer->groups, name, g);
+        if (layer->changes)
+            rl_changes_note(layer, RL_GROUP_BEGAN, name);
     }
     if (g->len == g->cap) {
         g->cap = g->cap ? g->cap * 2 : 4;

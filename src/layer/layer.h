@@ -63,9 +63,11 @@ rl_message *rl_message_of(rl_message *held); /* one reference, yours */
 typedef bool rl_deliver_fn(void *owner, rl_message *m);
 
 struct rl_seat;
+struct rl_changes;
 
 struct rl_layer {
-    struct rl_seat *seat;                                 /* among several; NULL: alone */
+    struct rl_seat *seat;       /* among several; NULL: alone */
+    struct rl_changes *changes; /* for other processes; NULL: nobody asks */
     rl_channel *(*find)(rl_layer *layer, rl_str channel); /* its owner's means; NULL: none */
     rl_map channels; /* name to rl_channel, of those that have one */
     unsigned nchannels;
@@ -83,7 +85,8 @@ bool rl_layer_valid_channel(rl_str name);
 
 /* An empty name: the channel is found by its owner's means, and joins groups like any other. */
 rl_channel *rl_channel_open(rl_layer *layer, rl_str name, rl_deliver_fn *deliver, void *owner);
-void rl_channel_close(rl_channel *ch); /* leaves every group; NULL is fine */
+void rl_channel_close(rl_channel *ch);           /* leaves every group; NULL is fine */
+bool rl_channel_is_member(const rl_channel *ch); /* of any group; NULL is not */
 
 /* On this worker, by the owner's means or by name. NULL: nobody has that name. */
 rl_channel *rl_layer_find(rl_layer *layer, rl_str channel);

@@ -57,4 +57,66 @@ function layer.check_group_send(group, encoded, text, bytes) end
 ---@return integer  members on all workers
 function layer.count(group) end
 
+--- For the backend (src/bind/bind_layer_outside.c). There is one from now on.
+function layer.open() end
+
+--- Until somebody rings; "changes" also rings when groups or channels have begun or ended.
+---@async
+---@param tiding "changes"|"round"|"state"
+---@return true?
+---@return rille.Error? err
+function layer.await(tiding) end
+
+---@param tiding "changes"|"round"|"state"
+function layer.ring(tiding) end
+
+--- What has begun and ended on this worker since the last time. A group begins with its first
+--- member here; a channel, when it has a name without "!", when it is opened.
+---@return string[] joined
+---@return string[] left
+---@return string[] opened
+---@return string[] closed
+function layer.changes() end
+
+--- What there is: groups with members on this worker, open channels with names of their own.
+---@return string[] groups
+---@return string[] channels
+function layer.present() end
+
+--- Will `changes` tell of this group?
+---@param group string
+---@return boolean
+function layer.is_changing(group) end
+
+---@return string[]  what names of this process's channels begin with, this worker's first
+function layer.prefixes() end
+
+--- Is the channel of this process: a name of one of its workers, or open on this one?
+---@param channel string
+---@return boolean
+function layer.has(channel) end
+
+--- To this worker's members of a group.
+---@param group string
+---@param encoded string
+---@param text string?
+---@param bytes string?
+---@return integer delivered
+---@return integer dropped
+function layer.group_send_here(group, encoded, text, bytes) end
+
+--- Has the backend its connection? For /metrics.
+---@param up boolean
+function layer.up(up) end
+
+---@param name "sent"|"received"|"refused"|"lost"|"malformed"|"outages"
+---@param n integer
+function layer.count_up(name, n) end
+
+---@return { up: boolean, sent: integer, received: integer, refused: integer, lost: integer, malformed: integer, outages: integer }
+function layer.figures() end
+
+--- Every consumer of this worker that is in a group hears `{ type = "layer.reconnected" }`.
+function layer.tell_members() end
+
 return layer

@@ -13,6 +13,12 @@ local task = {}
 ---@return rille.Closed? err  there is no such consumer any more
 function task.spawn(fn, id) end
 
+--- For the library: a task that belongs to no consumer, survives reloads, and is cancelled when
+--- the worker has nothing more to say, after `on_stop`.
+---@param fn async fun()
+---@return rille.Task
+function task.serve(fn) end
+
 --- Wait for a task's end. One task may wait for another at a time, and none for itself.
 ---@async
 ---@param handle rille.Task

@@ -8,52 +8,61 @@
 --- each other worker that has members a message goes once, at the end of the turn. Nobody waits for
 --- a slow worker: what goes there counts as delivered when it is on its way, and is dropped when
 --- too much waits there already (65536 messages, or 64 MiB).
+---
+--- With a backend (`layer = "redis://…"`) it spans processes, too: see `rille.layer.outside`. While
+--- that has lost its connection, what sends raises `rille.LayerError`, at once or after a while, as
+--- `outage` says; nothing has been delivered then.
 
-local buffer = require("string.buffer")
 local core = require("rille.core")
 local errors = require("rille.errors")
+local messages = require("rille.layer.message")
+local outside = require("rille.layer.outside")
 local transaction = require("rille.db.transaction")
 
 local layer = core.layer
+local encode = messages.encode
 
 ---@class rille.ChannelLayer
 local ChannelLayer = {}
 
---- The encoded message, and what of it the core can send by itself.
-local function encode(message, level)
-  if type(message) ~= "table" or type(message.type) ~= "string" then
-    error("a message is a table with a type, a string", level + 1)
-  end
-  local ok, body = pcall(buffer.encode, message)
+--- After the commit nobody is left to tell: what cannot be sent is in the log and the figures.
+local function send_late(send, ...)
+  local ok, err = pcall(send, ...)
   if not ok then
-    error("a message holds only data: " .. tostring(body), level + 1)
+    core.log("error", "a message could not be sent after its commit: " .. core.describe(err))
   end
-  if message.type ~= "websocket.send" then
-    return body
-  end
-  if message.text == nil and message.bytes == nil then
-    error("a websocket.send message needs text or bytes", level + 1)
-  end
-  return body, message.text, message.bytes
 end
-
--- Compiled, a failing buffer.encode has been seen to disturb its caller's locals in this LuaJIT.
-jit.off(encode)
 
 --- Send now, or when the transactions around us have committed, whatever databases they are on;
 --- what cannot be sent is refused now.
-local function after_commit(options, send, check, name, body, text, bytes)
+local function after_commit(options, send, check, name, message, body, text, bytes)
   local transactions = not (options and options.now) and transaction.pins()
   if transactions then
     check(name, body, text, bytes)
     local later = transaction.after_all(function()
-      send(name, body, text, bytes)
+      send_late(send, name, outside.backend and messages.decode(body), body, text, bytes)
     end)
     if later then
       return 0, 0
     end
   end
-  return send(name, body, text, bytes)
+  return send(name, message, body, text, bytes)
+end
+
+local function send_to_channel(channel, message, body, text, bytes)
+  if outside.backend and outside.reaches(channel) then
+    outside.send("asend", channel, message)
+    return 1, 0
+  end
+  return layer.send(channel, body, text, bytes)
+end
+
+local function send_to_group(group, message, body, text, bytes)
+  if outside.backend then
+    layer.check_group_send(group, body, text, bytes)
+    outside.send("agroup_send", group, message)
+  end
+  return layer.group_send(group, body, text, bytes)
 end
 
 --- Send to one channel.
@@ -61,11 +70,13 @@ end
 ---@param channel string
 ---@param message table
 ---@param options { now: boolean }?  now: also inside a transaction
----@return integer delivered  1 also when it is on its way to another worker, which may find nobody
+---@return integer delivered  1 also when it is on its way to another worker or process, which may
+---                           find nobody
 ---@return integer dropped
 function ChannelLayer:asend(channel, message, options)
   local body, text, bytes = encode(message, 2)
-  return after_commit(options, layer.send, layer.check_send, channel, body, text, bytes)
+  local check = layer.check_send
+  return after_commit(options, send_to_channel, check, channel, message, body, text, bytes)
 end
 
 --- Send to every member of a group, the sender included if it is one. `websocket.send` messages go
@@ -74,21 +85,28 @@ end
 ---@param group string
 ---@param message table
 ---@param options { now: boolean }?
----@return integer delivered  members of this worker that have it, and those of others it is on its
----                          way to; their drops are counted there
+---@return integer delivered  members of this worker that have it, and those of the process's others
+---                          it is on its way to; their drops are counted there
 ---@return integer dropped    members whose mailbox, socket or worker had no room
 function ChannelLayer:agroup_send(group, message, options)
   local body, text, bytes = encode(message, 2)
-  local send, check = layer.group_send, layer.check_group_send
-  return after_commit(options, send, check, group, body, text, bytes)
+  local check = layer.check_group_send
+  return after_commit(options, send_to_group, check, group, message, body, text, bytes)
 end
 
---- Put a channel into a group. Raises `rille.Closed` when nobody has the channel.
+--- Put a channel into a group. When it returns, also what other processes send will come. Raises
+--- `rille.Closed` when nobody has the channel.
 ---@async
 ---@param group string  1 to 99 letters, digits, hyphens, underscores, dots
 ---@param channel string
 function ChannelLayer:agroup_add(group, channel)
-  if not layer.join(group, channel) then
+  if layer.join(group, channel) then
+    if outside.backend then
+      outside.settle(group)
+    end
+  elseif outside.backend and not layer.has(channel) then
+    outside.place("agroup_add", group, channel)
+  else
     error(errors.Closed("nobody has the channel " .. channel), 2)
   end
 end
@@ -98,18 +116,21 @@ end
 ---@param group string
 ---@param channel string
 function ChannelLayer:agroup_discard(group, channel)
-  layer.leave(group, channel)
+  if not layer.leave(group, channel) and outside.backend and not layer.has(channel) then
+    outside.place("agroup_discard", group, channel)
+  end
 end
 
 --- How many are in a group.
 ---@async
 ---@param group string
----@return integer  members in this process
+---@return integer  members in this process, and in others as far as the backend can tell
 function ChannelLayer:agroup_count(group)
-  return layer.count(group)
+  local elsewhere = outside.backend and outside.backend:agroup_count(group)
+  return layer.count(group) + (elsewhere or 0)
 end
 
 --- Turn an encoded message back into a table; for dispatch.
-ChannelLayer.decode = buffer.decode
+ChannelLayer.decode = messages.decode
 
 return ChannelLayer

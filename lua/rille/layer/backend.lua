@@ -1,0 +1,112 @@
+--- What joins the layers of several processes: the interface, and its defaults.
+---
+--- Each worker has an instance, with connections of its own. Members on the worker itself and on
+--- the process's other workers are none of its business: the core reaches them. It brings a
+--- message to other processes, and those of others to this worker's members. `rille.layer.outside`
+--- calls what is declared here, and is what a backend calls back:
+---
+---     local Files = require("rille.layer.backend"):extend("Files")
+---     function Files:astart() … outside.serve(function() … outside.up() … end) end
+---     function Files:agroup_send(group, message) … end
+---     outside.schemes.files = Files      -- layer = "files:/var/spool"
+---
+--- Functions named `a…` run in a task and may wait. One that finds the connection gone calls
+--- `outside.down`; it may raise `rille.LayerError`.
+
+local class = require("rille.class")
+
+---@class rille.layer.Options  what the URL says
+---@field url string       all of it, with its password: not for messages
+---@field name string      for messages: scheme, host and path
+---@field scheme string
+---@field query table<string, string>  unescaped, without the two below
+---@field outage "fail"|"wait"  what sends do while the connection is lost
+---@field outage_timeout number  seconds that they wait
+
+---@class rille.layer.Changes  what has become of this worker's groups
+---@field joined string[]  have got their first member on this worker
+---@field left string[]    have lost their last
+---@field opened string[]  channels with a name of their own (without "!") that are received from
+---@field closed string[]
+---@field all boolean      the connection is new: these are all there are, and nothing else counts
+
+---@class rille.layer.Backend : rille.Class
+---@field options rille.layer.Options
+local Backend = class("Backend")
+
+--- Channels without "!" are the backend's: what is sent to one goes through it even when it is open
+--- here, since others may receive from it, too.
+Backend.queues = false
+
+--- Look at options before anything else happens, also on reloads and for `rille check`. Raises
+--- `ConfigurationError`.
+---@param options rille.layer.Options
+function Backend.check(options)
+  local name = next(options.query)
+  if name then
+    local errors = require("rille.errors")
+    error(errors.ConfigurationError(("layer: unknown option %q in the URL"):format(name)), 0)
+  end
+end
+
+---@param options rille.layer.Options
+function Backend:init(options)
+  self.options = options
+end
+
+--- Begin: start what serves (`outside.serve`) and return; nobody waits for the connection here. It
+--- calls `outside.up()` whenever there is one, and `outside.down(why)` when it is lost.
+---@async
+function Backend:astart() end
+
+--- The end, after `on_stop`: remove own traces, within two seconds. What serves is cancelled next.
+---@async
+function Backend:astop() end
+
+--- Let it be known where messages to groups and channels are wanted. Returns when messages that
+--- others send from now on will come. Only while it is up, one call at a time; after each `up()`
+--- the first one names all there is.
+---@async
+---@param changes rille.layer.Changes
+function Backend:afollow(changes) end
+
+--- To a channel that is not of this process. Returns when it is on its way.
+---@async
+---@param channel string
+---@param message table
+function Backend:asend(channel, message) end
+
+--- To the members of a group in other processes. What comes back of it is the backend's to leave
+--- out: see `outside.prefixes`.
+---@async
+---@param group string
+---@param message table
+function Backend:agroup_send(group, message) end
+
+--- Put a channel of another process into a group. Raises when it cannot.
+---@async
+---@param group string
+---@param channel string
+function Backend:agroup_add(group, channel)
+  local errors = require("rille.errors")
+  error(errors.Closed("nobody has the channel " .. channel), 0)
+end
+
+---@async
+---@param group string
+---@param channel string
+function Backend:agroup_discard(group, channel) end
+
+--- Members in other processes.
+---@async
+---@param group string
+---@return integer?  nil: it cannot tell
+function Backend:agroup_count(group) end
+
+--- Their channels' names.
+---@async
+---@param group string
+---@return string[]?  nil: it cannot tell
+function Backend:agroup_members(group) end
+
+return Backend
