@@ -389,12 +389,15 @@ describe("a server among enemies", function()
         path,
         HEAD
           .. [[return rille.app { routes = { rille.get("/", function()
+            rille.log.warn("begun");
             (("a"):rep(40)):find(("a-"):rep(40) .. "b") -- in C, where nothing interrupts it
           end) } }]]
       )
       it_runs = server.start { "run", path, "--drain-timeout", "1" }
       local client = clients.open("raw.py", it_runs.port, { { "send", get("/") } })
-      server.sleep(0.2)
+      server.eventually(10, function()
+        return it_runs:says("begun")
+      end)
       assert.equal(1, it_runs:stop())
       assert.is_true(it_runs:says("does not let go of its thread"))
       client:finish()

@@ -309,7 +309,7 @@ static bool on_eof(void *owner)
     rl_http_conn *hc = owner;
 
     /* A WebSocket has no half, and an event stream only one. */
-    if (hc->state != HANDLED || !hc->body_done || hc->stays || rl_http_head_of(hc->parser)->upgrade)
+    if (hc->state != HANDLED || !hc->body_done || hc->stays || rl_http_conn_wants_websocket(hc))
         return false;
     expect_reader(hc);
     return true;
