@@ -61,7 +61,7 @@ void rl_background_feed(rl_consumer *c, rl_source *s)
 
 /* Posting */
 
-static void dropped(rl_source *s)
+void rl_source_drop(rl_source *s)
 {
     uint64_t now = rl_loop_now(&s->consumer->worker->loop);
 
@@ -75,20 +75,25 @@ static void dropped(rl_source *s)
     s->told_at = now;
 }
 
-static void post(rl_consumer *c, const char *type, const rl_field *fields, unsigned n)
+void rl_source_put(rl_source *s, const char *type, const rl_field *fields, unsigned n,
+                   rl_outcome *outcome)
 {
+    rl_consumer *c = s->consumer;
+    rl_event *ev = rl_event_of_fields(type, fields, n);
+
+    ev->outcome = outcome;
     c->unmade = c->state == RL_CONSUMER_OPENING && !c->task;
-    rl_consumer_enqueue(c, rl_event_of_fields(type, fields, n));
+    rl_consumer_enqueue(c, ev);
     rl_consumer_stir(c);
 }
 
 bool rl_source_post(rl_source *s, const char *type, const rl_field *fields, unsigned n)
 {
     if (!rl_consumer_has_place(s->consumer)) {
-        dropped(s);
+        rl_source_drop(s);
         return false;
     }
-    post(s->consumer, type, fields, n);
+    rl_source_put(s, type, fields, n, NULL);
     return true;
 }
 
@@ -98,5 +103,5 @@ void rl_source_remind(rl_source *s, const char *type, const rl_field *fields, un
     const rl_event *ev = last ? RL_LIST_ENTRY(last, rl_event, link) : NULL;
 
     if (!ev || ev->kind != RL_EVENT_FIELDS || strcmp(ev->type, type) != 0)
-        post(s->consumer, type, fields, n);
+        rl_source_put(s, type, fields, n, NULL);
 }

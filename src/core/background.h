@@ -30,6 +30,10 @@ void rl_background_feed(rl_consumer *c, rl_source *s); /* s is filled in but for
 
 /* An event { type =, … } for the consumer's handler of that type (static). False: dropped. */
 bool rl_source_post(rl_source *s, const char *type, const rl_field *fields, unsigned n);
+/* Also into a full mailbox: for a source that stops by itself, and what it may not lose. */
+void rl_source_put(rl_source *s, const char *type, const rl_field *fields, unsigned n,
+                   rl_outcome *outcome);
+void rl_source_drop(rl_source *s); /* an event for which the source itself sees no room */
 /* For what says the same each time: also into a full mailbox, but not behind another of it. */
 void rl_source_remind(rl_source *s, const char *type, const rl_field *fields, unsigned n);
 

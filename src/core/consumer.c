@@ -160,7 +160,7 @@ static void run_layer(rl_consumer *c, rl_message *m)
     rl_task_start(t, nargs + 1);
 }
 
-static void run_fields(rl_consumer *c, const rl_event *ev)
+static void run_fields(rl_consumer *c, rl_event *ev)
 {
     rl_task *t = rl_consumer_begin(c, on_source_ended);
     lua_State *co = rl_task_stack(t);
@@ -168,6 +168,7 @@ static void run_fields(rl_consumer *c, const rl_event *ev)
 
     c->event = ev->type;
     rl_event_push_table(ev, co);
+    rl_event_hand_over(ev, t);
     rl_task_start(t, nargs + 1);
 }
 

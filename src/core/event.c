@@ -54,7 +54,23 @@ void rl_event_free(rl_event *ev)
 {
     if (ev->kind == RL_EVENT_LAYER)
         rl_message_unref(ev->message);
+    if (ev->outcome)
+        ev->outcome->done(ev->outcome, false);
     rl_free(ev);
+}
+
+static void on_task_end(rl_guard *guard, rl_task *t)
+{
+    rl_outcome *r = RL_CONTAINER_OF(guard, rl_outcome, guard);
+
+    r->done(r, !t->cancelled);
+}
+
+void rl_event_hand_over(rl_event *ev, rl_task *t)
+{
+    if (ev->outcome)
+        rl_task_guard(t, &ev->outcome->guard, on_task_end);
+    ev->outcome = NULL;
 }
 
 rl_str rl_event_data(const rl_event *ev)
