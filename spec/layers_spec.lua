@@ -11,10 +11,11 @@ local FLOORS = {
   db = { "base", "proto", "io" },
   net = { "base", "proto", "io" },
   layer = { "base", "proto", "io" },
+  mqtt = { "base", "io" },
   vm = { "base", "io" },
-  core = { "base", "proto", "io", "db", "net", "layer", "vm" },
-  bind = { "base", "proto", "io", "db", "net", "layer", "vm", "core" },
-  app = { "base", "proto", "io", "db", "net", "layer", "vm", "core", "bind" },
+  core = { "base", "proto", "io", "db", "net", "layer", "mqtt", "vm" },
+  bind = { "base", "proto", "io", "db", "net", "layer", "mqtt", "vm", "core" },
+  app = { "base", "proto", "io", "db", "net", "layer", "mqtt", "vm", "core", "bind" },
   main = { "base", "app" }, -- src/main.c
 }
 
@@ -23,6 +24,7 @@ local LIBRARIES = {
   lua = { "vm", "core", "bind", "app/runner", "app/library" },
   ["libpq-fe.h"] = { "db" },
   ["sqlite3.h"] = { "db" },
+  ["mosquitto.h"] = { "mqtt" },
   ["uv.h"] = { "io", "db", "bind", "app" },
   llhttp = { "proto" },
   openssl = { "proto", "io" },

@@ -3,7 +3,7 @@
 
 local core = require("rille.core")
 
-local PARTS = { "consumer", "db", "fs", "http", "json", "layer", "task", "worker" }
+local PARTS = { "consumer", "db", "fs", "http", "json", "layer", "mqtt", "task", "worker" }
 
 local function declared(name)
   return assert(loadfile("lua/rille/_meta/" .. name .. ".lua"))()

@@ -29,7 +29,7 @@ struct rl_runner {
     uv_timer_t drain;
     bool draining, drain_open, stopping, loaded;
     bool ended;       /* what is still ordered comes too late */
-    unsigned closing; /* databases */
+    unsigned closing; /* databases and brokers */
     int status;
 };
 
@@ -109,7 +109,7 @@ static void end_thread(rl_runner *r)
     rl_loop_stop(&r->worker.loop);
 }
 
-static void on_db_closed(void *arg)
+static void on_closed(void *arg)
 {
     rl_runner *r = arg;
 
@@ -117,18 +117,24 @@ static void on_db_closed(void *arg)
         end_thread(r);
 }
 
-static void close_databases(rl_runner *r)
+static void close_outside(rl_runner *r)
 {
     rl_worker *w = &r->worker;
 
     r->closing = 1; /* ours, so that the last one is not met too early */
+    for (unsigned i = 0; i < RL_MAX_BROKERS; i++)
+        if (w->brokers[i]) {
+            r->closing++;
+            rl_broker_close(w->brokers[i], on_closed, r);
+            w->brokers[i] = NULL;
+        }
     for (unsigned i = 0; i < w->ndbs; i++)
         if (w->dbs[i]) {
             r->closing++;
-            rl_db_close(w->dbs[i], 1, on_db_closed, r);
+            rl_db_close(w->dbs[i], 1, on_closed, r);
         }
     w->ndbs = 0;
-    on_db_closed(r);
+    on_closed(r);
 }
 
 static void on_stop_ended(rl_task *t, void *arg, lua_State *co, bool failed)
@@ -167,7 +173,7 @@ static void on_drain_tick(uv_timer_t *timer)
     if (last_words)
         rl_task_queue(rl_script_task(&r->script, "stop", on_stop_ended, r), 0);
     else
-        close_databases(r);
+        close_outside(r);
 }
 
 /* Few need no spreading: as long as a server with so many takes to be full again. */

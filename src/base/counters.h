@@ -46,6 +46,8 @@
     X(mailbox_dropped_newest, "events dropped on arrival: mailbox")                            \
     X(mailbox_dropped_oldest, "events dropped for a newer one: mailbox, mailbox_policy")       \
     X(mailbox_closed, "WebSockets closed with 1013: mailbox, mailbox_policy")                  \
+    X(mqtt_acked_early, "MQTT messages acknowledged before their handler ended: ack_timeout")  \
+    X(mqtt_unrouted, "MQTT messages on a topic that no route is for")                          \
     X(tasks_refused, "tasks not started: max_tasks")                                           \
     X(handlers_failed, "handlers that raised")                                                 \
     X(handlers_interrupted, "scripts interrupted: handler_cpu_limit")                          \

@@ -22,6 +22,7 @@ enum {
     RL_ETIMEOUT,           /* a deadline passed */
     RL_ESYNTAX,            /* words we were given make no sense */
     RL_ESCRIPT,            /* a Lua error; msg holds its first line */
+    RL_EMQTT,              /* the MQTT broker or the way to it, or a message that is none */
     /* Databases. The names are Django's. */
     RL_EOPERATIONAL,  /* the server or the way to it: down, lost, busy, timed out */
     RL_EINTEGRITY,    /* a constraint said no (SQLSTATE class 23) */

@@ -98,7 +98,7 @@ static const struct {
 } parts[] = {
     {"consumer", rl_open_consumer}, {"db", rl_open_db},         {"fs", rl_open_fs},
     {"http", rl_open_http},         {"json", rl_open_json},     {"layer", rl_open_layer},
-    {"task", rl_open_task},         {"worker", rl_open_worker},
+    {"mqtt", rl_open_mqtt},         {"task", rl_open_task},         {"worker", rl_open_worker},
 };
 
 int rl_open_core(lua_State *L)

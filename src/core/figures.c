@@ -68,6 +68,9 @@ void rl_figures_of(rl_worker *w, rl_figures *f)
         .stalls = w->loop.stalls,
     };
     memcpy(f->close_codes, w->close_codes, sizeof(f->close_codes));
+    for (unsigned i = 0; i < RL_MAX_BROKERS; i++)
+        if (w->brokers[i])
+            rl_broker_stats_of(w->brokers[i], &f->mqtt);
     count_consumers(w, f);
     copy_databases(w, f);
     copy_routes(w, f);

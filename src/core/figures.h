@@ -22,6 +22,7 @@ typedef struct rl_figures {
     uint64_t bytes_in, bytes_out, messages_in, messages_out;
     uint64_t delivered, dropped; /* by the layer */
     uint64_t events_dropped;     /* of sources */
+    rl_broker_stats mqtt;
     uint64_t close_codes[RL_CLOSE_CODES];
     size_t lua_bytes, lua_limit;
     uint64_t turns;

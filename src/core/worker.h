@@ -13,11 +13,13 @@
 #include "io/conn.h"
 #include "io/listener.h"
 #include "layer/layer.h"
+#include "mqtt/broker.h"
 #include "net/server.h"
 #include "vm/task.h"
 #include "vm/vm.h"
 
 #define RL_MAX_DATABASES 16
+#define RL_MAX_BROKERS   4 /* one, and those that a reload has replaced */
 #define RL_MAX_LISTENERS RL_MAX_SOCKETS
 #define RL_CLOSE_CODES   18
 
@@ -62,6 +64,7 @@ struct rl_worker {
 
     rl_db *dbs[RL_MAX_DATABASES]; /* NULL: closed again */
     unsigned ndbs;
+    rl_broker *brokers[RL_MAX_BROKERS]; /* NULL: closed again */
     rl_listener *listeners[RL_MAX_LISTENERS];
     unsigned nlisteners;
 

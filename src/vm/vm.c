@@ -383,6 +383,8 @@ static const char *class_of(int code)
         return "Timeout";
     case RL_EOPERATIONAL:
         return "OperationalError";
+    case RL_EMQTT:
+        return "MqttError";
     case RL_EINTEGRITY:
         return "IntegrityError";
     case RL_EDATA:
