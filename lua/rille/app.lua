@@ -5,6 +5,7 @@ local compression = require("rille.compression")
 local database = require("rille.db.settings")
 local errors = require("rille.errors")
 local limits = require("rille.limits")
+local mqtt = require("rille.mqtt.settings")
 local origins = require("rille.origins")
 local outside = require("rille.layer.outside")
 local proxies = require("rille.proxies")
@@ -28,6 +29,7 @@ local SETTINGS = {
   listen = "table or string",
   middleware = "table",
   models = "table",
+  mqtt = "table or string",
   on_start = "function",
   on_stop = "function",
   root_path = "string",
@@ -73,6 +75,9 @@ local function check_settings(settings)
     end
   end
   proxies.check(settings)
+  if settings.mqtt then
+    mqtt.check(settings.mqtt)
+  end
   if settings.tls then
     tls.check(settings.tls)
   end
@@ -105,7 +110,8 @@ function App:init(settings)
   end
 end
 
---- Lines for `rille routes`: kind, method (or database), pattern (or channel), target.
+--- Lines for `rille routes`: kind, method (or database, or QoS), pattern (or channel, or filter),
+--- target.
 ---@return string[][]
 function App:describe_routes()
   local lines = {}
@@ -120,7 +126,7 @@ function App:describe_routes()
       local info = debug.getinfo(target, "S")
       name = ("%s:%d"):format(info.short_src:match("[^/]*$"), info.linedefined)
     end
-    local where = route.database or route.method or "*"
+    local where = route.database or route.method or route.qos and "qos " .. route.qos or "*"
     lines[#lines + 1] = { route.kind, where, route.pattern or route.channel, name }
   end
   return lines

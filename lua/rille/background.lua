@@ -7,6 +7,7 @@ local Scope = require("rille.scope")
 local core = require("rille.core")
 local db = require("rille.db")
 local errors = require("rille.errors")
+local mqtt = require("rille.mqtt")
 
 local consumer = core.consumer
 
@@ -21,37 +22,55 @@ local living = {}
 
 local function key_of(route)
   local cls = route.target
-  return table.concat({ route.kind, route.database, route.channel, cls.module, cls.__name }, "\0")
+  local of = route.database or mqtt.identity() .. "\0" .. route.qos
+  return table.concat({ route.kind, of, route.channel, cls.module, cls.__name }, "\0")
+end
+
+local function check_notify(route)
+  local database = rawget(db.databases, route.database)
+  if not database then
+    local told = "route notify %q: there is no database '%s'"
+    error(errors.ConfigurationError(told:format(route.channel, route.database)), 0)
+  end
+  if database.backend ~= "postgresql" then
+    local told = "route notify %q: %s has no LISTEN and NOTIFY, PostgreSQL has"
+    error(errors.ConfigurationError(told:format(route.channel, tostring(database))), 0)
+  end
 end
 
 --- Can the routes of an application be followed? Raises what is in the way; changes nothing.
 ---@param routes rille.Route[]
 function M.check(routes)
   for _, route in ipairs(routes) do
-    local database = rawget(db.databases, route.database)
-    if not database then
-      local told = "route notify %q: there is no database '%s'"
-      error(errors.ConfigurationError(told:format(route.channel, route.database)), 0)
-    end
-    if database.backend ~= "postgresql" then
-      local told = "route notify %q: %s has no LISTEN and NOTIFY, PostgreSQL has"
-      error(errors.ConfigurationError(told:format(route.channel, tostring(database))), 0)
+    if route.kind == "notify" then
+      check_notify(route)
     end
   end
 end
 
+--- What a consumer hears, by the kind of its route.
+local SOURCES = {}
+
+function SOURCES.notify(route, id)
+  return core.db.listen(db.get(route.database).handle, route.channel, id)
+end
+
+SOURCES.mqtt = mqtt.listen
+
 local function open(route)
   local scope = Scope.background {
-    type = "notify",
+    type = route.kind,
     channel = route.channel,
     database = route.database,
-    _route = "notify " .. route.channel,
+    filter = route.kind == "mqtt" and route.channel or nil,
+    broker = route.kind == "mqtt" and mqtt.name() or nil,
+    _route = route.kind .. " " .. route.channel,
   }
   local origin = { target = route.target, scope = scope }
   scope._id = consumer.background(origin)
-  local ok, err = core.db.listen(db.get(route.database).handle, route.channel, scope._id)
+  local ok, err = SOURCES[route.kind](route, scope._id)
   if not ok then
-    core.log("error", ("route notify %q: %s"):format(route.channel, tostring(err)))
+    core.log("error", ("route %s %q: %s"):format(route.kind, route.channel, tostring(err)))
   end
   return origin
 end

@@ -7,6 +7,7 @@ local core = require("rille.core")
 local json = require("rille.json")
 local layer = require("rille.layer")
 local loader = require("rille.loader")
+local mqtt = require("rille.mqtt")
 local proxies = require("rille.proxies")
 
 local consumer = core.consumer
@@ -234,7 +235,11 @@ function M.background(_, origin)
 end
 
 --- What is told to those who want to know, and to nobody else.
-local OPTIONAL = { ["notify.gap"] = "notify_gap", ["layer.reconnected"] = "layer_reconnected" }
+local OPTIONAL = {
+  ["notify.gap"] = "notify_gap",
+  ["layer.reconnected"] = "layer_reconnected",
+  ["mqtt.reconnected"] = "mqtt_reconnected",
+}
 
 --- What the source of such a consumer tells, or the layer of itself.
 ---@async
@@ -244,6 +249,9 @@ function M.event(self, event)
   local optional = OPTIONAL[event.type]
   if optional and not getmetatable(self):defines(optional) then
     return
+  end
+  if event.type:find("^mqtt%.") then
+    mqtt.cook(event, self.scope.filter)
   end
   return self:dispatch(event)
 end

@@ -42,6 +42,8 @@ define("LayerError") -- the layer's backend cannot be reached, or refuses
 define("ConfigurationError") -- a script, a route or a setting makes no sense
 define("BadRequest") -- what the client sent makes no sense; HTTP 400
 
+define("MqttError") -- the broker, the way to it, or what it was to publish
+
 -- Databases, with Django's names.
 local DatabaseError = define("DatabaseError")
 define("OperationalError", DatabaseError)

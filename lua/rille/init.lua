@@ -18,6 +18,7 @@ local http = require("rille.consumer.http")
 local json = require("rille.json")
 local layer = require("rille.layer")
 local log = require("rille.log")
+local mqtt = require("rille.mqtt")
 local routing = require("rille.routing")
 local task = require("rille.task")
 local websocket = require("rille.consumer.websocket")
@@ -28,6 +29,9 @@ local websocket = require("rille.consumer.websocket")
 ---@alias rille.NotifyRoute
 ---| fun(channel: string, consumer: rille.Class, options: table?): rille.Route
 
+---@alias rille.MqttRoute
+---| fun(filter: string, consumer: rille.Class, options: { qos: 0|1|2|nil }?): rille.Route
+
 ---@class rille.Module
 ---@field get rille.HttpRoute      answers HEAD, too
 ---@field post rille.HttpRoute
@@ -35,6 +39,7 @@ local websocket = require("rille.consumer.websocket")
 ---@field patch rille.HttpRoute
 ---@field delete rille.HttpRoute
 ---@field notify rille.NotifyRoute
+---@field mqtt rille.MqttRoute
 ---@field db rille.db.Database     the default database; it exists once the app is loaded
 ---@field databases table<string, rille.db.Database>
 ---@field atomic async fun(fn: async fun(): (...), options: table?): ...  see `Database:atomic`
@@ -43,6 +48,7 @@ local websocket = require("rille.consumer.websocket")
 ---@field is_error fun(err: any, cls: rille.Class?): boolean
 ---@field Error rille.Error        and below it:
 ---@field Closed rille.Error
+---@field MqttError rille.Error
 ---@field Cancelled rille.Error
 ---@field Timeout rille.Error
 ---@field LayerError rille.Error
@@ -79,6 +85,7 @@ local rille = {
   static = routing.static,
   include = routing.include,
   notify = routing.notify,
+  mqtt = routing.mqtt,
 
   log = log,
 
@@ -88,6 +95,7 @@ local rille = {
   spawn = task.spawn,
 
   channel_layer = layer,
+  mqtt_client = mqtt.client,
   worker = require("rille.worker"),
   json = json,
   null = core.null,

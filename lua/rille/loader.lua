@@ -17,6 +17,7 @@ local M = {}
 ---@field files string[]            everything read, to be watched
 ---@field app rille.App?
 ---@field layer rille.layer.Options?
+---@field mqtt rille.core.MqttConfig?  its broker
 
 ---@type rille.Generation?  the one being loaded
 local loading

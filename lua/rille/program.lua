@@ -10,6 +10,7 @@ local dispatch = require("rille.dispatch")
 local errors = require("rille.errors")
 local limits = require("rille.limits")
 local loader = require("rille.loader")
+local mqtt = require("rille.mqtt")
 local outside = require("rille.layer.outside")
 local proxies = require("rille.proxies")
 local tls = require("rille.tls")
@@ -22,6 +23,7 @@ local M = {}
 ---@field app string?         path of the script
 ---@field database string?    URL of the default database, from the command line or DATABASE_URL
 ---@field layer string?       URL of the layer, from the command line or RILLE_LAYER
+---@field mqtt string?        URL of the broker, likewise, or RILLE_MQTT
 ---@field trusted string?     proxies, from the command line or the environment
 ---@field root_path string?   likewise
 ---@field dev boolean         rille dev: create tables on every backend
@@ -107,6 +109,7 @@ function M.stage()
   configure_databases(generation)
   generation.layer = layer_options(generation)
   background.check(generation.app.router.background)
+  generation.mqtt = mqtt.stage(generation.app, options.mqtt, generation.folder)
   generation.app.root_path = proxies.root_path(generation.app.settings, options.root_path)
   staged = generation
   local listen = generation.app.settings.listen or {}
@@ -139,9 +142,11 @@ function M.commit()
   if started and (staged.layer and staged.layer.url) ~= outside.url() and is_first() then
     core.log("warn", "another layer is for the next start: a reload does not change it")
   end
+  mqtt.switch(staged.mqtt)
   if started and is_first() then
     background.follow(staged.app.router.background)
   end
+  mqtt.settle()
   staged = nil
   jit.flush()
   return dispatch.current().number

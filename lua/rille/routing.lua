@@ -9,6 +9,7 @@ local class = require("rille.class")
 local compression = require("rille.compression")
 local errors = require("rille.errors")
 local limits = require("rille.limits")
+local topics = require("rille.mqtt.topics")
 
 local M = {}
 
@@ -68,10 +69,11 @@ local function compile(pattern)
 end
 
 ---@class rille.Route
----@field kind "http"|"websocket"|"notify"
+---@field kind "http"|"websocket"|"notify"|"mqtt"
 ---@field method string?   only this one (GET answers HEAD, too)
 ---@field pattern string?  of paths; without one a consumer runs in the background:
----@field channel string?  of notify
+---@field channel string?  of notify; of mqtt the filter
+---@field qos integer?     of mqtt
 ---@field database string? its name, of notify
 ---@field target function|rille.Class
 ---@field compression rille.core.Compression|false|nil  of websocket; nil: as the app says
@@ -161,6 +163,23 @@ function M.websocket(pattern, consumer, options)
   return route
 end
 
+--- The class of a route in the background.
+local function check_background(kind, name, consumer, method)
+  local WebsocketConsumer, HttpConsumer, EventStreamConsumer = consumer_bases()
+  if
+    not extends(consumer, require("rille.consumer"))
+    or extends(consumer, WebsocketConsumer)
+    or extends(consumer, HttpConsumer)
+    or extends(consumer, EventStreamConsumer)
+  then
+    fail(("route %s %q: a class that extends Consumer itself expected"):format(kind, name))
+  end
+  if not consumer:defines(method) then
+    local told = "route %s %q: %s has no method %s(event)"
+    fail(told:format(kind, name, consumer.__name, method))
+  end
+end
+
 --- A consumer in the background that hears what is said on a channel of a database with NOTIFY. It
 --- answers `notify(event)`, with `channel`, `payload` and `pid`; and, if it likes,
 --- `notify_gap(event)` when it may have missed something, because the connection was lost or its
@@ -175,18 +194,7 @@ function M.notify(channel, consumer, options)
   elseif #channel < 1 or #channel > 63 or channel:find("\0", 1, true) then
     fail(("route notify %q: a channel's name has 1 to 63 bytes"):format(channel))
   end
-  local WebsocketConsumer, HttpConsumer, EventStreamConsumer = consumer_bases()
-  if
-    not extends(consumer, require("rille.consumer"))
-    or extends(consumer, WebsocketConsumer)
-    or extends(consumer, HttpConsumer)
-    or extends(consumer, EventStreamConsumer)
-  then
-    fail(("route notify %q: a class that extends Consumer itself expected"):format(channel))
-  end
-  if not consumer:defines("notify") then
-    fail(("route notify %q: %s has no method notify(event)"):format(channel, consumer.__name))
-  end
+  check_background("notify", channel, consumer, "notify")
   local database = "default"
   for name, value in pairs(type(options) == "table" and options or { options }) do
     if name ~= "database" or type(value) ~= "string" then
@@ -195,6 +203,29 @@ function M.notify(channel, consumer, options)
     database = value
   end
   return { kind = "notify", channel = channel, database = database, target = consumer }
+end
+
+--- A consumer in the background that hears what is published at the MQTT broker on topics that
+--- match a filter. It answers `mqtt_message(event)` (`rille.MqttMessage`); and, if it likes,
+--- `mqtt_reconnected(event)` when the connection had been lost.
+---@param filter string   as `sensors/+/temp`, `sensors/#` or `$share/GROUP/sensors/#`
+---@param consumer rille.Class  extends Consumer, and defines mqtt_message
+---@param options { qos: 0|1|2|nil }?  the most to be delivered with; default 0
+---@return rille.Route
+function M.mqtt(filter, consumer, options)
+  local wrong = topics.filter_error(filter)
+  if wrong then
+    fail(("route mqtt %q: %s"):format(tostring(filter), wrong))
+  end
+  check_background("mqtt", filter, consumer, "mqtt_message")
+  local qos = 0
+  for name, value in pairs(type(options) == "table" and options or { options }) do
+    if name ~= "qos" or (value ~= 0 and value ~= 1 and value ~= 2) then
+      fail(("route mqtt %q: the only option is { qos = 0, 1 or 2 }"):format(filter))
+    end
+    qos = value
+  end
+  return { kind = "mqtt", channel = filter, qos = qos, target = consumer }
 end
 
 --- A route for HTTP requests of any method.
@@ -324,9 +355,11 @@ end
 function Router:_add_background(route)
   local cls = route.target
   for _, other in ipairs(self.background) do
-    local same = other.channel == route.channel and other.database == route.database
+    local same = other.kind == route.kind
+      and other.channel == route.channel
+      and other.database == route.database
     if same and other.target.module == cls.module and other.target.__name == cls.__name then
-      fail(("route notify %q: twice for %s"):format(route.channel, cls.__name))
+      fail(("route %s %q: twice for %s"):format(route.kind, route.channel, cls.__name))
     end
   end
   table.insert(self.background, route)

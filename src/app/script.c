@@ -44,6 +44,8 @@ static int open_library(lua_State *L)
         lua_concat(L, 2 * (int)given->ntrusted);
         lua_setfield(L, -2, "trusted");
     }
+    lua_pushstring(L, given->mqtt);
+    lua_setfield(L, -2, "mqtt");
     lua_pushstring(L, given->root_path);
     lua_setfield(L, -2, "root_path");
     lua_pushboolean(L, given->command == RL_CMD_DEV);

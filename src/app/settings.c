@@ -53,6 +53,8 @@ static const char server_options[] =
     "  --database URL        postgresql://… or sqlite:PATH (DATABASE_URL; default sqlite:rille.db\n"
     "                        beside the script)\n"
     "  --layer URL           memory: (default), or what joins several processes (RILLE_LAYER)\n"
+    "  --mqtt URL            the broker: mqtt://user:password@host:1883 or mqtts://…\n"
+    "                        (RILLE_MQTT; default none)\n"
     "  --migrate             create missing tables before serving, also on PostgreSQL\n"
     "  --watch               reload when a file of the script changes\n"
     "  --workers N           threads that serve, each with a Lua state of its own (default: the\n"
@@ -175,7 +177,8 @@ static bool is_switch(rl_settings *s, const char *flag)
 static const char *const valued[] = {
     "--listen",        "--admin",        "--database",      "--layer",        "--workers",
     "--drain-timeout", "--drain-jitter", "--drain-code",    "--memory-limit", "--limit",
-    "--log-level",     "--log-format",   "--trusted-proxy", "--root-path"};
+    "--log-level",     "--log-format",   "--trusted-proxy", "--root-path",
+    "--mqtt"};
 
 static bool is_valued(const char *flag)
 {
@@ -214,6 +217,8 @@ static int read_valued(rl_settings *s, const char *flag, const char *value, rl_e
         s->database = value;
     } else if (strcmp(flag, "--layer") == 0) {
         s->layer = value;
+    } else if (strcmp(flag, "--mqtt") == 0) {
+        s->mqtt = value;
     } else if (strcmp(flag, "--trusted-proxy") == 0) {
         return set_trusted(s, flag, value, err);
     } else if (strcmp(flag, "--root-path") == 0) {
@@ -284,6 +289,8 @@ static int finish(rl_settings *s, const struct command *cmd, rl_err *err)
         s->database = from_environment("DATABASE_URL");
     if (!s->layer)
         s->layer = from_environment("RILLE_LAYER");
+    if (!s->mqtt)
+        s->mqtt = from_environment("RILLE_MQTT");
     if (cmd->id != RL_CMD_TEST && !s->app)
         return rl_err_set(err, RL_ESYNTAX, "which application? usage: rille %s %s", cmd->name,
                           cmd->args);

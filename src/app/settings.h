@@ -33,6 +33,7 @@ typedef struct rl_settings {
     const char *admin; /* NULL: the script's, or none */
     rl_tls_wishes tls;
     const char *database;
+    const char *mqtt;                      /* NULL: the script's, or none */
     const char *trusted[RL_MAX_ADDRESSES]; /* proxies, by networks; none: the script's */
     unsigned ntrusted;
     const char *root_path; /* NULL: the script's */

@@ -9,6 +9,7 @@ local core = require("rille.core")
 local errors = require("rille.errors")
 local layer = require("rille.layer")
 local loader = require("rille.loader")
+local mqtt = require("rille.mqtt")
 
 ---@class rille.Notification  what `notify(event)` gets
 ---@field type "notify"
@@ -128,6 +129,15 @@ end
 ---@return integer dropped
 function Consumer:agroup_send(group, message, options)
   return layer:agroup_send(group, message, options)
+end
+
+--- Publish at the MQTT broker; see `rille.MqttClient.apublish`.
+---@async
+---@param topic string
+---@param payload string|table  a table is sent as JSON
+---@param options rille.MqttOptions?
+function Consumer:apublish(topic, payload, options) -- luacheck: no self
+  mqtt.client:apublish(topic, payload, options)
 end
 
 --- Start a task that is cancelled when this consumer ends.
