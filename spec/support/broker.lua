@@ -62,7 +62,8 @@ function Broker:stop(signal)
 end
 
 function Broker:again()
-  assert.equal("", server.shell(("%s again %s 2>&1"):format(SCRIPT, self.folder)))
+  local said = server.shell(("%s again %s 2>&1"):format(SCRIPT, self.folder))
+  assert(said == "", said)
 end
 
 --- All it has logged so far.
@@ -96,7 +97,8 @@ function Broker:publish(topic, payload, options)
     options.retain and "-r" or "",
     options.more or ""
   )
-  assert.equal("", server.shell(self:command("mosquitto_pub", arguments) .. " 2>&1"))
+  local said = server.shell(self:command("mosquitto_pub", arguments) .. " 2>&1")
+  assert(said == "", said)
 end
 
 --- Publish 1 to n, a message each, over one connection; comes back at once. Killed and begun anew
@@ -146,7 +148,7 @@ function Broker:subscribe(topic, qos, more)
   )
   local line = ("%s >%s 2>&1 & echo $!"):format(self:command("mosquitto_sub", arguments), ear.path)
   pids[#pids + 1] = trim(server.shell(line))
-  assert.truthy(server.eventually(5, function()
+  assert(server.eventually(5, function()
     return server.count(self:log(), "Sending SUBACK") > count
   end), "mosquitto_sub did not subscribe: " .. ear:text())
   return ear
