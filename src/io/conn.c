@@ -4,6 +4,7 @@
  * after a short one.
  *
  *   open --> finishing --> half closed --> closed --> (on_closed, freed)
+ *     |           '-- parting ------------^
  *     '-----------------------------------^
  *
  * A closed connection sits on conns.doomed until the turn's hook reports it, because
@@ -109,7 +110,7 @@ static void return_cork(rl_conn *c)
 
 static void half_close(rl_conn *c)
 {
-    if (c->eof) {
+    if (c->eof || c->parting) {
         rl_conn_doom(c, 0); /* both sides have said all they had */
         return;
     }
@@ -438,6 +439,12 @@ void rl_conn_finish(rl_conn *c)
     rl_conn_update_mask(c);
 }
 
+void rl_conn_part(rl_conn *c)
+{
+    c->parting = c->tls == NULL;
+    rl_conn_finish(c);
+}
+
 void rl_conn_close(rl_conn *c)
 {
     c->by_us = true;
@@ -453,7 +460,7 @@ static void count(rl_conns *all, int more)
 
 static void bury(rl_conn *c)
 {
-    rl_err why = {0};
+    rl_err why;
 
     if (!c->by_us) {
         const char *tls = c->tls ? rl_conn_tls_why(c) : NULL;

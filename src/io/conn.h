@@ -110,6 +110,7 @@ struct rl_conn {
     bool bulk : 1;       /* sends more at once than fits into a slot; or speaks TLS */
     bool busy : 1;       /* another thread works on its handshake */
     bool introduced : 1; /* its proxy said for whom it speaks */
+    bool parting : 1;    /* finishing, and its FIN need not be waited for */
 };
 
 int rl_conns_init(rl_conns *all, rl_loop *loop) RL_MUST_USE; /* 0 or -errno */
@@ -141,6 +142,10 @@ void rl_conn_resume(rl_conn *c); /* what was kept is offered from the loop */
 /* Send what is pending, then close; a peer that does not read is waited for as long as any other
  * that stalls (30 s). No on_data from now on. */
 void rl_conn_finish(rl_conn *c);
+/* The same for a peer that has promised to say no more, and has been read to its last word: closed
+ * when everything is sent, without the wait for its FIN, which saves a turn and three system calls.
+ * (Over TLS its close_notify is still to come, and would be met with a reset: it is waited for.) */
+void rl_conn_part(rl_conn *c);
 /* Drop what is pending and close. on_closed follows from the loop; repeating is harmless. */
 void rl_conn_close(rl_conn *c);
 

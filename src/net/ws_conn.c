@@ -89,13 +89,17 @@ static void tell_closed(rl_ws_conn *ws, uint16_t code, rl_str reason)
     ws->events->on_closed(owner, code, reason);
 }
 
-static void on_peer_close(rl_ws_conn *ws, const rl_ws_event *ev)
+/* A close frame is a peer's last word; not all keep to it. */
+static void on_peer_close(rl_ws_conn *ws, const rl_ws_event *ev, bool last)
 {
     bool ours_first = ws->state == CLOSING;
 
     if (!ours_first)
         send_close(ws, ev->code, (rl_str){0});
-    rl_conn_finish(ws->conn);
+    if (last)
+        rl_conn_part(ws->conn);
+    else
+        rl_conn_finish(ws->conn);
     tell_closed(ws, ours_first ? ws->code : ev->code, ev->data);
 }
 
@@ -179,7 +183,7 @@ static size_t on_data(void *owner, char *p, size_t n)
             on_ping(ws, ev.data);
             break;
         case RL_WS_CLOSE:
-            on_peer_close(ws, &ev);
+            on_peer_close(ws, &ev, used == n);
             return n;
         case RL_WS_ERROR:
             on_peer_error(ws, &ev);
