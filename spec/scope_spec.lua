@@ -3,7 +3,7 @@ local errors = require("rille.errors")
 
 local function scope(target, fields, kind)
   local block = table.concat(fields or {}, "\0") .. (fields and "\0" or "")
-  return Scope.new(0, kind or "http", "GET", target or "/", block)
+  return Scope.new(0, kind or "http", "GET", (":target\0%s\0"):format(target or "/") .. block)
 end
 
 describe("a scope", function()

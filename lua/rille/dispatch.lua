@@ -53,8 +53,11 @@ end
 --- A new instance of a class, in its groups, which answers from now on.
 local function make_consumer(cls, scope)
   local self = cls:open(scope)
-  for _, group in ipairs(self.groups or {}) do
-    layer:agroup_add(group, self.channel_name)
+  local groups = self.groups
+  if groups then
+    for _, group in ipairs(groups) do
+      layer:agroup_add(group, self.channel_name)
+    end
   end
   consumer.bind(scope._id, self, cls:defines("websocket_send"))
   return self
@@ -129,7 +132,6 @@ local function run_route(scope, path)
   if kwargs then
     scope.url_route = { kwargs = kwargs }
   end
-  scope._route = route.pattern
   consumer.route(scope._id, current.app.router.numbers[route])
   if route.limits_set and not consumer.limit(scope._id, route.limits_set) then
     return
@@ -155,20 +157,23 @@ local function run_middleware(scope, path, i)
   end)
 end
 
---- Looks into headers of its own: asking the scope for them would keep them for as long as the
+--- Looks for the two headers by itself: asking the scope for all would keep them for as long as the
 --- connection lives.
 local function refuse_origin(scope, fields)
-  local headers = core.http.fields(fields)
-  local own = core.http.via(fields, "host") or headers.host
+  local origin = core.http.field(fields, "origin")
+  if not origin then
+    return false
+  end
+  local own = core.http.via(fields, "host") or core.http.field(fields, "host")
   local origins = current.app.allowed_origins
-  if Origins.allow(origins, headers.origin, own, consumer.secure(scope._id)) then
+  if Origins.allow(origins, origin, own, consumer.secure(scope._id)) then
     return false
   end
   core.log(
     "warn",
     ("refused a WebSocket for %s: origin %s, host %s (allowed: %s; see allowed_origins)"):format(
       scope.path,
-      headers.origin,
+      origin,
       tostring(own),
       origins and table.concat(origins.list, ", ") or "the server's own host"
     )
@@ -189,14 +194,10 @@ end
 ---@param id number
 ---@param kind "http"|"websocket"
 ---@param method string
----@param target string  as it stands in the request
----@param fields string  "name\0value\0…"
-function M.open(id, kind, method, target, fields)
-  local scope = Scope.new(id, kind, method, target, fields)
-  if current.app.root_path ~= "" and not core.http.via(fields, "prefix") then
-    scope.root_path = current.app.root_path
-  end
-  local path = core.http.split(target)
+---@param path string?   decoded; nil: it cannot be
+---@param fields string  "name\0value\0…", as Scope.new takes it
+function M.open(id, kind, method, path, fields)
+  local scope = Scope.new(id, kind, method, fields, current.app.root_path)
   if not path then
     consumer.respond(id, 400, TEXT, "Bad Request\n")
     return

@@ -53,7 +53,7 @@ local function store(self, fields)
 end
 
 local function split(self)
-  local path, raw, query = http.split(self._target)
+  local path, raw, query = http.split(http.via(self._fields, "target"))
   if path then
     path = proxies.join(path, self.root_path, http.via(self._fields, "prefix") ~= nil)
     store(self, { path = path, raw_path = raw, query_string = query })
@@ -78,9 +78,6 @@ end
 --- Field name to how it comes about: it stores the field, or returns it.
 local lazy = {
   path = split,
-  root_path = function(self)
-    return http.via(self._fields, "prefix") or ""
-  end,
   host = function(self)
     return http.via(self._fields, "host") or self.headers.host
   end,
@@ -246,21 +243,29 @@ local background_meta = {
   end,
 }
 
-local websocket_meta = new_meta({ type = "websocket" }, {})
-local http_meta = new_meta({ type = "http" }, Request)
+local websocket_meta = new_meta({ type = "websocket", root_path = "" }, {})
+local http_meta = new_meta({ type = "http", root_path = "" }, Request)
 
 --- For dispatch: a scope of what the core hands over.
 ---@param id number
 ---@param kind "http"|"websocket"
 ---@param method string
----@param target string  as it stands in the request
----@param fields string  "name\0value\0…"
+---@param fields string  "name\0value\0…"; the first is ":target", as it stands in the request, then
+---  come the proxies' (`core.http.via`), then the header
+---@param root string?     where the routes begin, unless a proxy says it
 ---@return rille.Scope
-function Scope.new(id, kind, method, target, fields)
+function Scope.new(id, kind, method, fields, root)
+  local self
   if kind == "websocket" then
-    return setmetatable({ _id = id, _target = target, _fields = fields }, websocket_meta)
+    self = setmetatable({ _id = id, _fields = fields }, websocket_meta)
+  else
+    self = setmetatable({ _id = id, _fields = fields, method = method }, http_meta)
   end
-  return setmetatable({ _id = id, _target = target, _fields = fields, method = method }, http_meta)
+  root = http.via(fields, "prefix") or root
+  if root and root ~= "" then
+    self.root_path = root
+  end
+  return self
 end
 
 --- The scope of a consumer without a peer; `_id` is still to come.

@@ -16,7 +16,7 @@ end
 
 --- An instance for a connection that is gone.
 local function open(cls)
-  return cls:open(Scope.new(0, "websocket", "GET", "/", ""))
+  return cls:open(Scope.new(0, "websocket", "GET", ":target\0/\0"))
 end
 
 describe("a consumer", function()

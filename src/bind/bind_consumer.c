@@ -166,16 +166,24 @@ static int l_compression(lua_State *L)
     return 0;
 }
 
+static void check_subprotocol(lua_State *L, rl_str name)
+{
+    rl_buf probe = {0};
+    rl_err err;
+
+    if (name.n && rl_http_write_field(&probe, RL_STR("x"), name, &err) < 0)
+        luaL_error(L, "bad subprotocol: %s", err.msg);
+    rl_buf_fini(&probe);
+}
+
 /* accept(id, subprotocol or nil, headers or nil) -> true | nil, error */
 static int l_accept(lua_State *L)
 {
     rl_err err;
     rl_consumer *c = find(L, 1);
     rl_str subprotocol = rl_opt_str(L, 2);
-    rl_buf headers = {0}, probe = {0};
-    if (rl_http_write_field(&probe, RL_STR("x"), subprotocol, &err) < 0)
-        return luaL_error(L, "bad subprotocol: %s", err.msg);
-    rl_buf_fini(&probe);
+    rl_buf headers = {0};
+    check_subprotocol(L, subprotocol);
     check_headers(L, 3, &headers);
     int rc = RL_ECLOSED;
 

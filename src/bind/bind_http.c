@@ -5,8 +5,16 @@
 #include "proto/http_write.h"
 #include "proto/url.h"
 
+/* [value so far, next] -> [joined], as RFC 9110 section 5.3 says; cookies with "; ". */
+static void join(lua_State *L, rl_str name)
+{
+    lua_pushstring(L, rl_str_eq(name, RL_STR("cookie")) ? "; " : ", ");
+    lua_insert(L, -2);
+    lua_concat(L, 3);
+}
+
 /* fields(block) -> { name = value, … }. The block is "name\0value\0…" as dispatch gets it;
- * repeated fields are joined as RFC 9110 section 5.3 says, cookies with "; ". */
+ * repeated fields are joined. */
 static int l_fields(lua_State *L)
 {
     rl_str rest = rl_check_str(L, 1), name, value;
@@ -22,17 +30,32 @@ static int l_fields(lua_State *L)
             lua_pop(L, 1);
             lua_pushlstring(L, value.p, value.n);
         } else {
-            lua_pushstring(L, rl_str_eq(name, RL_STR("cookie")) ? "; " : ", ");
             lua_pushlstring(L, value.p, value.n);
-            lua_concat(L, 3);
+            join(L, name);
         }
         lua_rawset(L, 2);
     }
     return 1;
 }
 
-/* via(block, name) -> what trusted proxies say: "host" or "prefix", without which nothing. These
- * fields stand in front of the block, under names that no header can have. */
+/* field(block, name) -> the value of one field | nil: likewise joined */
+static int l_field(lua_State *L)
+{
+    rl_str rest = rl_check_str(L, 1), wanted = rl_check_str(L, 2), name, value;
+
+    lua_settop(L, 2);
+    while (rl_str_cut(&rest, '\0', &name) && rest.p && rl_str_cut(&rest, '\0', &value)) {
+        if (!rl_str_eq(name, wanted))
+            continue;
+        lua_pushlstring(L, value.p, value.n);
+        if (lua_gettop(L) > 3)
+            join(L, name);
+    }
+    return lua_gettop(L) - 2;
+}
+
+/* via(block, name) -> the "target", or what trusted proxies say: "host" or "prefix", without which
+ * nothing. These fields stand in front of the block, under names that no header can have. */
 static int l_via(lua_State *L)
 {
     rl_str rest = rl_check_str(L, 1), wanted = rl_check_str(L, 2), name, value;
@@ -127,8 +150,8 @@ static int l_date(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"fields", l_fields}, {"via", l_via},   {"network", l_network}, {"split", l_split},
-    {"form", l_form},     {"date", l_date}, {NULL, NULL},
+    {"fields", l_fields}, {"field", l_field}, {"via", l_via},   {"network", l_network},
+    {"split", l_split},   {"form", l_form},   {"date", l_date}, {NULL, NULL},
 };
 
 int rl_open_http(lua_State *L)

@@ -52,7 +52,6 @@ bool rl_consumer_is_over(rl_consumer *c)
 void rl_consumer_answered(rl_consumer *c, uint16_t code, rl_str reason)
 {
     rl_http_conn *hc = c->http;
-    rl_err err;
 
     c->http = NULL;
     rl_timeout_stop(&c->grace);
@@ -60,8 +59,7 @@ void rl_consumer_answered(rl_consumer *c, uint16_t code, rl_str reason)
     rl_consumer_note_close(c, code, reason);
     c->gone = true;
     c->state = RL_CONSUMER_LEAVING;
-    no_peer(c, &err);
-    rl_consumer_wake(c, &err); /* nobody else would: the connection has forgotten us */
+    rl_consumer_wake_closed(c); /* nobody else would: the connection has forgotten us */
 }
 
 static int may_answer(rl_consumer *c, rl_err *err)

@@ -4,6 +4,7 @@
 #include "core/background.h"
 #include "core/failure.h"
 #include "core/names.h"
+#include "proto/url.h"
 
 #include <string.h>
 
@@ -49,9 +50,19 @@ int rl_consumer_wait(rl_consumer *c, lua_State *L, rl_task *t)
     return rl_waiters_park(&c->waiters, L, t);
 }
 
-void rl_consumer_wake(rl_consumer *c, const rl_err *err)
+void rl_consumer_wake(rl_consumer *c)
 {
-    rl_waiters_wake(&c->waiters, err);
+    rl_waiters_wake(&c->waiters, NULL);
+}
+
+void rl_consumer_wake_closed(rl_consumer *c)
+{
+    rl_err err;
+
+    if (rl_waiters_empty(&c->waiters))
+        return;
+    rl_err_set(&err, RL_ECLOSED, "the connection is closed");
+    rl_waiters_wake(&c->waiters, &err);
 }
 
 /* Running events */
@@ -278,9 +289,7 @@ static void end(rl_consumer *c)
     rl_channel_close(c->channel);
     while ((it = rl_list_pop(&c->tasks)))
         rl_task_cancel(RL_LIST_ENTRY(it, rl_task, owned));
-    rl_err err;
-    rl_err_set(&err, RL_ECLOSED, "the connection is closed");
-    rl_consumer_wake(c, &err);
+    rl_consumer_wake_closed(c);
     rl_timeout_stop(&c->grace);
     rl_list_remove(&c->stirred);
     luaL_unref(c->worker->vm.L, LUA_REGISTRYINDEX, c->self);
@@ -295,22 +304,20 @@ void rl_consumer_note_close(rl_consumer *c, uint16_t code, rl_str reason)
     if (c->close_code)
         return;
     c->close_code = code;
-    c->close_reason = rl_strndup(reason.p, reason.n);
+    if (reason.n)
+        c->close_reason = rl_strndup(reason.p, reason.n);
 }
 
 /* A handler under way gets a little time, then is cancelled. */
 void rl_consumer_lost(rl_consumer *c, uint16_t code, rl_str reason)
 {
-    rl_err err;
-
     if (c->source)
         c->source->close(c->source);
     c->source = NULL;
     rl_consumer_note_close(c, code, reason);
     c->gone = true;
     c->state = RL_CONSUMER_LEAVING;
-    rl_err_set(&err, RL_ECLOSED, "the connection is closed");
-    rl_consumer_wake(c, &err);
+    rl_consumer_wake_closed(c);
     if (c->task || c->nqueued)
         rl_timeout_start(&c->worker->graces, &c->grace);
     rl_consumer_stir(c);
@@ -354,7 +361,7 @@ static void on_ws_message(void *owner, bool text, rl_str data)
 
 static void on_ws_drain(void *owner)
 {
-    rl_consumer_wake(owner, NULL);
+    rl_consumer_wake(owner);
 }
 
 static void on_ws_limit(void *owner, uint16_t code, rl_str reason)
@@ -381,7 +388,7 @@ const rl_ws_conn_events rl_consumer_ws_events = {
 
 static void on_http_body(void *owner)
 {
-    rl_consumer_wake(owner, NULL);
+    rl_consumer_wake(owner);
 }
 
 static void on_http_gone(void *owner)
@@ -524,6 +531,13 @@ void rl_consumer_push_fields(lua_State *L, const rl_http_head *head, const rl_fo
 {
     rl_buf all = {0};
 
+    rl_buf_reserve(&all, head->bytes.len + 2 * rl_http_field_count(head) + 16);
+    if (rl_http_target(head).n) {
+        rl_buf_add_str(&all, RL_STR(":target"));
+        rl_buf_add_c(&all, '\0');
+        rl_buf_add_str(&all, rl_http_target(head));
+        rl_buf_add_c(&all, '\0');
+    }
     if (via) {
         add_field(&all, ":host", via->host);
         add_field(&all, ":prefix", via->prefix);
@@ -537,6 +551,19 @@ void rl_consumer_push_fields(lua_State *L, const rl_http_head *head, const rl_fo
     }
     lua_pushlstring(L, rl_buf_str(&all).p, all.len);
     rl_buf_fini(&all);
+}
+
+/* nil when it cannot be decoded. */
+static void push_path(lua_State *L, rl_str target)
+{
+    rl_buf path = {0};
+    rl_url url;
+
+    if (rl_url_split(&url, target, NULL) == 0 && rl_url_decode_path(&path, url.path, NULL) == 0)
+        lua_pushlstring(L, rl_buf_str(&path).p, path.len);
+    else
+        lua_pushnil(L);
+    rl_buf_fini(&path);
 }
 
 rl_consumer *rl_consumer_new(rl_worker *w, enum rl_consumer_kind kind)
@@ -592,7 +619,7 @@ void rl_consumer_open(rl_worker *w, rl_http_conn *hc)
     lua_pushnumber(co, c->id);
     lua_pushstring(co, c->kind == RL_CONSUMER_WEBSOCKET ? "websocket" : "http");
     lua_pushlstring(co, rl_http_method(head).p, rl_http_method(head).n);
-    lua_pushlstring(co, rl_http_target(head).p, rl_http_target(head).n);
+    push_path(co, rl_http_target(head));
     rl_consumer_push_fields(co, head, forwarded ? &via : NULL);
     rl_task_start(t, 5);
 }

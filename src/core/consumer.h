@@ -58,7 +58,7 @@ struct rl_consumer {
     rl_list tasks;       /* spawned, die with it */
     rl_waiters waiters;  /* for the peer to read, or to send a body */
     rl_channel *channel; /* opened when it is first joined or sent to */
-    char *close_reason;
+    char *close_reason;  /* NULL: none */
     rl_timeout grace; /* of a handler whose peer has left; before an answer: the time for it; of an
                          event stream: until its next beat */
     rl_list stirred;  /* on the worker's list of those to pump this turn */
@@ -71,7 +71,9 @@ void rl_consumer_open(rl_worker *w, rl_http_conn *hc);
 /* self is at index; called once, before connect or handle begins. */
 void rl_consumer_bind(rl_consumer *c, lua_State *L, int index);
 
-/* Every field as "name\0value\0", for Lua to look into when a script asks. */
+/* Every field as "name\0value\0", for Lua to look into when a script asks. In front, under names
+ * that no header can have, what else there is: ":target", and what proxies told (via may be NULL).
+ */
 void rl_consumer_push_fields(lua_State *L, const rl_http_head *head, const rl_forwarded *via);
 
 /* What the layer has for it (delivery.c). */
@@ -128,7 +130,8 @@ void rl_consumer_drop_mailbox(rl_consumer *c);
 void rl_consumer_lost(rl_consumer *c, uint16_t code, rl_str reason); /* its peer, or its source */
 extern const rl_ws_conn_events rl_consumer_ws_events;
 void rl_consumer_note_close(rl_consumer *c, uint16_t code, rl_str reason); /* the first counts */
-void rl_consumer_wake(rl_consumer *c, const rl_err *err); /* all who wait; NULL: go on */
+void rl_consumer_wake(rl_consumer *c);        /* all who wait: they look again */
+void rl_consumer_wake_closed(rl_consumer *c); /* or hear that the connection is closed */
 void rl_consumer_answered(rl_consumer *c, uint16_t code, rl_str reason);
 
 #endif

@@ -1,8 +1,5 @@
 #include "core/names.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
 /* Of two numbers one that looks like neither (splitmix64's last step). */
 static uint64_t mix(uint64_t seed, uint64_t n)
 {
@@ -52,12 +49,24 @@ void rl_names_drop(rl_consumer *c)
     c->given = NULL;
 }
 
+/* At least so many digits. Returns where they end. (Every answer carries an id: printf takes its
+ * time.) */
+static char *put_hex(char *out, uint64_t n, int digits)
+{
+    while (digits < 16 && n >> (4 * digits))
+        digits++;
+    for (int i = digits - 1; i >= 0; i--)
+        *out++ = "0123456789abcdef"[n >> (4 * i) & 15];
+    return out;
+}
+
 const char *rl_names_request_id(const rl_consumer *c, char out[RL_REQUEST_ID_SIZE])
 {
     if (c->given && c->given->request_id)
         return c->given->request_id;
-    snprintf(out, RL_REQUEST_ID_SIZE, "%016" PRIx64 "-%" PRIx64, c->worker->seeds[0],
-             (uint64_t)c->id);
+    char *end = put_hex(out, c->worker->seeds[0], 16);
+    *end++ = '-';
+    *put_hex(end, (uint64_t)c->id, 1) = '\0';
     return out;
 }
 

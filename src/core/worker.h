@@ -25,7 +25,7 @@
 
 /* The functions of lua/rille/dispatch.lua that events begin in. */
 enum rl_entry {
-    RL_ENTRY_OPEN,       /* (id, kind, method, target, path, query, fields) */
+    RL_ENTRY_OPEN,       /* (id, kind, method, path, fields) */
     RL_ENTRY_RECEIVE,    /* (self, text, bytes) */
     RL_ENTRY_MESSAGE,    /* (self, encoded message) */
     RL_ENTRY_EVENT,      /* (self, event), in the background */

@@ -17,6 +17,7 @@
 enum {
     BODY_AHEAD = 64 * 1024,   /* bytes of a body that may wait to be taken */
     SKIP_AT_MOST = 64 * 1024, /* of a body that nobody wants, to save the connection */
+    HEAD_ROOM = 512,          /* an answer's head seldom needs more */
 };
 
 enum http_state { IDLE, HEAD, HANDLED };
@@ -406,6 +407,7 @@ void rl_http_conn_start(rl_http_conn *hc, int status, rl_str headers, int64_t le
 
     if (status == 205) /* RFC 9110 section 15.3.6: it has a body, of no bytes */
         length = 0;
+    rl_buf_reserve(&out, HEAD_ROOM);
     hc->started = true;
     hc->status = status;
     hc->left = length < 0 ? INT64_MAX : length;
@@ -561,14 +563,19 @@ rl_ws_conn *rl_http_conn_upgrade(rl_http_conn *hc, rl_str subprotocol, rl_str he
                                  uint16_t limits, const rl_ws_conn_events *events, void *owner)
 {
     rl_buf out = {0};
-    rl_ws_shake shake;
+    rl_str key;
+    char accept[RL_WS_ACCEPT_LEN + 1];
     rl_deflate *deflate = NULL;
     rl_deflate_terms terms;
 
-    RL_CHECK(rl_ws_shake_check(rl_http_conn_head(hc), &shake) == RL_WS_SHAKE_OK);
+    RL_CHECK(rl_http_field_get(rl_http_conn_head(hc), RL_STR("sec-websocket-key"), &key));
+    rl_ws_accept(key, accept);
+    rl_buf_reserve(&out, HEAD_ROOM);
     rl_http_write_status(&out, 101);
-    rl_buf_printf(&out, "upgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: %s\r\n",
-                  shake.accept);
+    rl_buf_add_str(&out, RL_STR("upgrade: websocket\r\nconnection: Upgrade\r\n"
+                                "sec-websocket-accept: "));
+    rl_buf_add(&out, accept, RL_WS_ACCEPT_LEN);
+    rl_http_write_end(&out);
     if (subprotocol.n)
         rl_buf_printf(&out, "sec-websocket-protocol: %.*s\r\n", (int)subprotocol.n, subprotocol.p);
     if (rl_ws_extensions_agree(rl_http_conn_head(hc), &hc->compression, &terms, &out))

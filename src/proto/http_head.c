@@ -1,5 +1,8 @@
 #include "proto/http_head.h"
 
+/* Room for most heads, without growing step by step. */
+enum { USUAL_BYTES = 512, USUAL_FIELDS = 16 };
+
 typedef struct place {
     uint32_t at;    /* of the name in bytes; the value is behind it */
     uint32_t name;  /* length */
@@ -39,48 +42,65 @@ size_t rl_http_field_count(const rl_http_head *head)
     return head->fields.len / sizeof(place);
 }
 
-rl_http_field rl_http_field_at(const rl_http_head *head, size_t i)
+static rl_http_field field_at(const rl_http_head *head, const place *it)
 {
-    RL_CHECK(i < rl_http_field_count(head));
-    const place *it = &places(head)[i];
     const char *name = head->bytes.data + it->at;
 
     return (rl_http_field){{name, it->name}, {name + it->name, it->value}};
 }
 
+rl_http_field rl_http_field_at(const rl_http_head *head, size_t i)
+{
+    RL_CHECK(i < rl_http_field_count(head));
+    return field_at(head, &places(head)[i]);
+}
+
+/* The first of this name from the one at `from` on: its number, or that behind the last. A head is
+ * asked a dozen times, so it is the lengths that are compared first. */
+static size_t find(const rl_http_head *head, size_t from, rl_str name)
+{
+    const place *all = places(head);
+    size_t i = from, n = rl_http_field_count(head);
+
+    while (i < n &&
+           (all[i].name != name.n || memcmp(head->bytes.data + all[i].at, name.p, name.n) != 0))
+        i++;
+    return i;
+}
+
 bool rl_http_field_get(const rl_http_head *head, rl_str name, rl_str *value)
 {
-    for (size_t i = 0, n = rl_http_field_count(head); i < n; i++) {
-        rl_http_field field = rl_http_field_at(head, i);
-        if (rl_str_eq(field.name, name)) {
-            *value = field.value;
-            return true;
-        }
-    }
-    return false;
+    size_t i = find(head, 0, name);
+
+    if (i == rl_http_field_count(head))
+        return false;
+    *value = field_at(head, &places(head)[i]).value;
+    return true;
 }
 
 size_t rl_http_field_times(const rl_http_head *head, rl_str name)
 {
-    size_t times = 0;
+    size_t times = 0, n = rl_http_field_count(head);
 
-    for (size_t i = 0, n = rl_http_field_count(head); i < n; i++)
-        times += rl_str_eq(rl_http_field_at(head, i).name, name);
+    for (size_t i = find(head, 0, name); i < n; i = find(head, i + 1, name))
+        times++;
     return times;
 }
 
 bool rl_http_field_lists(const rl_http_head *head, rl_str name, rl_str token)
 {
-    for (size_t i = 0, n = rl_http_field_count(head); i < n; i++) {
-        rl_http_field field = rl_http_field_at(head, i);
-        if (rl_str_eq(field.name, name) && rl_str_list_has(field.value, token))
+    size_t n = rl_http_field_count(head);
+
+    for (size_t i = find(head, 0, name); i < n; i = find(head, i + 1, name))
+        if (rl_str_list_has(field_at(head, &places(head)[i]).value, token))
             return true;
-    }
     return false;
 }
 
 void rl_http_put_method(rl_http_head *head, rl_str piece)
 {
+    if (!head->bytes.cap)
+        rl_buf_reserve(&head->bytes, USUAL_BYTES);
     rl_buf_add_str(&head->bytes, piece);
     head->method += (uint32_t)piece.n;
 }
@@ -95,6 +115,8 @@ void rl_http_put_field(rl_http_head *head)
 {
     place it = {.at = (uint32_t)head->bytes.len};
 
+    if (!head->fields.cap)
+        rl_buf_reserve(&head->fields, USUAL_FIELDS * sizeof(it));
     rl_buf_add(&head->fields, &it, sizeof(it));
 }
 

@@ -69,7 +69,13 @@ const char *rl_http_reason(int status)
 void rl_http_write_status(rl_buf *out, int status)
 {
     RL_CHECK(status >= 100 && status <= 999);
-    rl_buf_printf(out, "HTTP/1.1 %d %s\r\n", status, rl_http_reason(status));
+    const char digits[] = {'0' + (char)(status / 100), '0' + (char)(status / 10 % 10),
+                           '0' + (char)(status % 10), ' '};
+
+    rl_buf_add_str(out, RL_STR("HTTP/1.1 "));
+    rl_buf_add(out, digits, sizeof(digits));
+    rl_buf_add_str(out, rl_str_of(rl_http_reason(status)));
+    rl_http_write_end(out);
 }
 
 /* RFC 9110 section 5.6.2. */

@@ -3,7 +3,7 @@
 #include "proto/ws_extensions.h"
 
 #include <openssl/evp.h>
-#include <openssl/sha.h>
+#include <pthread.h>
 
 #define KEY_LEN 24 /* 16 bytes in base64 */
 
@@ -23,16 +23,34 @@ static bool is_key(rl_str s)
     return true;
 }
 
+static EVP_MD *sha1;
+
+static void fetch_sha1(void)
+{
+    sha1 = EVP_MD_fetch(NULL, "SHA1", NULL);
+    RL_CHECK(sha1);
+}
+
+/* Fetched once, for all threads: looking it up takes longer than such a digest. */
+static const EVP_MD *get_sha1(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, fetch_sha1);
+    return sha1;
+}
+
 void rl_ws_accept(rl_str key, char out[RL_WS_ACCEPT_LEN + 1])
 {
     static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-    unsigned char text[KEY_LEN + sizeof(guid) - 1], digest[SHA_DIGEST_LENGTH];
+    unsigned char text[KEY_LEN + sizeof(guid) - 1], digest[EVP_MAX_MD_SIZE];
+    unsigned n;
 
     RL_CHECK(key.n == KEY_LEN);
     memcpy(text, key.p, KEY_LEN);
     memcpy(text + KEY_LEN, guid, sizeof(guid) - 1);
-    SHA1(text, sizeof(text), digest);
-    EVP_EncodeBlock((unsigned char *)out, digest, sizeof(digest));
+    RL_CHECK(EVP_Digest(text, sizeof(text), digest, &n, get_sha1(), NULL));
+    EVP_EncodeBlock((unsigned char *)out, digest, (int)n);
 }
 
 static rl_ws_shake_result bad(rl_ws_shake *out, int status, const char *why)
@@ -44,9 +62,9 @@ static rl_ws_shake_result bad(rl_ws_shake *out, int status, const char *why)
 
 rl_ws_shake_result rl_ws_shake_check(const rl_http_head *head, rl_ws_shake *out)
 {
-    rl_str key = {"", 0}, version = {"", 0};
+    rl_str version = {"", 0};
 
-    *out = (rl_ws_shake){.status = 0};
+    *out = (rl_ws_shake){.key = {"", 0}};
     if (!rl_http_field_lists(head, RL_STR("upgrade"), RL_STR("websocket")))
         return RL_WS_SHAKE_NOT;
 
@@ -62,13 +80,12 @@ rl_ws_shake_result rl_ws_shake_check(const rl_http_head *head, rl_ws_shake *out)
         return bad(out, 400, "there is no Sec-WebSocket-Version");
     if (!rl_str_eq(version, RL_STR("13")))
         return bad(out, 426, "only version 13 of WebSocket is spoken here");
-    rl_http_field_get(head, RL_STR("sec-websocket-key"), &key);
-    if (rl_http_field_times(head, RL_STR("sec-websocket-key")) != 1 || !is_key(key))
+    rl_http_field_get(head, RL_STR("sec-websocket-key"), &out->key);
+    if (rl_http_field_times(head, RL_STR("sec-websocket-key")) != 1 || !is_key(out->key))
         return bad(out, 400, "Sec-WebSocket-Key is not 16 bytes in base64");
 
     if (!rl_ws_extensions_valid(head))
         return bad(out, 400, "Sec-WebSocket-Extensions is not a list of extensions");
 
-    rl_ws_accept(key, out->accept);
     return RL_WS_SHAKE_OK;
 }

@@ -10,9 +10,15 @@ local http = {}
 ---@return table<string, string>
 function http.fields(block) end
 
---- What trusted proxies say of a request, from the block of its fields.
+--- One of them, or nil.
 ---@param block string
----@param name "host"|"prefix"
+---@param name string  in lower case
+---@return string?
+function http.field(block, name) end
+
+--- What a block says beside the header: the request's target, and what trusted proxies told.
+---@param block string
+---@param name "target"|"host"|"prefix"
 ---@return string?
 function http.via(block, name) end
 

@@ -48,7 +48,7 @@ EventStreamConsumer.heartbeat = 15
 function EventStreamConsumer.open(cls, scope)
   local self = Consumer.open(cls, scope)
   -- Not through the scope: that would keep every header for as long as the stream lives.
-  self.last_event_id = core.http.fields(scope._fields)["last-event-id"]
+  self.last_event_id = core.http.field(scope._fields, "last-event-id")
   return self
 end
 

@@ -39,8 +39,11 @@ function WebsocketConsumer:disconnect(code, reason) end
 --- Accept the handshake.
 ---@param options { subprotocol: string?, headers: table? }?
 function WebsocketConsumer:accept(options)
-  options = options or {}
-  check(consumer.accept(self._id, options.subprotocol, options.headers))
+  if options then
+    check(consumer.accept(self._id, options.subprotocol, options.headers))
+  else
+    check(consumer.accept(self._id))
+  end
 end
 
 --- Send a message. Returns when it is on its way; waits while the client has too much unread.

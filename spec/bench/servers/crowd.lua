@@ -16,7 +16,8 @@ local crowd = {} -- keeps them alive
 return rille.app {
   on_start = function()
     for i = 1, CROWD do
-      local scope = Scope.new(-i, "websocket", "GET", "/" .. i, "host\0" .. i .. "\0")
+      local fields = (":target\0/%d\0host\0%d\0"):format(i, i)
+      local scope = Scope.new(-i, "websocket", "GET", fields)
       local one = Consumer.open(Echo, scope)
       one.seen = { i, tostring(i) }
       crowd[#crowd + 1] = one
