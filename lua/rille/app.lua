@@ -4,6 +4,7 @@ local class = require("rille.class")
 local compression = require("rille.compression")
 local database = require("rille.db.settings")
 local errors = require("rille.errors")
+local groups = require("rille.groups")
 local limits = require("rille.limits")
 local mqtt = require("rille.mqtt.settings")
 local origins = require("rille.origins")
@@ -16,6 +17,7 @@ local tls = require("rille.tls")
 ---@field router rille.Router
 ---@field settings table
 ---@field allowed_origins rille.Origins?
+---@field histories rille.core.HistoryRule[]  which groups keep their history
 ---@field compression rille.core.Compression?  of WebSockets whose route says nothing else
 local App = class("App")
 
@@ -24,6 +26,7 @@ local SETTINGS = {
   allowed_origins = "table",
   compression = "table or boolean",
   databases = "table or string",
+  groups = "table",
   layer = "string",
   limits = "table",
   listen = "table or string",
@@ -92,6 +95,7 @@ function App:init(settings)
   check_settings(settings)
   self.settings = settings
   self.compression = compression.compile(settings.compression, "compression")
+  self.histories = groups.compile(settings.groups or {})
   self.router = routing.Router(settings.routes or {})
   self.middleware = settings.middleware or {}
   self.models = settings.models or {}

@@ -9,6 +9,7 @@ local layer = require("rille.layer")
 local loader = require("rille.loader")
 local mqtt = require("rille.mqtt")
 local proxies = require("rille.proxies")
+local recovery = require("rille.recovery")
 
 local consumer = core.consumer
 
@@ -217,12 +218,22 @@ function M.receive(self, text, bytes)
   return self:receive(text, bytes)
 end
 
---- A message from the layer.
+--- A message from the layer, perhaps one that its group keeps.
 ---@async
 ---@param self rille.Consumer
 ---@param encoded string
-function M.message(self, encoded)
-  return self:dispatch(layer.decode(encoded))
+---@param group string?
+---@param epoch string?
+---@param offset integer?
+function M.message(self, encoded, group, epoch, offset)
+  local message = layer.decode(encoded)
+  if group then
+    if recovery.has_seen(self, group, epoch, offset) then
+      return
+    end
+    message.history = { group = group, epoch = epoch, offset = offset }
+  end
+  return self:dispatch(message)
 end
 
 --- A consumer without a peer begins.
@@ -294,6 +305,7 @@ end
 ---@param generation rille.Generation
 function M.switch(generation)
   current = generation
+  core.layer.rules(generation.app.histories)
   local router = generation.app.router
   router.numbers = {}
   for _, route in ipairs(router.routes) do

@@ -203,6 +203,21 @@ M.list = {
     routes = "websocket",
     what = "it, or the oldest of the layer's, is dropped, or the WebSocket closed with 1013",
   },
+  -- Histories of groups
+  {
+    name = "max_histories",
+    default = 10000,
+    unit = "count",
+    what = "groups whose history is kept, of the process: one without members is forgotten, the "
+      .. "longest unused first",
+  },
+  {
+    name = "history_bytes",
+    default = 64 * MIB,
+    unit = "bytes",
+    what = "of all histories, of the process: of the group that was silent longest the oldest "
+      .. "messages go",
+  },
   {
     name = "max_tasks",
     default = 1000,

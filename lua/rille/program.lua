@@ -80,7 +80,9 @@ end
 
 --- What joins the layers of processes; checked again, since the command line may have another word.
 local function layer_options(generation)
-  return outside.parse(options.layer or generation.app.settings.layer or "memory:")
+  local parsed = outside.parse(options.layer or generation.app.settings.layer or "memory:")
+  outside.check_histories(parsed, generation.app.histories)
+  return parsed
 end
 
 --- What the command line and the environment say about limits, and what that makes of the script's.

@@ -381,6 +381,40 @@ static void write_databases(const struct page *p)
                        offsetof(rl_db_stats, lease));
 }
 
+/* Histories of groups, the process's */
+
+static void write_outcome(rl_buf *out, const char *name, const char *label, const char *value,
+                          uint64_t n)
+{
+    rl_exposition_begin(out, name, "");
+    rl_exposition_label(out, label, rl_str_of(value));
+    rl_exposition_end(out, (double)n);
+}
+
+static void write_history(rl_buf *out, rl_history *history)
+{
+    static const char recoveries[] = "rille_history_recoveries_total";
+    static const char dropped[] = "rille_history_dropped_total";
+    rl_history_figures f;
+
+    rl_history_figures_of(history, &f);
+    one(out, "rille_histories", "gauge", "Groups whose history is kept.", (double)f.streams);
+    one(out, "rille_history_messages", "gauge", "Messages in them.", (double)f.messages);
+    one(out, "rille_history_bytes", "gauge", "Bytes of memory they take.", (double)f.bytes);
+    one(out, "rille_history_added_total", "counter", "Messages that were given an offset.",
+        (double)f.added);
+    rl_exposition_family(out, recoveries, "counter",
+                         "Who came back, and got all it had missed or found a gap.");
+    write_outcome(out, recoveries, "outcome", "recovered", f.recovered);
+    write_outcome(out, recoveries, "outcome", "gap", f.gaps);
+    rl_exposition_family(out, dropped, "counter",
+                         "Messages given up before their time, or before a worker had read them.");
+    write_outcome(out, dropped, "reason", "history_bytes", f.evicted);
+    write_outcome(out, dropped, "reason", "unread", f.unread);
+    one(out, "rille_histories_forgotten_total", "counter", "Groups forgotten: max_histories.",
+        (double)f.forgotten);
+}
+
 /* The process */
 
 static void write_process(rl_buf *out, const rl_process_figures *process, unsigned workers)
@@ -414,6 +448,7 @@ void rl_metrics_write(rl_buf *out, const rl_process_figures *process, const rl_f
     const struct page p = {out, workers, n};
 
     write_process(out, process, n);
+    write_history(out, process->history);
     write_figures(&p);
     write_limits(&p);
     write_close_codes(&p);

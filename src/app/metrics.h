@@ -9,6 +9,7 @@
 /* What the main thread knows. */
 typedef struct rl_process_figures {
     uint64_t reloads, reloads_failed;
+    rl_history *history;
     const char *unready; /* why it does not accept connections; NULL: it does */
 } rl_process_figures;
 

@@ -164,6 +164,10 @@ static void take_common(rl_script *s, lua_State *L)
     };
     s->handler_cpu_limit = number(L, "handler_cpu_limit");
     s->memory_limit = number(L, "memory_limit");
+    s->history = (rl_history_limits){
+        .streams = (unsigned)count(L, "max_histories"),
+        .bytes = count(L, "history_bytes"),
+    };
 }
 
 static void take_limits(rl_script *s, lua_State *L)
@@ -200,6 +204,7 @@ static void apply_limits(rl_script *s)
     w->server.trusted = s->trusted;
     s->trusted = (rl_networks){0};
     rl_worker_configure(w, &s->consumers, &s->server, s->sets, s->nsets);
+    rl_history_limit(w->crew->history, &s->history); /* the process's: all say the same */
     rl_watchdog_watch(&w->vm, s->handler_cpu_limit);
     if (s->settings->memory_limit == 0)
         rl_vm_limit(&w->vm, (size_t)s->memory_limit);

@@ -23,6 +23,7 @@ typedef struct rl_script {
     unsigned nsets;
     double handler_cpu_limit; /* seconds; 0: none */
     double memory_limit;      /* bytes */
+    rl_history_limits history;
 } rl_script;
 
 int rl_script_open(rl_script *s, rl_worker *w, const rl_settings *settings,

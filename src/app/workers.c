@@ -321,9 +321,11 @@ int rl_workers_open(rl_workers **out, rl_loop *main, const rl_settings *settings
     rl_asker_init(&ws->asker, main);
     atomic_init(&ws->crew.count, settings->workers ? settings->workers : 1);
     ws->crew.exchange = rl_exchange_new(&(rl_exchange_limits){0});
+    ws->crew.history = rl_history_new();
     int rc = start_runner(ws, err);
     if (rc < 0) {
         rl_exchange_free(ws->crew.exchange);
+        rl_history_free(ws->crew.history);
         rl_free(ws);
         return rc;
     }
@@ -337,9 +339,15 @@ void rl_workers_close(rl_workers *ws)
         rl_runner_free(ws->runners[i]);
     rl_asker_close(&ws->asker);
     rl_exchange_free(ws->crew.exchange);
+    rl_history_free(ws->crew.history);
     rl_map_fini(&ws->files);
     rl_free(ws->why);
     rl_free(ws);
+}
+
+const rl_crew *rl_workers_crew(const rl_workers *ws)
+{
+    return &ws->crew;
 }
 
 unsigned rl_workers_count(const rl_workers *ws)

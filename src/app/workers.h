@@ -40,6 +40,7 @@ int rl_workers_open(rl_workers **out, rl_loop *main, const rl_settings *settings
 void rl_workers_close(rl_workers *ws); /* joins the threads; after on_stopped */
 
 unsigned rl_workers_count(const rl_workers *ws);
+const rl_crew *rl_workers_crew(const rl_workers *ws);
 
 /* In on_ready: bounds[i * n] to bounds[i * n + n - 1] are worker i's sockets, taken. */
 void rl_workers_serve(rl_workers *ws, const rl_bound *bounds, unsigned n);

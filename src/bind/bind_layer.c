@@ -131,10 +131,39 @@ int rl_push_receipt(lua_State *L, rl_receipt receipt, rl_message *m)
     return 2;
 }
 
-/* group_send(group, encoded, text or nil, bytes or nil) -> delivered, dropped */
+/* Where an object's last brace is, its place in the history is to stand. */
+static rl_draft check_draft(lua_State *L, const rl_keep *keep)
+{
+    struct content c = check_content(L);
+    rl_draft d = {c.body, c.is_text ? c.text : c.bytes,
+                  c.is_text    ? RL_DRAFT_TEXT
+                  : c.is_bytes ? RL_DRAFT_BYTES
+                               : RL_DRAFT_TABLE};
+
+    if (keep->stamp && d.kind != RL_DRAFT_TABLE && !rl_draft_is_object(&d))
+        luaL_error(L, "what a group with a history sends to sockets is a JSON object, so that it "
+                      "can say its offset (or the group has stamp = false)");
+    return d;
+}
+
+static const rl_keep *find_keep(lua_State *L, rl_str group)
+{
+    const rl_layer *layer = &rl_worker_of(L)->layer;
+
+    return layer->nrules && !lua_toboolean(L, 5) ? rl_layer_keep_of(layer, group) : NULL;
+}
+
+/* group_send(group, encoded, text or nil, bytes or nil, passing) -> delivered, dropped, and of a
+ * group with a history offset, epoch. What is passing is not kept. */
 static int l_group_send(lua_State *L)
 {
     rl_str group = rl_check_group(L, 1);
+    const rl_keep *keep = find_keep(L, group);
+
+    if (keep) {
+        rl_draft d = check_draft(L, keep);
+        return rl_layer_send_kept(L, group, keep, &d);
+    }
     rl_message *m = rl_check_message(L);
 
     return rl_push_receipt(L, rl_layer_group_send(&rl_worker_of(L)->layer, group, m), m);
@@ -165,8 +194,12 @@ static int l_check_send(lua_State *L)
 
 static int l_check_group_send(lua_State *L)
 {
-    rl_check_group(L, 1);
-    check_content(L);
+    const rl_keep *keep = find_keep(L, rl_check_group(L, 1));
+
+    if (keep)
+        check_draft(L, keep);
+    else
+        check_content(L);
     return 0;
 }
 
@@ -195,6 +228,7 @@ int rl_open_layer(lua_State *L)
     lua_newtable(L);
     luaL_register(L, NULL, functions);
     rl_open_layer_outside(L);
+    rl_open_layer_history(L);
     lua_pushstring(L, rl_worker_of(L)->layer.prefix);
     lua_setfield(L, -2, "prefix"); /* with the id behind it: a consumer's channel name */
     return 1;

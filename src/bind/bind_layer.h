@@ -14,7 +14,11 @@ rl_message *rl_check_message(lua_State *L);
 /* delivered, dropped; takes the reference. */
 int rl_push_receipt(lua_State *L, rl_receipt receipt, rl_message *m);
 
-/* Puts its functions into the table on top. */
+/* Each puts its functions into the table on top. */
 void rl_open_layer_outside(lua_State *L);
+void rl_open_layer_history(lua_State *L);
+
+/* Send to a group that keeps its history; [delivered, dropped, offset, epoch]. */
+int rl_layer_send_kept(lua_State *L, rl_str group, const rl_keep *keep, const rl_draft *d);
 
 #endif

@@ -160,6 +160,17 @@ static void run_message(rl_consumer *c, bool text, rl_str data)
     rl_task_start(t, nargs + (text ? 1 : 2));
 }
 
+/* group, epoch, offset: where the message stands in its group's history. */
+static int push_place(lua_State *co, const rl_place *place)
+{
+    char epoch[RL_EPOCH_SIZE];
+
+    lua_pushlstring(co, place->group.p, place->group.n);
+    lua_pushstring(co, rl_epoch_text(place->mark.epoch, epoch));
+    lua_pushnumber(co, (lua_Number)place->mark.offset);
+    return 3;
+}
+
 static void run_layer(rl_consumer *c, rl_message *m)
 {
     rl_task *t = rl_consumer_begin(c, on_message_ended);
@@ -168,6 +179,7 @@ static void run_layer(rl_consumer *c, rl_message *m)
 
     c->event = "a message of the layer";
     lua_pushlstring(co, m->body.p, m->body.n);
+    nargs += RL_UNLIKELY(m->place) ? push_place(co, m->place) : 0;
     rl_task_start(t, nargs + 1);
 }
 

@@ -48,6 +48,25 @@ static rl_channel *find_channel(rl_layer *layer, rl_str name)
     return rl_worker_channel(RL_CONTAINER_OF(layer, rl_worker, layer), name);
 }
 
+enum { SWEEP_EVERY = 5000 }; /* ms */
+
+static void on_sweep(rl_timeout *t)
+{
+    rl_worker *w = RL_CONTAINER_OF(t, rl_worker, sweep);
+
+    rl_history_sweep(w->crew->history, rl_loop_now(&w->loop));
+    rl_timeout_start(&w->sweeps, t);
+}
+
+void rl_worker_keep(rl_worker *w, rl_rule *rules, unsigned n)
+{
+    rl_layer_set_rules(&w->layer, rules, n);
+    if (n)
+        rl_timeout_start(&w->sweeps, &w->sweep);
+    else
+        rl_timeout_stop(&w->sweep);
+}
+
 int rl_worker_init(rl_worker *w, rl_crew *crew, unsigned index, const rl_vm_opts *vm, rl_err *err)
 {
     *w = (rl_worker){.crew = crew, .index = index};
@@ -77,9 +96,12 @@ int rl_worker_init(rl_worker *w, rl_crew *crew, unsigned index, const rl_vm_opts
     rl_server_init(&w->server, &w->conns, &server_events);
     rl_layer_init(&w->layer);
     w->layer.find = find_channel;
+    w->layer.history = crew->history;
     rl_exchange_enter(crew->exchange, &w->layer, &w->loop);
     rl_routes_init(&w->routes);
     rl_timeouts_open(&w->graces, &w->loop, 0, rl_consumer_on_grace);
+    rl_timeouts_open(&w->sweeps, &w->loop, SWEEP_EVERY, on_sweep);
+    rl_timeout_init(&w->sweep);
     rl_worker_configure(w, &(rl_worker_limits){.abandon_grace = 2000},
                         &(rl_server_limits){.write_high_water = RL_CONN_HIGH_WATER},
                         &(rl_limits){.mailbox = 100, .pong_timeout = 1000}, 1);
@@ -110,6 +132,8 @@ void rl_worker_fini(rl_worker *w)
     RL_CHECK(w->roster.count == 0 && w->ndbs == 0);
     rl_server_fini(&w->server);
     rl_timeouts_close(&w->graces);
+    rl_timeout_stop(&w->sweep);
+    rl_timeouts_close(&w->sweeps);
     while (w->nbeats)
         rl_timeouts_close(&w->beats[--w->nbeats]);
     rl_conns_fini(&w->conns);

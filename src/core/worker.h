@@ -12,6 +12,7 @@
 #include "db/db.h"
 #include "io/conn.h"
 #include "io/listener.h"
+#include "layer/kept.h"
 #include "layer/layer.h"
 #include "mqtt/broker.h"
 #include "net/server.h"
@@ -27,7 +28,7 @@
 enum rl_entry {
     RL_ENTRY_OPEN,       /* (id, kind, method, path, fields) */
     RL_ENTRY_RECEIVE,    /* (self, text, bytes) */
-    RL_ENTRY_MESSAGE,    /* (self, encoded message) */
+    RL_ENTRY_MESSAGE,    /* (self, encoded message, and its place in a history: group, epoch, offset) */
     RL_ENTRY_EVENT,      /* (self, event), in the background */
     RL_ENTRY_DISCONNECT, /* (self, code, reason) */
     RL_ENTRY_ADOPT,      /* (old generation, entry, its arguments…) after a reload */
@@ -74,6 +75,8 @@ struct rl_worker {
     rl_list tasks;    /* spawned by nobody's consumer; cancelled when the worker stops */
     rl_list services; /* of the library: they serve until on_stop has returned */
     rl_timeouts graces;
+    rl_timeouts sweeps; /* of histories, while some group may have one */
+    rl_timeout sweep;
     rl_timeouts beats[8]; /* of event streams, by interval */
     unsigned nbeats;
     uint64_t dropped;         /* events of sources, for want of room */
@@ -102,6 +105,8 @@ int rl_worker_init(rl_worker *w, rl_crew *crew, unsigned index, const rl_vm_opts
 /* The limits of what is about to serve; sets[0] is everybody's, the others are routes'. */
 void rl_worker_configure(rl_worker *w, const rl_worker_limits *limits,
                          const rl_server_limits *server, const rl_limits *sets, unsigned n);
+/* Which groups keep their history (kept.h); takes the rules. */
+void rl_worker_keep(rl_worker *w, rl_rule *rules, unsigned n);
 void rl_worker_fini(rl_worker *w); /* drained, databases closed */
 
 static inline rl_worker *rl_worker_of(lua_State *L)

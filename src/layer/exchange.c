@@ -5,12 +5,13 @@
 
 #include "base/log.h"
 #include "layer/directory.h"
+#include "layer/kept.h"
 
 #include <string.h>
 
 enum { TELL_EVERY = 10000 }; /* ms: drops are told no oftener */
 
-enum kind { TO_GROUP, TO_CHANNEL, JOIN, LEAVE, ANSWER };
+enum kind { TO_GROUP, TO_CHANNEL, NEWS, JOIN, LEAVE, ANSWER };
 
 struct rl_request {
     rl_placed_fn *fn; /* NULL: forgotten */
@@ -259,6 +260,16 @@ static rl_seat *find_seat(rl_seat *from, rl_str channel)
     return NULL;
 }
 
+void rl_exchange_wake(rl_layer *layer, rl_str group, const rl_seats *seats)
+{
+    rl_seat *from = layer->seat;
+    unsigned n = count_of(from->exchange);
+
+    for (unsigned i = 0; i < n; i++)
+        if (rl_seats_has(seats, i))
+            write_to(from, from->exchange->seats[i], new_letter(from, NEWS, group, RL_STR("")));
+}
+
 bool rl_exchange_has(rl_layer *layer, rl_str channel)
 {
     return find_seat(layer->seat, channel) != NULL;
@@ -353,6 +364,10 @@ static void read_letter(rl_seat *s, struct letter *l)
         atomic_fetch_sub_explicit(&s->weight, weight_of(l->m), memory_order_relaxed);
         deliver(s, l);
         break;
+    case NEWS:
+        if (s->layer)
+            rl_layer_group_read(s->layer, group_of(l));
+        break;
     case JOIN:
     case LEAVE:
         place(s, l);
@@ -421,6 +436,7 @@ void rl_exchange_enter(rl_exchange *x, rl_layer *layer, rl_loop *loop)
      * so that the others work meanwhile. */
     rl_loop_add_hook(loop, RL_PHASE_ASK, &s->hook, flush);
     layer->seat = s;
+    layer->reader = index;
     x->seats[index] = s;
     atomic_store_explicit(&x->count, index + 1, memory_order_release);
 }

@@ -13,6 +13,7 @@
 #define RL_LAYER_EXCHANGE_H
 
 #include "io/loop.h"
+#include "layer/history.h"
 #include "layer/layer.h"
 
 #define RL_EXCHANGE_MAX 256 /* seats */
@@ -43,6 +44,8 @@ void rl_exchange_count(rl_layer *layer, uint64_t group, int members);
 void rl_exchange_group_send(rl_layer *layer, rl_str name, uint64_t group, rl_message *m,
                             rl_receipt *receipt);
 unsigned rl_exchange_group_count(rl_layer *layer, uint64_t group); /* on other workers */
+/* Have these read a group's history. Never refused: the history asks nobody twice. */
+void rl_exchange_wake(rl_layer *layer, rl_str group, const rl_seats *seats);
 
 bool rl_exchange_has(rl_layer *layer, rl_str channel); /* is it of another worker's kind? */
 

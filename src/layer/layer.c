@@ -4,6 +4,7 @@
 
 #include "layer/changes.h"
 #include "layer/exchange.h"
+#include "layer/kept.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +15,7 @@ struct group {
     unsigned len, cap;
     uint64_t hash; /* of its name; for the exchange */
     char *name;
+    bool kept; /* this worker reads its history */
 };
 
 struct membership {
@@ -40,6 +42,7 @@ rl_message *rl_message_new(rl_str body, rl_str frame_head, rl_str frame_payload)
     atomic_init(&m->holds, 1);
     m->origin = NULL;
     m->frame = NULL;
+    m->place = NULL;
     memcpy(m->data, body.p, body.n);
     m->body = (rl_str){m->data, body.n};
     if (frame_head.n) {
@@ -47,6 +50,22 @@ rl_message *rl_message_new(rl_str body, rl_str frame_head, rl_str frame_payload)
         memcpy(m->frame->data, frame_head.p, frame_head.n);
         memcpy(m->frame->data + frame_head.n, frame_payload.p, frame_payload.n);
     }
+    return m;
+}
+
+/* [place, body, the group's name] behind it. */
+rl_message *rl_message_new_placed(rl_str body, const rl_place *place, rl_shared *frame)
+{
+    size_t tail = sizeof(*place) + body.n;
+    rl_message *m = rl_malloc(sizeof(*m) + tail + place->group.n);
+    rl_place *own = (rl_place *)(void *)m->data;
+
+    *m = (rl_message){.refs = 1, .frame = frame, .place = own};
+    atomic_init(&m->holds, 1);
+    memcpy(m->data + sizeof(*place), body.p, body.n);
+    memcpy(m->data + tail, place->group.p, place->group.n);
+    m->body = (rl_str){m->data + sizeof(*place), body.n};
+    *own = (rl_place){place->mark, {m->data + tail, place->group.n}};
     return m;
 }
 
@@ -107,6 +126,7 @@ rl_message *rl_message_of(rl_message *held)
     m->origin = held;
     m->frame = held->frame;
     m->body = held->body;
+    m->place = held->place;
     return m;
 }
 
@@ -149,6 +169,7 @@ void rl_layer_init(rl_layer *layer)
 void rl_layer_fini(rl_layer *layer)
 {
     RL_CHECK(layer->nchannels == 0 && layer->groups.len == 0);
+    rl_layer_set_rules(layer, NULL, 0);
     rl_map_fini(&layer->channels);
     rl_map_fini(&layer->groups);
     rl_changes_free(layer->changes);
@@ -220,6 +241,8 @@ static void leave(rl_layer *layer, struct membership *m)
     rl_free(m);
     if (g->len)
         return;
+    if (g->kept)
+        rl_history_unfollow(layer->history, rl_str_of(g->name), layer->reader);
     rl_map_remove(&layer->groups, rl_str_of(g->name));
     if (layer->changes)
         rl_changes_note(layer, RL_GROUP_ENDED, rl_str_of(g->name));
@@ -281,6 +304,8 @@ void rl_layer_join(rl_layer *layer, rl_str name, rl_channel *ch)
         rl_map_put(&layer->groups, name, g);
         if (layer->changes)
             rl_changes_note(layer, RL_GROUP_BEGAN, name);
+        if (layer->nrules && (g->kept = rl_layer_keep_of(layer, name) != NULL))
+            rl_history_follow(layer->history, name, layer->reader);
     }
     if (g->len == g->cap) {
         g->cap = g->cap ? g->cap * 2 : 4;
@@ -301,6 +326,13 @@ void rl_layer_leave(rl_layer *layer, rl_str name, rl_channel *ch)
 
     if (m)
         leave(layer, m);
+}
+
+bool rl_layer_is_member(const rl_layer *layer, rl_str name, rl_channel *ch)
+{
+    struct group *g = rl_map_get(&layer->groups, name);
+
+    return g && membership_of(ch, g);
 }
 
 static void deliver(rl_layer *layer, rl_channel *ch, rl_message *m, rl_receipt *receipt)
@@ -351,4 +383,21 @@ unsigned rl_layer_group_count(rl_layer *layer, rl_str group)
     if (rl_exchange_is_shared(layer))
         elsewhere = rl_exchange_group_count(layer, rl_map_hash(group));
     return elsewhere + (g ? g->len : 0);
+}
+
+void rl_layer_refollow(rl_layer *layer)
+{
+    size_t at = 0;
+    rl_str name;
+    void *value;
+
+    while (rl_map_next(&layer->groups, &at, &name, &value)) {
+        struct group *g = value;
+        bool kept = rl_layer_keep_of(layer, name) != NULL;
+        if (kept && !g->kept)
+            rl_history_follow(layer->history, name, layer->reader);
+        else if (g->kept && !kept)
+            rl_history_unfollow(layer->history, name, layer->reader);
+        g->kept = kept;
+    }
 }

@@ -26,6 +26,17 @@ typedef struct rl_variant {
     rl_shared *frame; /* NULL: there is none, the message's own will do */
 } rl_variant;
 
+/* Where a message stands in a group's history (history.h). */
+typedef struct rl_mark {
+    uint64_t epoch; /* 0: none */
+    uint64_t offset;
+} rl_mark;
+
+typedef struct rl_place {
+    rl_mark mark;
+    rl_str group;
+} rl_place;
+
 /* Shared, immutable once sent, but for variants, which only grow. References are one worker's, and
  * cost nothing; another worker makes a message of its own of one that is held for it, whose bytes
  * and variants are still the first one's. */
@@ -36,11 +47,14 @@ typedef struct rl_message {
     struct rl_message *origin; /* whose bytes these are; NULL: its own */
     rl_shared *frame;          /* {type = "websocket.send"}: a whole WebSocket frame; else NULL */
     rl_str body;               /* the message as a table, encoded */
+    const rl_place *place;     /* NULL: it is in no history */
     char data[];
 } rl_message;
 
 /* One reference, yours. An empty frame_head: the message is no frame. */
 rl_message *rl_message_new(rl_str body, rl_str frame_head, rl_str frame_payload);
+rl_message *rl_message_new_placed(rl_str body, const rl_place *place, rl_shared *frame); /* takes
+                                                                     the frame; NULL: none */
 void rl_message_unref(rl_message *m);
 static inline rl_message *rl_message_ref(rl_message *m)
 {
@@ -62,8 +76,17 @@ rl_message *rl_message_of(rl_message *held); /* one reference, yours */
 /* Take the message (adding a reference to keep it) or refuse: false counts as a drop. */
 typedef bool rl_deliver_fn(void *owner, rl_message *m);
 
+/* How much of what it was told a group keeps. */
+typedef struct rl_keep {
+    unsigned size; /* messages */
+    uint64_t ttl;  /* ms */
+    bool stamp;    /* texts for sockets say where they stand */
+} rl_keep;
+
 struct rl_seat;
 struct rl_changes;
+struct rl_history;
+typedef struct rl_rule rl_rule; /* kept.h */
 
 struct rl_layer {
     struct rl_seat *seat;       /* among several; NULL: alone */
@@ -74,6 +97,10 @@ struct rl_layer {
     rl_map groups;   /* name to struct group */
     char prefix[48]; /* of the names of this worker's consumers: "specific.<random>!" */
     uint64_t delivered, dropped;
+    struct rl_history *history; /* the process's; NULL: none, and no rules */
+    unsigned reader;            /* as whom this worker reads it */
+    unsigned nrules;
+    rl_rule *rules; /* which groups keep their history */
 };
 
 void rl_layer_init(rl_layer *layer);
@@ -92,6 +119,7 @@ bool rl_channel_is_member(const rl_channel *ch); /* of any group; NULL is not */
 rl_channel *rl_layer_find(rl_layer *layer, rl_str channel);
 void rl_layer_join(rl_layer *layer, rl_str group, rl_channel *ch); /* joining twice is joining */
 void rl_layer_leave(rl_layer *layer, rl_str group, rl_channel *ch);
+bool rl_layer_is_member(const rl_layer *layer, rl_str group, rl_channel *ch);
 
 /* Members on other workers count as delivered when the message is on its way to their worker. What
  * becomes of it there is in that worker's figures. */
@@ -104,5 +132,7 @@ rl_receipt rl_layer_send(rl_layer *layer, rl_channel *to, rl_message *m); /* NUL
 rl_receipt rl_layer_group_send(rl_layer *layer, rl_str group, rl_message *m);
 rl_receipt rl_layer_group_send_here(rl_layer *layer, rl_str group, rl_message *m); /* this worker */
 unsigned rl_layer_group_count(rl_layer *layer, rl_str group); /* on all workers */
+
+void rl_layer_refollow(rl_layer *layer); /* for kept.c: the rules have changed */
 
 #endif

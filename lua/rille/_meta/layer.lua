@@ -27,9 +27,12 @@ function layer.leave(group, channel) end
 ---@param encoded string
 ---@param text string?   UTF-8
 ---@param bytes string?
+---@param passing boolean?  a group with a history does not keep it
 ---@return integer delivered
 ---@return integer dropped
-function layer.group_send(group, encoded, text, bytes) end
+---@return integer? offset  in the group's history, if it keeps one
+---@return string? epoch
+function layer.group_send(group, encoded, text, bytes, passing) end
 
 --- The same to one channel.
 ---@param channel string
@@ -51,7 +54,8 @@ function layer.check_send(channel, encoded, text, bytes) end
 ---@param encoded string
 ---@param text string?
 ---@param bytes string?
-function layer.check_group_send(group, encoded, text, bytes) end
+---@param passing boolean?
+function layer.check_group_send(group, encoded, text, bytes, passing) end
 
 ---@param group string
 ---@return integer  members on all workers
@@ -118,5 +122,44 @@ function layer.figures() end
 
 --- Every consumer of this worker that is in a group hears `{ type = "layer.reconnected" }`.
 function layer.tell_members() end
+
+---@class rille.core.HistoryRule
+---@field name string
+---@field open boolean    of all groups whose names begin so
+---@field size integer    messages
+---@field ttl number      seconds
+---@field stamp boolean   texts for sockets say where they stand
+
+--- Which groups keep their history, from now on.
+---@param rules rille.core.HistoryRule[]
+function layer.rules(rules) end
+
+---@param group string
+---@return boolean
+function layer.keeps(group) end
+
+--- Where a group's history ends now.
+---@param group string
+---@return string epoch
+---@return integer offset
+function layer.mark(group) end
+
+--- A step of a recovery, to be repeated with the mark it gave until the channel is level: a member.
+--- Without an epoch it begins so many messages before the end.
+---@param group string
+---@param channel string  of this worker
+---@param epoch string?
+---@param offset integer?
+---@param last integer?
+---@return "more"|"gap"|"level"|nil state  nil: nobody has the channel
+---@return string epoch
+---@return integer offset
+---@return boolean was_member
+---@return (string|false)[]? items  of each message its body, its text and its bytes
+function layer.recover(group, channel, epoch, offset, last) end
+
+--- For the figures.
+---@param recovered boolean
+function layer.note_recovery(recovered) end
 
 return layer

@@ -10,6 +10,7 @@ local errors = require("rille.errors")
 local layer = require("rille.layer")
 local loader = require("rille.loader")
 local mqtt = require("rille.mqtt")
+local recovery = require("rille.recovery")
 
 ---@class rille.Notification  what `notify(event)` gets
 ---@field type "notify"
@@ -83,6 +84,11 @@ function Consumer.defines(cls, name)
   return false
 end
 
+--- What rille itself tells a group: whoever defines no method for it does not want to know.
+local UNASKED = { ["presence.join"] = true, ["presence.leave"] = true, ["presence.update"] = true }
+
+local function ignore() end
+
 --- The method that answers messages of a type: public, of one of the script's own classes, and not
 --- one that the library calls (`connect`, `receive`, …). Raises for a type nobody handles.
 local function find_handler(self, kind)
@@ -94,6 +100,9 @@ local function find_handler(self, kind)
   end
   if name:sub(1, 1) ~= "_" and not (at and at[name]) and Consumer.defines(cls, name) then
     return cls[name]
+  end
+  if UNASKED[kind] then
+    return ignore
   end
   error(errors.Error(("no handler for message type %q in %s"):format(kind, cls.__name)), 0)
 end
@@ -113,6 +122,25 @@ function Consumer:agroup_add(group)
   layer:agroup_add(group, self.channel_name)
 end
 
+--- Join a group that keeps its history where one has left it: what was said since is delivered
+--- first, in order and once, as if it came now (`websocket.send` to the client, anything else to
+--- the method of its type), then what is said from now on. Nothing falls between the two.
+---
+---     local result = self:arecover("room.lobby", content.since)
+---     if result.gap then … end  -- what was missed is gone: load it from elsewhere
+---
+--- With `snapshot` the gap is closed here: that function is called when there is one, or when
+--- nothing is known of an earlier visit, and may wait. What it reads includes everything up to the
+--- mark that it is given; what is said meanwhile follows when it has returned.
+---@async
+---@param group string
+---@param since rille.Since?  where one was; nil: nowhere, join at the end
+---@param options { snapshot: (async fun(mark: rille.Mark))? }?
+---@return rille.Recovery
+function Consumer:arecover(group, since, options)
+  return recovery.arecover(self, group, since, options)
+end
+
 --- Leave a group. Nothing happens to one who is no member.
 ---@async
 ---@param group string
@@ -124,9 +152,11 @@ end
 ---@async
 ---@param group string
 ---@param message table
----@param options { now: boolean }?
+---@param options { now: boolean?, history: false? }?
 ---@return integer delivered
 ---@return integer dropped
+---@return integer? offset  in the group's history, if it keeps one
+---@return string? epoch
 function Consumer:agroup_send(group, message, options)
   return layer:agroup_send(group, message, options)
 end

@@ -38,6 +38,9 @@ local Backend = class("Backend")
 --- here, since others may receive from it, too.
 Backend.queues = false
 
+--- It keeps histories of groups (`rille.groups`) for all processes.
+Backend.histories = false
+
 --- Look at options before anything else happens, also on reloads and for `rille check`. Raises
 --- `ConfigurationError`.
 ---@param options rille.layer.Options

@@ -36,17 +36,19 @@ end
 --- Send now, or when the transactions around us have committed, whatever databases they are on;
 --- what cannot be sent is refused now.
 local function after_commit(options, send, check, name, message, body, text, bytes)
+  local passing = options and options.history == false
   local transactions = not (options and options.now) and transaction.pins()
   if transactions then
-    check(name, body, text, bytes)
+    check(name, body, text, bytes, passing)
     local later = transaction.after_all(function()
-      send_late(send, name, outside.backend and messages.decode(body), body, text, bytes)
+      local again = outside.backend and messages.decode(body)
+      send_late(send, name, again, body, text, bytes, passing)
     end)
     if later then
       return 0, 0
     end
   end
-  return send(name, message, body, text, bytes)
+  return send(name, message, body, text, bytes, passing)
 end
 
 local function send_to_channel(channel, message, body, text, bytes)
@@ -57,12 +59,12 @@ local function send_to_channel(channel, message, body, text, bytes)
   return layer.send(channel, body, text, bytes)
 end
 
-local function send_to_group(group, message, body, text, bytes)
+local function send_to_group(group, message, body, text, bytes, passing)
   if outside.backend then
-    layer.check_group_send(group, body, text, bytes)
+    layer.check_group_send(group, body, text, bytes, passing)
     outside.send("agroup_send", group, message)
   end
-  return layer.group_send(group, body, text, bytes)
+  return layer.group_send(group, body, text, bytes, passing)
 end
 
 --- Send to one channel.
@@ -81,13 +83,19 @@ end
 
 --- Send to every member of a group, the sender included if it is one. `websocket.send` messages go
 --- out as one shared frame without running Lua, except to consumers that define `websocket_send`.
+---
+--- A group that keeps its history (`groups` of `rille.app`) gives the message an offset and keeps
+--- it. Its members get it with a field `history = { group =, epoch =, offset = }`; the text of a
+--- `websocket.send` is a JSON object there, and gets that field as its last.
 ---@async
 ---@param group string
 ---@param message table
----@param options { now: boolean }?
+---@param options { now: boolean?, history: false? }?  history = false: do not keep it
 ---@return integer delivered  members of this worker that have it, and those of the process's others
 ---                          it is on its way to; their drops are counted there
 ---@return integer dropped    members whose mailbox, socket or worker had no room
+---@return integer? offset    in the group's history; nil in a transaction, where there is none yet
+---@return string? epoch
 function ChannelLayer:agroup_send(group, message, options)
   local body, text, bytes = encode(message, 2)
   local check = layer.check_group_send

@@ -100,6 +100,18 @@ function M.parse(url)
   return parsed
 end
 
+--- Can groups keep their history there? Each process would count for itself. Raises
+--- `ConfigurationError`.
+---@param parsed rille.layer.Options?
+---@param rules rille.core.HistoryRule[]
+function M.check_histories(parsed, rules)
+  if parsed and rules[1] and not class_of(parsed.scheme).histories then
+    local told = "layer: groups that keep their history (%s%s) need a layer that does so, too; "
+      .. "%s: does not, memory: does"
+    misconfigured(told, rules[1].name, rules[1].open and "*" or "", parsed.scheme)
+  end
+end
+
 -- The log
 
 local told = {}
