@@ -4,6 +4,8 @@
 --- timestamps, so the same text is stored there. It sorts as time does: what may follow
 --- the seconds is `+`, which comes before `.`, which comes before any digit.
 
+local calendar = require("rille.calendar")
+
 local time = {}
 
 local has_ffi, ffi = pcall(require, "ffi")
@@ -25,48 +27,12 @@ function time.now()
   return wall_clock()
 end
 
---- Days since 1970-01-01 of a civil date, by counting from March, where the leap day is last.
-local function days_from_civil(year, month, day)
-  if month <= 2 then
-    year = year - 1
-  end
-  local era = math.floor(year / 400)
-  local year_of_era = year - era * 400
-  local day_of_year = math.floor((153 * ((month + 9) % 12) + 2) / 5) + day - 1
-  local day_of_era = year_of_era * 365
-    + math.floor(year_of_era / 4)
-    - math.floor(year_of_era / 100)
-    + day_of_year
-  return era * 146097 + day_of_era - 719468
-end
-
-local function civil_from_days(days)
-  days = days + 719468
-  local era = math.floor(days / 146097)
-  local day_of_era = days - era * 146097
-  local year_of_era = math.floor(
-    (
-      day_of_era
-      - math.floor(day_of_era / 1460)
-      + math.floor(day_of_era / 36524)
-      - math.floor(day_of_era / 146096)
-    ) / 365
-  )
-  local day_of_year = day_of_era
-    - (365 * year_of_era + math.floor(year_of_era / 4) - math.floor(year_of_era / 100))
-  local shifted = math.floor((5 * day_of_year + 2) / 153)
-  local day = day_of_year - math.floor((153 * shifted + 2) / 5) + 1
-  local month = shifted < 10 and shifted + 3 or shifted - 9
-  local year = year_of_era + era * 400 + (month <= 2 and 1 or 0)
-  return year, month, day
-end
-
 --- Does the calendar know this day?
 local function is_day(year, month, day)
   if year < 1 or month < 1 or month > 12 or day < 1 then
     return false
   end
-  local y, m, d = civil_from_days(days_from_civil(year, month, day))
+  local y, m, d = calendar.date(calendar.days(year, month, day))
   return y == year and m == month and d == day
 end
 
@@ -91,7 +57,7 @@ end
 local function format(seconds, micros)
   local days = math.floor(seconds / 86400)
   local rest = seconds - days * 86400
-  local year, month, day = civil_from_days(days)
+  local year, month, day = calendar.date(days)
   if year < 1 or year > 9999 then
     return nil
   end
@@ -142,7 +108,7 @@ function time.timestamp(text)
   if not is_day(y, m, d) then
     return nil
   end
-  local seconds = days_from_civil(y, m, d) * 86400
+  local seconds = calendar.days(y, m, d) * 86400
   if rest == "" then
     return format(seconds, 0)
   end
@@ -173,7 +139,7 @@ function time.to_epoch(text)
   local y, m, d, hour, minute, second, rest = common:match(
     "^(%d+)%-(%d+)%-(%d+) (%d+):(%d+):(%d+)(.*)%+00$"
   )
-  local days = days_from_civil(tonumber(y), tonumber(m), tonumber(d))
+  local days = calendar.days(tonumber(y), tonumber(m), tonumber(d))
   local seconds = days * 86400 + tonumber(hour) * 3600 + tonumber(minute) * 60 + tonumber(second)
   return seconds + (tonumber("0" .. rest) or 0)
 end
