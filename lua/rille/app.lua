@@ -114,12 +114,19 @@ function App:init(settings)
   end
 end
 
---- Lines for `rille routes`: kind, method (or database, or QoS), pattern (or channel, or filter),
---- target.
+--- Lines for `rille routes`: kind, method (or database, QoS, or where), pattern (or channel, filter
+--- or name), target.
+---@param timers rille.Timer[]?
 ---@return string[][]
-function App:describe_routes()
-  local lines = {}
+function App:describe_routes(timers)
+  local lines, routes = {}, {}
   for _, route in ipairs(self.router.routes) do
+    routes[#routes + 1] = route.kind ~= "timer" and route or nil
+  end
+  for _, timer in ipairs(timers or {}) do
+    routes[#routes + 1] = timer
+  end
+  for _, route in ipairs(routes) do
     local target = route.target
     local name
     if type(target) == "table" and target.__name then
@@ -130,8 +137,9 @@ function App:describe_routes()
       local info = debug.getinfo(target, "S")
       name = ("%s:%d"):format(info.short_src:match("[^/]*$"), info.linedefined)
     end
-    local where = route.database or route.method or route.qos and "qos " .. route.qos or "*"
-    lines[#lines + 1] = { route.kind, where, route.pattern or route.channel, name }
+    local where = route.database or route.method or route.qos and "qos " .. route.qos
+    local what = route.pattern or route.channel or route.name
+    lines[#lines + 1] = { route.kind, where or route.each or "*", what, name }
   end
   return lines
 end

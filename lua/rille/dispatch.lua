@@ -10,6 +10,7 @@ local loader = require("rille.loader")
 local mqtt = require("rille.mqtt")
 local proxies = require("rille.proxies")
 local recovery = require("rille.recovery")
+local timers = require("rille.timers")
 
 local consumer = core.consumer
 
@@ -264,6 +265,8 @@ function M.event(self, event)
   end
   if event.type:find("^mqtt%.") then
     mqtt.cook(event, self.scope.filter)
+  elseif event.type == "timer" then
+    return timers.run(self, event)
   end
   return self:dispatch(event)
 end
@@ -285,7 +288,7 @@ end
 ---@param ... any  the entry's other arguments
 function M.adopt(old_generation, entry, self, ...)
   local old = getmetatable(self)
-  local cls = loader.successor(current, old)
+  local cls = rawget(old, "library") and old or loader.successor(current, old)
   if not cls then
     if entry ~= M.disconnect then
       consumer.close(self._id, 1012, "the code that served this is gone")
@@ -309,7 +312,8 @@ function M.switch(generation)
   local router = generation.app.router
   router.numbers = {}
   for _, route in ipairs(router.routes) do
-    router.numbers[route] = number_of(route.kind, route.pattern or route.channel, route.target)
+    local what = route.pattern or route.channel or route.name
+    router.numbers[route] = number_of(route.kind, what, route.target)
   end
   core.worker.generation(generation.number)
   core.worker.entries(M)

@@ -21,6 +21,7 @@ local log = require("rille.log")
 local mqtt = require("rille.mqtt")
 local routing = require("rille.routing")
 local task = require("rille.task")
+local timers = require("rille.timers")
 local websocket = require("rille.consumer.websocket")
 
 ---@alias rille.Target rille.Class|async fun(request: rille.Scope): ...
@@ -86,6 +87,9 @@ local rille = {
   include = routing.include,
   notify = routing.notify,
   mqtt = routing.mqtt,
+  every = timers.every,
+  cron = timers.cron,
+  after = timers.after,
 
   log = log,
 

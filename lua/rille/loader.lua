@@ -15,6 +15,7 @@ local M = {}
 ---@field modules table<string, any>
 ---@field classes table<string, rille.Class>   "module:name" to class
 ---@field files string[]            everything read, to be watched
+---@field timers rille.Timer[]      in the order in which they were made
 ---@field app rille.App?
 ---@field layer rille.layer.Options?
 ---@field mqtt rille.core.MqttConfig?  its broker
@@ -33,6 +34,13 @@ function M.register_class(cls)
   if loading then
     loading.classes[cls.module .. ":" .. cls.__name] = cls
   end
+end
+
+--- The timers of the script that is being loaded, to be added to; nil when none is. A module that
+--- is loaded later, in a handler, comes too late.
+---@return rille.Timer[]?
+function M.timers()
+  return loading and not loading.app and loading.timers or nil
 end
 
 --- Where the module that is being loaded says `word =`, or else `rille.app`: "app.lua:12".
@@ -173,6 +181,7 @@ function M.load(path, number)
   end
   local folder = file:match("^(.*)/[^/]*$") or "."
   local generation = { number = number, folder = folder, modules = {}, classes = {}, files = {} }
+  generation.timers = {}
   generation.environment = new_environment(generation)
   local app = run_module(generation, file:match("([^/]*)%.lua$"), file, text)
   if type(app) ~= "table" or getmetatable(app) ~= require("rille.app") then

@@ -13,6 +13,7 @@ local loader = require("rille.loader")
 local mqtt = require("rille.mqtt")
 local outside = require("rille.layer.outside")
 local proxies = require("rille.proxies")
+local timers = require("rille.timers")
 local tls = require("rille.tls")
 
 coroutines.install()
@@ -137,6 +138,14 @@ local function is_first()
   return core.worker.place() == 0
 end
 
+--- Have what lives without a peer be what the code wants.
+local function follow(generation)
+  if is_first() then
+    background.follow(generation.app.router.background)
+  end
+  timers.follow(generation.timers)
+end
+
 --- Serve with what was staged. Cannot fail.
 ---@return integer  the generation's number
 function M.commit()
@@ -145,8 +154,8 @@ function M.commit()
     core.log("warn", "another layer is for the next start: a reload does not change it")
   end
   mqtt.switch(staged.mqtt)
-  if started and is_first() then
-    background.follow(staged.app.router.background)
+  if started then
+    follow(staged)
   end
   mqtt.settle()
   staged = nil
@@ -188,9 +197,7 @@ function M.start()
     on_start()
   end
   started = true
-  if is_first() then
-    background.follow(dispatch.current().app.router.background)
-  end
+  follow(dispatch.current())
 end
 
 --- After a reload: a new model may need its table.
@@ -228,7 +235,8 @@ end
 --- rille routes.
 ---@return string
 function M.routes()
-  local lines, widths = dispatch.current().app:describe_routes(), { 1, 1, 1 }
+  local generation = dispatch.current()
+  local lines, widths = generation.app:describe_routes(generation.timers), { 1, 1, 1 }
   for _, line in ipairs(lines) do
     for i = 1, 3 do
       widths[i] = math.max(widths[i], #line[i])

@@ -69,7 +69,7 @@ local function compile(pattern)
 end
 
 ---@class rille.Route
----@field kind "http"|"websocket"|"notify"|"mqtt"
+---@field kind "http"|"websocket"|"notify"|"mqtt"|"timer"
 ---@field method string?   only this one (GET answers HEAD, too)
 ---@field pattern string?  of paths; without one a consumer runs in the background:
 ---@field channel string?  of notify; of mqtt the filter
@@ -163,20 +163,23 @@ function M.websocket(pattern, consumer, options)
   return route
 end
 
---- The class of a route in the background.
-local function check_background(kind, name, consumer, method)
+--- Raise unless it is a class for the background, with a method for what it is told.
+---@param cls any
+---@param where string    for the message
+---@param method string?
+---@param instead string? "a function or ": what else would do
+function M.check_background(cls, where, method, instead)
   local WebsocketConsumer, HttpConsumer, EventStreamConsumer = consumer_bases()
   if
-    not extends(consumer, require("rille.consumer"))
-    or extends(consumer, WebsocketConsumer)
-    or extends(consumer, HttpConsumer)
-    or extends(consumer, EventStreamConsumer)
+    not extends(cls, require("rille.consumer"))
+    or extends(cls, WebsocketConsumer)
+    or extends(cls, HttpConsumer)
+    or extends(cls, EventStreamConsumer)
   then
-    fail(("route %s %q: a class that extends Consumer itself expected"):format(kind, name))
+    fail(("%s: %sa class that extends Consumer itself expected"):format(where, instead or ""))
   end
-  if not consumer:defines(method) then
-    local told = "route %s %q: %s has no method %s(event)"
-    fail(told:format(kind, name, consumer.__name, method))
+  if method and not cls:defines(method) then
+    fail(("%s: %s has no method %s(event)"):format(where, cls.__name, method))
   end
 end
 
@@ -194,7 +197,7 @@ function M.notify(channel, consumer, options)
   elseif #channel < 1 or #channel > 63 or channel:find("\0", 1, true) then
     fail(("route notify %q: a channel's name has 1 to 63 bytes"):format(channel))
   end
-  check_background("notify", channel, consumer, "notify")
+  M.check_background(consumer, ("route notify %q"):format(channel), "notify")
   local database = "default"
   for name, value in pairs(type(options) == "table" and options or { options }) do
     if name ~= "database" or type(value) ~= "string" then
@@ -217,7 +220,7 @@ function M.mqtt(filter, consumer, options)
   if wrong then
     fail(("route mqtt %q: %s"):format(tostring(filter), wrong))
   end
-  check_background("mqtt", filter, consumer, "mqtt_message")
+  M.check_background(consumer, ("route mqtt %q"):format(filter), "mqtt_message")
   local qos = 0
   for name, value in pairs(type(options) == "table" and options or { options }) do
     if name ~= "qos" or (value ~= 0 and value ~= 1 and value ~= 2) then
@@ -336,7 +339,7 @@ function Router:init(routes)
   for _, route in ipairs(self.routes) do
     if route.pattern then
       self:_add(route)
-    else
+    elseif route.kind ~= "timer" then -- these are the generation's, wherever they are made
       self:_add_background(route)
     end
   end

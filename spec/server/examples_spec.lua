@@ -14,7 +14,8 @@ describe("an example", function()
     return data
   end
 
-  for _, app in ipairs { "hello.lua", "echo.lua", "tree.lua", "clock.lua", "events.lua", "chat" } do
+  local APPS = { "hello.lua", "echo.lua", "tree.lua", "clock.lua", "events.lua", "cron.lua" }
+  for _, app in ipairs { "chat", unpack(APPS) } do
     it("starts, answers and stops: " .. app, function()
       local it_runs = server.start { "run", "examples/" .. app }
       local known = app == "hello.lua" or app == "events.lua" or app == "chat"
@@ -152,6 +153,17 @@ describe("an example", function()
       server.sleep(1.2)
       assert.is_nil(it_runs:stderr():find("traceback", 1, true), it_runs:stderr())
       assert.equal(0, it_runs:stop())
+    end)
+  end)
+
+  describe("cron", function()
+    it("tells who listens how many they are, whichever worker they are on", function()
+      local it_runs = server.start { "run", "examples/cron.lua", "--workers", "2" }
+      local url = it_runs.ws .. "/bell"
+      local client = clients.run("ws.js", url, { { "receive", 2 }, { "close", 1000, "" } })
+      assert.same({ "1 listen", "1 listen" }, { unpack(data_of(client), 1, 2) })
+      assert.equal(0, it_runs:stop())
+      assert.is_nil(it_runs:stderr():find("traceback", 1, true), it_runs:stderr())
     end)
   end)
 

@@ -101,7 +101,7 @@ describe("a time zone", function()
   end)
 
   it("that there is not, or that is no zone, is told", function()
-    for _, name in ipairs { "Mars/Utopia", "../../etc/passwd", "/etc/passwd", "Europe", "", "a b" } do
+    for _, name in ipairs { "Mars/Utopia", "../../etc/passwd", "/etc/passwd", "Europe", "" } do
       local zone, why = Zone.named(name)
       assert.is_nil(zone)
       assert.truthy(why:find("time zone", 1, true), why)

@@ -48,6 +48,8 @@
     X(mailbox_closed, "WebSockets closed with 1013: mailbox, mailbox_policy")                  \
     X(mqtt_acked_early, "MQTT messages acknowledged before their handler ended: ack_timeout")  \
     X(mqtt_unrouted, "MQTT messages on a topic that no route is for")                          \
+    X(timer_runs_skipped, "runs of timers skipped: the one before went on")                    \
+    X(runs_cut, "runs of timers and of channels cancelled: the drain took too long")           \
     X(tasks_refused, "tasks not started: max_tasks")                                           \
     X(handlers_failed, "handlers that raised")                                                 \
     X(handlers_interrupted, "scripts interrupted: handler_cpu_limit")                          \

@@ -1,6 +1,9 @@
 #include "bind/bind.h"
 
+#include "base/clock.h"
 #include "base/log.h"
+
+#include <sys/random.h>
 
 rl_str rl_check_str(lua_State *L, int arg)
 {
@@ -76,6 +79,17 @@ static int l_now(lua_State *L)
     return 1;
 }
 
+/* random() -> at least 0 and less than 1; another one in every process */
+static int l_random(lua_State *L)
+{
+    uint64_t bits = 0;
+
+    if (getrandom(&bits, sizeof(bits), GRND_NONBLOCK) != sizeof(bits))
+        bits = rl_clock_ns() * 0x9e3779b97f4a7c15u;
+    lua_pushnumber(L, (double)(bits >> 11) * 0x1p-53);
+    return 1;
+}
+
 /* describe(error) -> its text, without running Lua */
 static int l_describe(lua_State *L)
 {
@@ -88,8 +102,8 @@ static int l_describe(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"log", l_log}, {"log_level", l_log_level}, {"now", l_now}, {"describe", l_describe},
-    {NULL, NULL},
+    {"log", l_log},       {"log_level", l_log_level}, {"now", l_now},
+    {"random", l_random}, {"describe", l_describe},   {NULL, NULL},
 };
 
 static const struct {

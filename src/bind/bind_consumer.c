@@ -107,13 +107,31 @@ static int l_bind(lua_State *L)
     return 1;
 }
 
-/* background(origin) -> id: a consumer without a peer. dispatch.background makes its self of the
- * origin, a table, at the end of the turn. */
+/* background(origin, patient) -> id: a consumer without a peer. dispatch.background makes its self
+ * of the origin, a table, at the end of the turn. */
 static int l_background(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
 
-    lua_pushnumber(L, rl_background_open(rl_worker_of(L), L, 1)->id);
+    lua_pushnumber(L, rl_background_open(rl_worker_of(L), L, 1, lua_toboolean(L, 2))->id);
+    return 1;
+}
+
+/* tick(id, name, due, skipped) -> true: it begins; false: its handler is under way; nil: it is
+ * gone. An event "timer" for a consumer that has nothing else to do. */
+static int l_tick(lua_State *L)
+{
+    const rl_field fields[] = {
+        {.name = "name", .text = rl_check_str(L, 2)},
+        {.name = "due", .number = luaL_checknumber(L, 3)},
+        {.name = "skipped", .number = luaL_checknumber(L, 4)},
+    };
+    rl_consumer *c = find(L, 1);
+    rl_ticked ticked = c ? rl_background_tick(c, "timer", fields, RL_COUNT(fields)) : RL_TICK_OVER;
+
+    if (ticked == RL_TICK_OVER)
+        return 0;
+    lua_pushboolean(L, ticked == RL_TICK_BEGINS);
     return 1;
 }
 
@@ -495,6 +513,7 @@ static const luaL_Reg functions[] = {
     {"names", l_names},
     {"bind", l_bind},
     {"background", l_background},
+    {"tick", l_tick},
     {"own_send", l_own_send},
     {"compression", l_compression},
     {"accept", l_accept},

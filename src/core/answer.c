@@ -3,6 +3,7 @@
  * Nothing here waits or runs Lua. A call that comes too early, too late or twice is the
  * script's mistake and gets a sentence. */
 #include "core/consumer.h"
+#include "core/failure.h"
 
 static int no_peer(const rl_consumer *c, rl_err *err)
 {
@@ -140,6 +141,9 @@ void rl_consumer_abort(rl_consumer *c)
         rl_http_conn_abort(c->http);
     else
         rl_consumer_leave(c, 1001, RL_STR("the server is going away"));
-    if (c->task)
-        rl_task_cancel(c->task);
+    if (!c->task)
+        return;
+    if (c->patient && !c->task->cancelled)
+        rl_failure_log_cut(c);
+    rl_task_cancel(c->task);
 }

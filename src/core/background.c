@@ -39,7 +39,7 @@ void rl_background_begin(rl_consumer *c)
     rl_task_start(t, 2);
 }
 
-rl_consumer *rl_background_open(rl_worker *w, lua_State *L, int origin)
+rl_consumer *rl_background_open(rl_worker *w, lua_State *L, int origin, bool patient)
 {
     lua_pushvalue(L, origin);
     int ref = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -47,6 +47,7 @@ rl_consumer *rl_background_open(rl_worker *w, lua_State *L, int origin)
 
     c->self = ref;
     c->unmade = true;
+    c->patient = patient;
     if (w->draining)
         rl_consumer_leave(c, w->farewell.code, rl_worker_farewell(w));
     rl_consumer_stir(c);
@@ -75,16 +76,20 @@ void rl_source_drop(rl_source *s)
     s->told_at = now;
 }
 
-void rl_source_put(rl_source *s, const char *type, const rl_field *fields, unsigned n,
-                   rl_outcome *outcome)
+static void put(rl_consumer *c, rl_event *ev)
 {
-    rl_consumer *c = s->consumer;
-    rl_event *ev = rl_event_of_fields(type, fields, n);
-
-    ev->outcome = outcome;
     c->unmade = c->state == RL_CONSUMER_OPENING && !c->task;
     rl_consumer_enqueue(c, ev);
     rl_consumer_stir(c);
+}
+
+void rl_source_put(rl_source *s, const char *type, const rl_field *fields, unsigned n,
+                   rl_outcome *outcome)
+{
+    rl_event *ev = rl_event_of_fields(type, fields, n);
+
+    ev->outcome = outcome;
+    put(s->consumer, ev);
 }
 
 bool rl_source_post(rl_source *s, const char *type, const rl_field *fields, unsigned n)
@@ -104,4 +109,16 @@ void rl_source_remind(rl_source *s, const char *type, const rl_field *fields, un
 
     if (!ev || ev->kind != RL_EVENT_FIELDS || strcmp(ev->type, type) != 0)
         rl_source_put(s, type, fields, n, NULL);
+}
+
+rl_ticked rl_background_tick(rl_consumer *c, const char *type, const rl_field *fields, unsigned n)
+{
+    if (c->state == RL_CONSUMER_LEAVING)
+        return RL_TICK_OVER;
+    if (c->task || c->nqueued) {
+        c->worker->loop.counters.timer_runs_skipped++;
+        return RL_TICK_SKIPPED;
+    }
+    put(c, rl_event_of_fields(type, fields, n));
+    return RL_TICK_BEGINS;
 }

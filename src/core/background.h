@@ -24,8 +24,9 @@ struct rl_source {
 };
 
 /* origin, a table on L's stack, is what dispatch.background makes self of, soon. Should that
- * fail, it is tried again when the next event comes. May raise, before anything has happened. */
-rl_consumer *rl_background_open(rl_worker *w, lua_State *L, int origin);
+ * fail, it is tried again when the next event comes. May raise, before anything has happened. A
+ * patient one that leaves waits for its handler until the drain is over. */
+rl_consumer *rl_background_open(rl_worker *w, lua_State *L, int origin, bool patient);
 void rl_background_feed(rl_consumer *c, rl_source *s); /* s is filled in but for consumer */
 
 /* An event { type =, … } for the consumer's handler of that type (static). False: dropped. */
@@ -36,6 +37,14 @@ void rl_source_put(rl_source *s, const char *type, const rl_field *fields, unsig
 void rl_source_drop(rl_source *s); /* an event for which the source itself sees no room */
 /* For what says the same each time: also into a full mailbox, but not behind another of it. */
 void rl_source_remind(rl_source *s, const char *type, const rl_field *fields, unsigned n);
+
+/* An event for one that has nothing else to do. */
+typedef enum rl_ticked {
+    RL_TICK_BEGINS,
+    RL_TICK_SKIPPED, /* a handler is under way: counted */
+    RL_TICK_OVER,    /* it leaves */
+} rl_ticked;
+rl_ticked rl_background_tick(rl_consumer *c, const char *type, const rl_field *fields, unsigned n);
 
 /* For consumer.c: make self. */
 void rl_background_begin(rl_consumer *c);

@@ -320,7 +320,7 @@ void rl_consumer_note_close(rl_consumer *c, uint16_t code, rl_str reason)
         c->close_reason = rl_strndup(reason.p, reason.n);
 }
 
-/* A handler under way gets a little time, then is cancelled. */
+/* A handler under way gets a little time, then is cancelled; or, of the patient, all there is. */
 void rl_consumer_lost(rl_consumer *c, uint16_t code, rl_str reason)
 {
     if (c->source)
@@ -330,7 +330,7 @@ void rl_consumer_lost(rl_consumer *c, uint16_t code, rl_str reason)
     c->gone = true;
     c->state = RL_CONSUMER_LEAVING;
     rl_consumer_wake_closed(c);
-    if (c->task || c->nqueued)
+    if ((c->task || c->nqueued) && !c->patient)
         rl_timeout_start(&c->worker->graces, &c->grace);
     rl_consumer_stir(c);
 }

@@ -147,3 +147,13 @@ void rl_failure_log_late(const rl_consumer *c, const char *limit)
     rl_warn("%s did not answer in time (%s): 503", rl_buf_cstr(&who), limit);
     rl_buf_fini(&who);
 }
+
+void rl_failure_log_cut(const rl_consumer *c)
+{
+    rl_buf who = {0};
+
+    c->worker->loop.counters.runs_cut++;
+    describe(c, &who);
+    rl_warn("%s is cancelled in %s: the drain took too long", rl_buf_cstr(&who), c->event);
+    rl_buf_fini(&who);
+}

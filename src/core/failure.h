@@ -22,6 +22,8 @@ void rl_failure_log_drops(const rl_consumer *c, unsigned n);
 
 /* What came found no room, n times since that was said last. */
 void rl_failure_log_full(const rl_consumer *c, const char *limit, uint64_t n);
+/* It was awaited, and is cancelled now. */
+void rl_failure_log_cut(const rl_consumer *c);
 /* It did not answer in time. */
 void rl_failure_log_late(const rl_consumer *c, const char *limit);
 

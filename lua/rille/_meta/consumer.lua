@@ -19,10 +19,20 @@ local consumer = {}
 function consumer.bind(id, self, own_send) end
 
 --- A consumer without a peer: `dispatch.background` makes its `self` of `origin`, soon. Its errors
---- are named after `origin.scope._route`.
+--- are named after `origin.scope._route`. A patient one that leaves waits for the end of its handler,
+--- until the drain is over.
 ---@param origin { scope: table, [string]: any }
+---@param patient boolean?
 ---@return number id
-function consumer.background(origin) end
+function consumer.background(origin, patient) end
+
+--- An event "timer" for one of these, if it has nothing else to do.
+---@param id number
+---@param name string
+---@param due number      seconds since 1970
+---@param skipped number  runs since the last
+---@return boolean?  true: it begins; false: a handler is under way, which is counted; nil: it is gone
+function consumer.tick(id, name, due, skipped) end
 
 --- After a reload the class may have become another.
 ---@param id number

@@ -37,6 +37,10 @@ function core.log_level() end
 ---@return number
 function core.now() end
 
+--- From 0 up to, not including, 1: another one in every process.
+---@return number
+function core.random() end
+
 --- The text of an error of any kind, without running Lua: strings as they are, rille's errors as
 --- "Class: message".
 ---@param err any

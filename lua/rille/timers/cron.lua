@@ -4,9 +4,9 @@
 ---     30 6-18/2 * * MON-FRI
 ---     0 0 1,15 * *       @hourly @daily @weekly @monthly @yearly
 ---
---- Fields are `*`, numbers, ranges and lists of these, with a step behind `*` or a range; months and
---- days have names, and 7 is Sunday, too. When both days are given (neither begins with `*`), either
---- will do. What comes next is a pure function of a moment and a zone.
+--- Fields are `*`, numbers, ranges and lists of these, with a step behind `*` or a range; months
+--- and days have names, and 7 is Sunday, too. When both days are given (neither begins with `*`),
+--- either will do. What comes next is a pure function of a moment and a zone.
 ---
 --- Where clocks are put forward, a time that they skip runs at the change. Where they are put back,
 --- an hour that comes twice counts once, unless the field of hours begins with `*`: such a timer
