@@ -28,6 +28,7 @@ local LIBRARIES = {
   ["uv.h"] = { "io", "db", "bind", "app" },
   llhttp = { "proto" },
   openssl = { "proto", "io" },
+  hiredis = { "proto" },
 }
 
 local FAMILIES = {
@@ -64,7 +65,7 @@ local function objection(path, line)
   end
   local module = path:match("^(.*)%.[ch]$")
   local folder = path:match("^(%w+)/") or module
-  local library = FAMILIES[header] or (floor == "openssl" and floor) or header
+  local library = FAMILIES[header] or (LIBRARIES[floor] and floor) or header
   if LIBRARIES[library] then
     if not has(LIBRARIES[library], folder, module) then
       return ("src/%s includes %s"):format(path, header)
@@ -153,6 +154,7 @@ describe("the floors of src", function()
     ["SQLite outside db"] = { "core/worker.c", "#include <sqlite3.h>" },
     ["libuv in proto"] = { "proto/ws.c", "#include <uv.h>" },
     ["llhttp outside proto"] = { "net/http_conn.h", "#include <llhttp.h>" },
+    ["hiredis above proto"] = { "layer/redis.c", "#include <hiredis/hiredis.h>" },
     ["OpenSSL above io"] = { "net/server.c", "#include <openssl/ssl.h>" },
     ["odd spacing"] = { "base/buf.c", '  #  include  "vm/vm.h"' },
     ["the core in main.c"] = { "main.c", '#include "core/worker.h"' },

@@ -3,7 +3,9 @@
 
 local core = require("rille.core")
 
-local PARTS = { "consumer", "db", "fs", "http", "json", "layer", "mqtt", "task", "worker" }
+local PARTS = {
+  "consumer", "db", "fs", "http", "json", "layer", "mqtt", "redis", "task", "worker",
+}
 
 local function declared(name)
   return assert(loadfile("lua/rille/_meta/" .. name .. ".lua"))()

@@ -13,6 +13,8 @@ local class = require("rille.class")
 ---@field detail string?
 ---@field constraint string?
 ---@field query string?       the SQL text, never its parameters
+---@field code string?        of a RedisError: "WRONGTYPE"
+---@field may_have_run boolean?  of a RedisUnavailable: the command may have reached the server
 local Error = class("Error")
 
 ---@param message string
@@ -52,6 +54,10 @@ define("DataError", DatabaseError)
 define("ProgrammingError", DatabaseError)
 define("TransactionManagementError", errors.ProgrammingError)
 define("NotSupportedError", DatabaseError)
+
+-- Redis.
+local RedisError = define("RedisError") -- it refused; `code` is the first word of its reply
+define("RedisUnavailable", RedisError) -- no connection, or no reply; `may_have_run`
 
 -- Models.
 define("FieldError") -- a field or lookup that does not exist

@@ -62,6 +62,8 @@ local websocket = require("rille.consumer.websocket")
 ---@field ProgrammingError rille.Error
 ---@field TransactionManagementError rille.Error
 ---@field NotSupportedError rille.Error
+---@field RedisError rille.Error
+---@field RedisUnavailable rille.Error
 ---@field FieldError rille.Error
 ---@field ValueError rille.Error
 ---@field NotFetched rille.Error

@@ -30,6 +30,10 @@ enum {
     RL_EPROGRAMMING,  /* the statement is wrong (class 42 and our own misuse) */
     RL_ETRANSACTION,  /* not now: the transaction's state forbids it */
     RL_ENOTSUPPORTED, /* this backend lacks it */
+    /* Redis. */
+    RL_EREDIS,       /* it refused; msg begins with its code */
+    RL_EREDIS_DOWN,  /* no connection: it did not run */
+    RL_EREDIS_DOUBT, /* the connection, or patience, ended meanwhile: it may have run */
 };
 
 typedef struct rl_err {

@@ -112,7 +112,8 @@ static const struct {
 } parts[] = {
     {"consumer", rl_open_consumer}, {"db", rl_open_db},         {"fs", rl_open_fs},
     {"http", rl_open_http},         {"json", rl_open_json},     {"layer", rl_open_layer},
-    {"mqtt", rl_open_mqtt},         {"task", rl_open_task},         {"worker", rl_open_worker},
+    {"mqtt", rl_open_mqtt},         {"redis", rl_open_redis},   {"task", rl_open_task},
+    {"worker", rl_open_worker},
 };
 
 int rl_open_core(lua_State *L)

@@ -134,13 +134,20 @@ static int on_passphrase(char *buf, int size, int writing, void *arg)
     return (int)n;
 }
 
-static void set_rules(SSL_CTX *ctx, const rl_tls_config *config)
+void rl_tls_set_rules(SSL_CTX *ctx)
 {
-    SSL_CTX_set_min_proto_version(ctx, config->only_13 ? TLS1_3_VERSION : TLS1_2_VERSION);
+    SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
     RL_CHECK(SSL_CTX_set_cipher_list(ctx, CIPHERS_12) == 1);
     RL_CHECK(SSL_CTX_set1_groups_list(ctx, GROUPS) == 1);
     SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
+}
+
+static void set_server_rules(SSL_CTX *ctx, const rl_tls_config *config)
+{
+    rl_tls_set_rules(ctx);
+    if (config->only_13)
+        SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION);
     SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
 
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_SERVER);
@@ -229,7 +236,7 @@ static SSL_CTX *new_site(const rl_tls_config *config, const rl_tls_pair *pair, r
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
 
     RL_CHECK(ctx != NULL);
-    set_rules(ctx, config);
+    set_server_rules(ctx, config);
     if (read_pair(ctx, config, pair, err) < 0 || set_clients(ctx, config, err) < 0) {
         SSL_CTX_free(ctx);
         return NULL;

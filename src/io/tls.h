@@ -16,6 +16,7 @@
 #define RL_TLS_MAX_PAIRS 32
 
 typedef struct rl_tls rl_tls;
+struct ssl_ctx_st;
 
 typedef struct rl_tls_pair {
     const char *cert; /* a file in PEM: the certificate, then those that lead to a known one */
@@ -46,6 +47,9 @@ rl_offload *rl_tls_offload(rl_tls *tls);
 
 /* For tls_stream.c: an SSL of the certificates that serve now. */
 struct ssl_st *rl_tls_new_ssl(rl_tls *tls);
+
+/* For tls_client.c: the rules above, those that both sides have. */
+void rl_tls_set_rules(struct ssl_ctx_st *ctx);
 
 /* The oldest of OpenSSL's complaints on this thread, in words; static. */
 const char *rl_tls_complaint(void);

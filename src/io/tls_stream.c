@@ -55,18 +55,29 @@ static void make_method(void)
     BIO_meth_set_ctrl(method, bio_ctrl);
 }
 
-void rl_tls_stream_init(rl_tls_stream *s, rl_tls *tls)
+static void init(rl_tls_stream *s, SSL *ssl)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
 
     pthread_once(&once, make_method);
-    *s = (rl_tls_stream){.ssl = rl_tls_new_ssl(tls)};
+    *s = (rl_tls_stream){.ssl = ssl};
     BIO *bio = BIO_new(method);
     RL_CHECK(bio != NULL);
     BIO_set_data(bio, s);
     BIO_set_init(bio, 1);
     SSL_set_bio(s->ssl, bio, bio);
+}
+
+void rl_tls_stream_init(rl_tls_stream *s, rl_tls *tls)
+{
+    init(s, rl_tls_new_ssl(tls));
     SSL_set_accept_state(s->ssl);
+}
+
+void rl_tls_stream_init_client(rl_tls_stream *s, rl_tls_client *tls)
+{
+    init(s, rl_tls_client_new_ssl(tls));
+    SSL_set_connect_state(s->ssl);
 }
 
 void rl_tls_stream_fini(rl_tls_stream *s)
@@ -94,6 +105,9 @@ static int judge(rl_tls_stream *s, int rc)
         rl_buf_add(&s->out, PLAIN_HTTP, sizeof(PLAIN_HTTP) - 1);
     }
     s->why = rl_tls_complaint();
+    long verdict = SSL_get_verify_result(s->ssl);
+    if (!s->open && !SSL_is_server(s->ssl) && verdict != X509_V_OK)
+        s->why = X509_verify_cert_error_string(verdict);
     s->broken = true;
     return RL_EPROTO;
 }

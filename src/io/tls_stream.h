@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "io/tls.h"
+#include "io/tls_client.h"
 
 /* A record's content; whatever was read, no more than this comes out of it at first. */
 #define RL_TLS_RECORD_MAX 16384
@@ -23,7 +24,9 @@ typedef struct rl_tls_stream {
     bool broken : 1;
 } rl_tls_stream;
 
-void rl_tls_stream_init(rl_tls_stream *s, rl_tls *tls);
+void rl_tls_stream_init(rl_tls_stream *s, rl_tls *tls); /* the peer is our client */
+/* The peer is a server: the first rl_tls_stream_handshake(), with nothing come yet, greets it. */
+void rl_tls_stream_init_client(rl_tls_stream *s, rl_tls_client *tls);
 void rl_tls_stream_fini(rl_tls_stream *s);
 
 /* Go on with what came. 1: done; 0: more is needed; RL_EPROTO: failed, and out has what the peer

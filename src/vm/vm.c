@@ -395,6 +395,11 @@ static const char *class_of(int code)
         return "TransactionManagementError";
     case RL_ENOTSUPPORTED:
         return "NotSupportedError";
+    case RL_EREDIS:
+        return "RedisError";
+    case RL_EREDIS_DOWN:
+    case RL_EREDIS_DOUBT:
+        return "RedisUnavailable";
     case RL_ETOOBIG:
     case RL_EUTF8:
     case RL_EPROTO:

@@ -18,6 +18,7 @@
 ---@field http rille.core.http
 ---@field json rille.core.json
 ---@field layer rille.core.layer
+---@field redis rille.core.redis
 ---@field task rille.core.task
 ---@field worker rille.core.worker
 local core = {}

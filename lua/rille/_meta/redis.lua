@@ -85,6 +85,7 @@ function redis.subscription(wire, seconds, verb, names) end
 ---@return string? channel
 ---@return string|rille.RedisUnavailable payload  or what the connection ended of
 ---@return string? pattern  that it came by
+---@return number? missed   so many before it were dropped, because the queue was full
 function redis.next(wire) end
 
 --- Wait for the connection's end. One task may wait for it at a time.
@@ -108,5 +109,9 @@ function redis.close(wire) end
 ---@param wire rille.core.redis.Wire
 ---@return rille.core.redis.Figures
 function redis.figures(wire) end
+
+---@param n integer  1 to 256
+---@return string  so many random bytes: for names that must be nobody else's
+function redis.random(n) end
 
 return redis
