@@ -318,6 +318,8 @@ rl_redis_command *rl_redis_ask(rl_redis *r, const rl_redis_request *request, rl_
     c->wanted = request->replies;
     c->blocks = request->blocks;
     c->subscribes = request->subscribes;
+    uv_update_time(
+        &r->loop->uv); /* a script may have run for long: that is not the server's fault */
     c->asked = rl_loop_now(r->loop);
     c->heard = r->heard;
     c->due = c->asked + request->patience;

@@ -80,34 +80,41 @@ function Link:_drop(wire)
   end
 end
 
---- The wire, once there is one, until `deadline`. Raises when there is none by then, or at once if
---- the link is closed or does not wait.
+--- The wire, once there is one. Raises when there is none within `seconds`, or at once if the link
+--- is closed or does not wait.
 ---@async
----@param deadline number  on core.now()'s clock
----@param patiently boolean?  even if the link does not
+---@param seconds number
+---@param patiently boolean?  wait even if the link does not
 ---@return rille.core.redis.Wire
-function Link:_await(deadline, patiently)
-  while not self._wire do
-    local left = deadline - core.now()
-    if self._closed then
-      error(unavailable("Redis: the link was closed"), 0)
-    elseif left <= 0 or (self._fails_fast and not patiently) then
-      local why = self._why and self._why.message or "Redis: not connected yet"
-      error(unavailable(why .. " (the command was not sent)"), 0)
+---@return number left  seconds
+function Link:_await(seconds, patiently)
+  if self._wire then
+    return self._wire, seconds
+  elseif not self._closed and (patiently or not self._fails_fast) then
+    task.sleep(0) -- the loop's clock stands still while we run
+    local deadline = core.now() + seconds
+    while not self._wire and not self._closed and core.now() < deadline do
+      self._bell:await(deadline - core.now())
     end
-    self._bell:await(left)
+    seconds = deadline - core.now()
   end
-  return self._wire
+  if self._wire then
+    return self._wire, math.max(seconds, 0.001)
+  elseif self._closed then
+    error(unavailable("Redis: the link was closed"), 0)
+  end
+  local why = self._why and self._why.message or "Redis: not connected yet"
+  error(unavailable(why .. " (the command was not sent)"), 0)
 end
 
 --- Run an operation of the core on the wire; again on the next one as long as the server cannot
 --- have heard of it and there is time.
 ---@async
-function Link:_run(patience, operation, ...)
-  local deadline = core.now() + patience
+function Link:_run(seconds, operation, ...)
+  local wire
   while true do
-    local wire = self:_await(deadline)
-    local result, err = operation(wire, math.max(deadline - core.now(), 0.001), ...)
+    wire, seconds = self:_await(seconds)
+    local result, err = operation(wire, seconds, ...)
     if result ~= nil then
       return result
     end
@@ -211,7 +218,7 @@ end
 ---@async
 ---@param seconds number?  default its patience
 function Link:aready(seconds)
-  self:_await(core.now() + (seconds or self.patience), true)
+  self:_await(seconds or self.patience, true)
 end
 
 --- Whoever waits on it hears of it. Safe to call twice; never waits.
