@@ -14,7 +14,7 @@ local KIB, MIB = 1024, 1024 * 1024
 ---@field name string
 ---@field default number|string|false  false: off
 ---@field unit "bytes"|"count"|"seconds"|"bytes/s"|string[]  a list: one of these words
----@field routes "http"|"websocket"|nil  which routes may have their own
+---@field routes "http"|"websocket"|"any"|nil  which routes may have their own
 ---@field off boolean?    may be false
 ---@field what string     what happens
 
@@ -186,7 +186,7 @@ M.list = {
     name = "mailbox",
     default = 100,
     unit = "count",
-    routes = "websocket",
+    routes = "any",
     what = "events that wait: a client is not read from, others meet mailbox_policy; tenfold "
       .. "without a peer",
   },
@@ -200,8 +200,16 @@ M.list = {
     name = "mailbox_policy",
     default = "drop_newest",
     unit = { "drop_newest", "close", "drop_oldest" },
-    routes = "websocket",
-    what = "it, or the oldest of the layer's, is dropped, or the WebSocket closed with 1013",
+    routes = "any",
+    what = "it, or the oldest of the layer's, is dropped, or the connection closed (1013)",
+  },
+  {
+    name = "mailbox_expiry",
+    default = 60,
+    unit = "seconds",
+    routes = "any",
+    off = true,
+    what = "that a message of the layer waits: then it is dropped",
   },
   -- Histories of groups
   {
@@ -258,7 +266,7 @@ local MOST = { bytes = 2 ^ 53, count = 2 ^ 31, seconds = 1e9, ["bytes/s"] = 2 ^ 
 local function names(kind)
   local found = {}
   for _, limit in ipairs(M.list) do
-    if not kind or limit.routes == kind then
+    if not kind or limit.routes == kind or limit.routes == "any" then
       found[#found + 1] = limit.name
     end
   end
@@ -302,7 +310,7 @@ function M.check(given, kind, where)
     if not limit then
       local told = "%sunknown limit %q; there are %s"
       errors.misconfigured(told:format(where, tostring(name), names(kind)), name)
-    elseif kind and limit.routes ~= kind then
+    elseif kind and limit.routes ~= kind and limit.routes ~= "any" then
       local told = "%slimit %s is not one of a %s route; there are %s"
       errors.misconfigured(told:format(where, name, kind, names(kind)), name)
     end

@@ -171,7 +171,26 @@ describe("a limit", function()
       local _, _, close = told("closing", 5)
       assert.equal(1013, close and close.code)
       counted("mailbox_closed")
-      assert.equal(1, server.count(it_runs:stderr(), "had no room for a message"))
+      assert.equal(1, server.count(it_runs:stderr(), "dropped a message (mailbox)"))
+    end)
+
+    it("of a message's time to wait drops it, and makes room for another", function()
+      local steps = { { "text", "hold" }, { "receive", 2 }, { "close" } }
+      local client = clients.open("ws.py", it_runs.ws .. "/expiring", steps)
+      client:wait("message")
+      local function tell(n)
+        return json.decode(clients.fetch(("%s/tell?expiring&%d"):format(it_runs.url, n)).body)
+      end
+      tell(2) -- as many as there is room for
+      server.sleep(0.15)
+      assert.same({ delivered = 2, dropped = 0 }, tell(2))
+      counted("mailbox_expired", 2)
+      server.sleep(0.15)
+      clients.fetch(it_runs.url .. "/release")
+      counted("mailbox_expired", 4)
+      assert.same({ delivered = 1, dropped = 0 }, tell(1))
+      client:finish()
+      assert.equal("1", client:all("message")[2].data)
     end)
 
     it("of what it leaves unread closes it", function()

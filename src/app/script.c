@@ -138,6 +138,7 @@ static rl_limits take_set(lua_State *L)
         .max_control_frames = count(L, "max_control_frames"),
         .max_unsent = count(L, "max_unsent"),
         .mailbox = count(L, "mailbox"),
+        .mailbox_expiry = ms(L, "mailbox_expiry"),
         .unsent_policy = count(L, "unsent_policy"),
         .mailbox_policy = count(L, "mailbox_policy"),
     };

@@ -45,7 +45,12 @@
     X(unsent_closed, "WebSockets closed with 1013: max_unsent and unsent_policy")              \
     X(mailbox_dropped_newest, "events dropped on arrival: mailbox")                            \
     X(mailbox_dropped_oldest, "events dropped for a newer one: mailbox, mailbox_policy")       \
-    X(mailbox_closed, "WebSockets closed with 1013: mailbox, mailbox_policy")                  \
+    X(mailbox_closed, "connections closed with 1013: mailbox, mailbox_policy")                 \
+    X(mailbox_expired, "messages dropped that had waited too long: mailbox_expiry")            \
+    X(mailbox_abandoned, "events dropped with their consumer, which had failed or left")       \
+    X(messages_late, "messages dropped: their consumer had failed or was leaving")             \
+    X(messages_astray, "messages dropped: nobody had the channel")                             \
+    X(messages_crowded, "messages dropped: too many waited for another worker")                \
     X(mqtt_acked_early, "MQTT messages acknowledged before their handler ended: ack_timeout")  \
     X(mqtt_unrouted, "MQTT messages on a topic that no route is for")                          \
     X(timer_runs_skipped, "runs of timers skipped: the one before went on")                    \

@@ -178,8 +178,10 @@ static int l_send(lua_State *L)
     rl_message *m = rl_check_message(L);
     rl_receipt receipt = {0};
 
-    if (to || !rl_exchange_send(layer, name, m, &receipt))
+    if (to)
         receipt = rl_layer_send(layer, to, m);
+    else if (!rl_exchange_send(layer, name, m, &receipt))
+        rl_worker_of(L)->loop.counters.messages_astray++;
     return rl_push_receipt(L, receipt, m);
 }
 

@@ -37,8 +37,12 @@ void rl_consumer_drop_mailbox(rl_consumer *c)
 {
     rl_list *it;
 
-    while ((it = rl_list_pop(&c->mailbox)))
-        rl_event_free(RL_LIST_ENTRY(it, rl_event, link));
+    c->worker->loop.counters.mailbox_abandoned += c->nqueued;
+    while ((it = rl_list_pop(&c->mailbox))) {
+        rl_event *ev = RL_LIST_ENTRY(it, rl_event, link);
+        c->worker->layer.dropped += ev->kind == RL_EVENT_LAYER;
+        rl_event_free(ev);
+    }
     c->nqueued = 0;
     c->queued_bytes = 0;
 }
@@ -223,9 +227,12 @@ static void run_disconnect(rl_consumer *c)
 
 static void run_next(rl_consumer *c)
 {
-    rl_event *ev = RL_LIST_ENTRY(rl_list_pop(&c->mailbox), rl_event, link);
+    rl_event *ev = RL_LIST_ENTRY(rl_list_first(&c->mailbox), rl_event, link);
     rl_route *r = c->worker->routes.at[c->route];
 
+    if (rl_consumer_expire(c, ev))
+        return;
+    rl_list_remove(&ev->link);
     c->nqueued--;
     rl_histogram_add(&r->waited, (rl_loop_now(&c->worker->loop) - ev->queued) * 1000);
     switch (ev->kind) {

@@ -128,6 +128,7 @@ void rl_consumer_pump(rl_consumer *c);
 bool rl_consumer_has_place(const rl_consumer *c); /* for another event */
 void rl_consumer_enqueue(rl_consumer *c, rl_event *ev);
 void rl_consumer_drop_mailbox(rl_consumer *c);
+bool rl_consumer_expire(rl_consumer *c, rl_event *ev); /* has it waited too long? Then it is gone */
 void rl_consumer_lost(rl_consumer *c, uint16_t code, rl_str reason); /* its peer, or its source */
 extern const rl_ws_conn_events rl_consumer_ws_events;
 void rl_consumer_note_close(rl_consumer *c, uint16_t code, rl_str reason); /* the first counts */

@@ -46,29 +46,61 @@ static void not_written(rl_consumer *c)
     rl_consumer_leave(c, 1013, RL_STR("too much is unread"));
 }
 
-/* Its mailbox is full. Messages of a client's are never dropped: it is not read from meanwhile. */
+/* A message that was counted as delivered is dropped after all. */
+static void drop_event(rl_consumer *c, rl_event *ev)
+{
+    rl_list_remove(&ev->link);
+    rl_event_free(ev);
+    c->nqueued--;
+    c->worker->layer.dropped++;
+}
+
+bool rl_consumer_expire(rl_consumer *c, rl_event *ev)
+{
+    uint64_t most = rl_consumer_limits(c)->mailbox_expiry;
+
+    if (ev->kind != RL_EVENT_LAYER || !most ||
+        rl_loop_now(&c->worker->loop) - ev->queued <= most)
+        return false;
+    c->worker->loop.counters.mailbox_expired++;
+    tell_drop(c, "mailbox_expiry");
+    drop_event(c, ev);
+    return true;
+}
+
+/* Messages of a client's are never dropped: it is not read from meanwhile. */
+static bool drop_oldest(rl_consumer *c)
+{
+    RL_LIST_EACH (it, &c->mailbox) {
+        rl_event *ev = RL_LIST_ENTRY(it, rl_event, link);
+        if (ev->kind != RL_EVENT_LAYER)
+            continue;
+        drop_event(c, ev);
+        return true;
+    }
+    return false;
+}
+
+/* Its mailbox is full, perhaps of what nobody needs any more. */
 static bool make_place(rl_consumer *c)
 {
     rl_counters *n = &c->worker->loop.counters;
     uint64_t policy = rl_consumer_limits(c)->mailbox_policy;
 
+    RL_LIST_EACH (it, &c->mailbox)
+        rl_consumer_expire(c, RL_LIST_ENTRY(it, rl_event, link));
+    if (rl_consumer_has_place(c))
+        return true;
     tell_drop(c, "mailbox");
-    if (policy == RL_POLICY_CLOSE && c->ws) {
+    if (policy == RL_POLICY_CLOSE && (c->ws || c->stream)) {
         n->mailbox_closed++;
         rl_consumer_leave(c, 1013, RL_STR("too many messages wait"));
-        return false;
-    }
-    RL_LIST_EACH (it, &c->mailbox) {
-        rl_event *ev = RL_LIST_ENTRY(it, rl_event, link);
-        if (policy != RL_DROP_OLDEST || ev->kind != RL_EVENT_LAYER)
-            continue;
-        rl_list_remove(it);
-        rl_event_free(ev);
-        c->nqueued--;
+    } else if (policy == RL_DROP_OLDEST && drop_oldest(c)) {
         n->mailbox_dropped_oldest++;
         return true;
+    } else {
+        n->mailbox_dropped_newest++;
     }
-    n->mailbox_dropped_newest++;
     return false;
 }
 
@@ -76,8 +108,10 @@ static bool deliver(void *owner, rl_message *m)
 {
     rl_consumer *c = owner;
 
-    if (c->failed || c->state == RL_CONSUMER_LEAVING)
+    if (c->failed || c->state == RL_CONSUMER_LEAVING) {
+        c->worker->loop.counters.messages_late++;
         return false;
+    }
     if (m->frame && !c->own_send && c->kind == RL_CONSUMER_WEBSOCKET && c->ws) {
         if (rl_ws_conn_is_full(c->ws)) {
             not_written(c);

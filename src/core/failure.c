@@ -134,7 +134,7 @@ void rl_failure_log_full(const rl_consumer *c, const char *limit, uint64_t n)
     rl_buf who = {0};
 
     describe(c, &who);
-    rl_warn("%s had no room for a message (%s); so far unsaid: %llu", rl_buf_cstr(&who), limit,
+    rl_warn("%s dropped a message (%s); so far unsaid: %llu", rl_buf_cstr(&who), limit,
             (unsigned long long)n);
     rl_buf_fini(&who);
 }

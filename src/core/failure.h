@@ -20,7 +20,7 @@ void rl_failure_log_silence(const rl_consumer *c);
 /* So many events found no room. */
 void rl_failure_log_drops(const rl_consumer *c, unsigned n);
 
-/* What came found no room, n times since that was said last. */
+/* What came found no room or waited too long, n times since that was said last. */
 void rl_failure_log_full(const rl_consumer *c, const char *limit, uint64_t n);
 /* It was awaited, and is cancelled now. */
 void rl_failure_log_cut(const rl_consumer *c);

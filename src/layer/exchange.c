@@ -206,6 +206,7 @@ static void send_message(rl_seat *from, rl_seat *to, struct letter *l, rl_messag
         rl_free(l);
         receipt->dropped += receivers;
         from->layer->dropped += receivers;
+        from->own->counters.messages_crowded += receivers;
         note_drop(from, to);
         return;
     }
@@ -348,10 +349,13 @@ static void deliver(rl_seat *s, const struct letter *l)
         return;
     }
     rl_message *m = rl_message_of(l->m);
+    rl_channel *ch = l->kind == TO_CHANNEL ? rl_layer_find(s->layer, channel_of(l)) : NULL;
     if (l->kind == TO_GROUP)
         rl_layer_group_send_here(s->layer, group_of(l), m);
+    else if (ch)
+        rl_layer_send(s->layer, ch, m);
     else
-        rl_layer_send(s->layer, rl_layer_find(s->layer, channel_of(l)), m);
+        s->own->counters.messages_astray++;
     rl_message_unref(m);
 }
 

@@ -31,7 +31,8 @@ typedef struct rl_limits {
     uint64_t max_connection_age;
     uint64_t max_control_frames; /* within a beat */
     uint64_t max_unsent;
-    uint64_t mailbox; /* events */
+    uint64_t mailbox;        /* events */
+    uint64_t mailbox_expiry; /* of a message of the layer's */
     uint64_t unsent_policy, mailbox_policy;
 } rl_limits;
 

@@ -23,7 +23,9 @@ function Late.connect()
   note("late", tostring(err))
 end
 
-local Slow = rille.WebsocketConsumer:extend("Slow") -- busy until it is told to go on
+local released = false
+
+local Slow = rille.WebsocketConsumer:extend("Slow") -- busy for a while, or until it is released
 
 function Slow:connect()
   self:accept()
@@ -34,6 +36,11 @@ function Slow:receive(text)
   if text == "busy" then
     self:asend { text_data = "busy" }
     rille.asleep(0.4)
+  elseif text == "hold" then
+    self:asend { text_data = "busy" }
+    repeat
+      rille.asleep(0.01)
+    until released
   end
 end
 
@@ -104,6 +111,10 @@ return rille.app {
       return 200, core.worker.counters()
     end),
     rille.get("/tell", tell),
+    rille.get("/release", function()
+      released = true
+      return 200
+    end),
     rille.websocket("/echo", Echo),
     rille.websocket("/message", Echo, { max_message = 10 }),
     rille.websocket("/frame", Echo, { max_frame = 5 }),
@@ -115,6 +126,7 @@ return rille.app {
     rille.websocket("/newest", Slow, { mailbox = 3 }),
     rille.websocket("/oldest", Slow, { mailbox = 3, mailbox_policy = "drop_oldest" }),
     rille.websocket("/closing", Slow, { mailbox = 3, mailbox_policy = "close" }),
+    rille.websocket("/expiring", Slow, { mailbox = 2, mailbox_expiry = 0.1 }),
     rille.websocket("/flooded", Slow, { max_unsent = 100000, unsent_policy = "close" }),
     rille.websocket("/spawner", Spawner),
   },
