@@ -63,6 +63,17 @@ describe("the channel layer", function()
     end)
   end)
 
+  it("says what is wrong with a name", function()
+    refuses("dots; this one has 100", "agroup_count", ("g"):rep(100))
+    refuses("dots; this one has 0", "agroup_count", "")
+    refuses("dots; not the byte 32 (at 2)", "agroup_count", "a room")
+    refuses("dots; not '!' (at 3)", "agroup_count", "ab!c")
+    refuses("dots; not '/' (at 2)", "agroup_count", "a/!")
+    refuses("not in front; not '!' (at 4)", "asend", "a!b!", PLAIN)
+    refuses("not in front; not '!' (at 1)", "asend", "!b", PLAIN)
+    refuses("not in front; not the byte 195 (at 4)", "asend", "a!b\195\169", PLAIN)
+  end)
+
   it("refuses a name that no channel has", function()
     for _, name in ipairs { "", "a b", "a!b!c", ("c"):rep(100) } do
       refuses("a channel's name has 1 to 99", "asend", name, PLAIN)
@@ -118,6 +129,126 @@ describe("the channel layer", function()
       end)
       assert.truthy(err:find("layer_spec.lua:%d+: a message"), err)
     end)
+  end)
+
+  describe("a channel of a task's", function()
+    --- Receive so many messages, and say what is in them.
+    local function texts(channel, n)
+      local said = {}
+      for i = 1, n do
+        said[i] = layer:areceive(channel).text
+      end
+      return table.concat(said, " ")
+    end
+
+    local function say(channel, ...)
+      local delivered = 0
+      for _, text in ipairs { ... } do
+        delivered = delivered + layer:asend(channel, { type = "said", text = text })
+      end
+      return delivered
+    end
+
+    it("has a name of its own, and gives what is sent there, in order", function()
+      local channel, other = layer:new_channel(), layer:new_channel()
+      assert.are_not.equal(channel, other)
+      assert.equal(1, channel:find(core.layer.prefix, 1, true))
+      assert.equal(3, say(channel, "one", "two", "three"))
+      assert.equal("one two three", texts(channel, 3))
+    end)
+
+    it("is waited for, also by another task, and by several", function()
+      local channel, got = layer:new_channel(), {}
+      for i = 1, 2 do
+        task.spawn(function()
+          got[i] = texts(channel, 1)
+        end)
+      end
+      task.asleep(0)
+      say(channel, "one", "two")
+      task.asleep(0)
+      table.sort(got)
+      assert.same({ "one", "two" }, got)
+      local ok, err = pcall(task.atimeout, 0.01, function()
+        layer:areceive(channel)
+      end)
+      assert.is_false(ok)
+      assert.is_true(errors.is_error(err, errors.Timeout))
+      assert.equal(1, say(channel, "three")) -- whoever gave up takes nothing
+      assert.equal("three", texts(channel, 1))
+    end)
+
+    it("is a member like any other", function()
+      local channel = layer:new_channel()
+      layer:agroup_add("tasks", channel)
+      assert.same({ channel }, layer:agroup_members("tasks"))
+      assert.same({ 1, 0 }, { layer:agroup_send("tasks", { type = "said", text = "all" }) })
+      assert.equal("all", texts(channel, 1))
+      layer:agroup_discard("tasks", channel)
+      assert.same({}, layer:agroup_members("tasks"))
+    end)
+
+    it("holds what a mailbox holds", function()
+      local before = core.worker.counters().mailbox_dropped_newest
+      local channel, dropped = layer:new_channel(), 0
+      for i = 1, 102 do
+        local _, not_taken = layer:asend(channel, { type = "said", text = i })
+        dropped = dropped + not_taken
+      end
+      assert.equal(2, dropped)
+      assert.equal(before + 2, core.worker.counters().mailbox_dropped_newest)
+      assert.equal("1 2", texts(channel, 2))
+    end)
+
+    it("ends with its task, and whoever waits is told", function()
+      local before = core.worker.counters().mailbox_abandoned
+      local channel
+      local owner = task.spawn(function()
+        channel = layer:new_channel()
+        layer:agroup_add("tasks", channel)
+        task.asleep(1000)
+      end)
+      task.asleep(0)
+      local waiting = task.spawn(function()
+        return pcall(layer.areceive, layer, channel)
+      end)
+      task.asleep(0)
+      owner:cancel()
+      local ok, err = waiting:ajoin()
+      assert.is_false(ok)
+      assert.is_true(errors.is_error(err, errors.Closed))
+      assert.equal(0, say(channel, "too late"))
+      assert.equal(0, layer:agroup_count("tasks"))
+      refuses("no task of this worker has the channel", "areceive", channel)
+      refuses("no task of this worker has the channel", "areceive", core.layer.prefix .. "1")
+      task
+        .spawn(function()
+          say(layer:new_channel(), "nobody takes it")
+        end)
+        :ajoin()
+      assert.equal(before + 1, core.worker.counters().mailbox_abandoned)
+    end)
+
+    it("is one of a hundred at most", function()
+      local made = 0
+      task
+        .spawn(function()
+          pcall(function()
+            while true do
+              layer:new_channel()
+              made = made + 1
+            end
+          end)
+        end)
+        :ajoin()
+      assert.equal(100, made)
+    end)
+  end)
+
+  it("counts what is for nobody", function()
+    local before = core.worker.counters().messages_astray
+    layer:asend("nobody.has.this", PLAIN)
+    assert.equal(before + 1, core.worker.counters().messages_astray)
   end)
 
   describe("inside a transaction", function()

@@ -118,6 +118,14 @@ describe("several workers", function()
       local crowd = gather { members = 20, stay = true }
       crowd:wait("open")
       assert.same({ 20 }, ask("/count?group=room"))
+      local names, known = ask("/members?group=room"), {}
+      for name in running:stderr():gmatch("has (%S+)") do
+        known[#known + 1] = name
+      end
+      table.sort(names)
+      table.sort(known)
+      assert.equal(20, #known)
+      assert.same(known, names)
       assert.same({ 20, 0 }, ask("/send?group=room&text=kind+0+0"))
       assert.equal(0, running:stop())
       assert.equal(20, crowd:wait("closed").codes["1001"])

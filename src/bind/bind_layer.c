@@ -1,15 +1,32 @@
 /* The channel layer. Messages come encoded (string.buffer); nothing here waits. */
 #include "bind/bind_layer.h"
 
+#include "core/inbox.h"
 #include "layer/exchange.h"
 #include "proto/utf8.h"
+
+/* Raises what a name may be, and where this one is not so. */
+static void refuse_name(lua_State *L, int arg, rl_str name, const char *what)
+{
+    size_t at = rl_layer_name_fault(name);
+
+    if (name.n == 0 || name.n > RL_LAYER_NAME_MAX)
+        lua_pushfstring(L, "%s; this one has %d", what, (int)name.n);
+    else if (name.p[at] > ' ' && name.p[at] < 127)
+        lua_pushfstring(L, "%s; not '%c' (at %d)", what, name.p[at], (int)at + 1);
+    else
+        lua_pushfstring(L, "%s; not the byte %d (at %d)", what, (unsigned char)name.p[at],
+                        (int)at + 1);
+    luaL_argerror(L, arg, lua_tostring(L, -1));
+}
 
 rl_str rl_check_group(lua_State *L, int arg)
 {
     rl_str name = rl_check_str(L, arg);
 
-    luaL_argcheck(L, rl_layer_valid_group(name), arg,
-                  "a group's name has 1 to 99 letters, digits, hyphens, underscores or dots");
+    if (RL_UNLIKELY(!rl_layer_valid_group(name)))
+        refuse_name(L, arg, name,
+                    "a group's name has 1 to 99 letters, digits, hyphens, underscores or dots");
     return name;
 }
 
@@ -17,9 +34,10 @@ rl_str rl_check_channel(lua_State *L, int arg)
 {
     rl_str name = rl_check_str(L, arg);
 
-    luaL_argcheck(L, rl_layer_valid_channel(name), arg,
-                  "a channel's name has 1 to 99 letters, digits, hyphens, underscores or dots, "
-                  "and at most one !");
+    if (RL_UNLIKELY(!rl_layer_valid_channel(name)))
+        refuse_name(L, arg, name,
+                    "a channel's name has 1 to 99 letters, digits, hyphens, underscores or dots, "
+                    "and at most one !, not in front");
     return name;
 }
 
@@ -214,12 +232,141 @@ static int l_count(lua_State *L)
     return 1;
 }
 
+/* Members' names, of all workers: parked until those that have some have told. */
+
+struct listing;
+
+struct share {
+    struct listing *listing;
+    rl_request *request; /* NULL: told, or not asked */
+};
+
+struct listing {
+    rl_task *task;
+    rl_buf names;
+    unsigned missing;
+    struct share each[RL_EXCHANGE_MAX];
+};
+
+static void free_listing(struct listing *p)
+{
+    rl_buf_fini(&p->names);
+    rl_free(p);
+}
+
+static void cancel_listing(void *op)
+{
+    struct listing *p = op;
+
+    for (unsigned i = 0; i < RL_COUNT(p->each); i++)
+        if (p->each[i].request)
+            rl_exchange_forget(p->each[i].request);
+    free_listing(p);
+}
+
+static void on_listed(void *arg, rl_str names)
+{
+    struct share *one = arg;
+    struct listing *p = one->listing;
+
+    one->request = NULL;
+    rl_buf_add_str(&p->names, names);
+    if (--p->missing)
+        return;
+    rl_vm_enter(p->task->vm);
+    lua_pushlstring(rl_task_stack(p->task), rl_buf_str(&p->names).p, p->names.len);
+    rl_vm_leave(p->task->vm);
+    rl_task_wake(p->task, 1);
+    free_listing(p);
+}
+
+/* members(group) -> names of channels on all workers, each with a newline behind it. Suspends for
+ * other workers. */
+static int l_members(lua_State *L)
+{
+    rl_layer *layer = &rl_worker_of(L)->layer;
+    rl_str group = rl_check_group(L, 1);
+    rl_task *t = rl_task_current(L);
+    struct listing *p = rl_calloc(1, sizeof(*p));
+
+    p->task = t;
+    rl_layer_group_members(layer, group, &p->names);
+    for (unsigned i = 0; rl_exchange_prefix(layer, i); i++) {
+        p->each[i].listing = p;
+        p->each[i].request = rl_exchange_list(layer, group, i, on_listed, &p->each[i]);
+        p->missing += p->each[i].request != NULL;
+    }
+    if (p->missing)
+        return rl_task_park(L, t, cancel_listing, p);
+    rl_buf *names = rl_vm_draft(rl_vm_of(L)); /* pushing may raise */
+    rl_buf_add_str(names, rl_buf_str(&p->names));
+    free_listing(p);
+    lua_pushlstring(L, rl_buf_str(names).p, names->len);
+    rl_vm_free_draft(names);
+    return 1;
+}
+
+/* new_channel() -> the name of a channel that tasks may take messages from, until this one ends */
+static int l_new_channel(lua_State *L)
+{
+    rl_task *t = rl_task_running(L);
+    rl_inbox *in = t ? rl_inbox_open(rl_worker_of(L), t) : NULL;
+
+    if (!t)
+        return luaL_error(L, "new_channel: no task is running, whose channel it would be");
+    if (!in)
+        return luaL_error(L, "new_channel: this task has %d channels already", RL_INBOXES_MAX);
+    lua_pushstring(L, rl_inbox_name(in));
+    return 1;
+}
+
+static int nobody(lua_State *L)
+{
+    rl_err err;
+
+    rl_err_set(&err, RL_ECLOSED, "no task of this worker has the channel %s", lua_tostring(L, 1));
+    return rl_failure(L, &err);
+}
+
+/* take(channel) -> the first message that waits there, encoded | false: there is none | nil, error
+ */
+static int l_take(lua_State *L)
+{
+    rl_inbox *in = rl_inbox_find(rl_worker_of(L), rl_check_channel(L, 1));
+
+    if (!in)
+        return nobody(L);
+    rl_message *m = rl_inbox_take(in);
+    if (!m) {
+        lua_pushboolean(L, false);
+        return 1;
+    }
+    rl_vm_enter(rl_vm_of(L)); /* what is taken must not get lost */
+    lua_pushlstring(L, m->body.p, m->body.n);
+    rl_vm_leave(rl_vm_of(L));
+    rl_message_unref(m);
+    return 1;
+}
+
+/* await_message(channel) -> true: there may be one | nil, error */
+static int l_await_message(lua_State *L)
+{
+    rl_inbox *in = rl_inbox_find(rl_worker_of(L), rl_check_channel(L, 1));
+    rl_task *t = rl_task_current(L);
+
+    return in ? rl_waiters_park(rl_inbox_waiters(in), L, t) : nobody(L);
+}
+
 static const luaL_Reg functions[] = {
     {"join", l_join},   /* yields */
     {"leave", l_leave}, /* yields */
     {"group_send", l_group_send},
     {"send", l_send},
     {"count", l_count},
+    {"members", l_members}, /* yields */
+    {"new_channel", l_new_channel},
+    {"take", l_take},
+    {"await_message", l_await_message}, /* yields */
     {"check_send", l_check_send},
     {"check_group_send", l_check_group_send},
     {NULL, NULL},

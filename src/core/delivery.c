@@ -59,8 +59,7 @@ bool rl_consumer_expire(rl_consumer *c, rl_event *ev)
 {
     uint64_t most = rl_consumer_limits(c)->mailbox_expiry;
 
-    if (ev->kind != RL_EVENT_LAYER || !most ||
-        rl_loop_now(&c->worker->loop) - ev->queued <= most)
+    if (ev->kind != RL_EVENT_LAYER || !most || rl_loop_now(&c->worker->loop) - ev->queued <= most)
         return false;
     c->worker->loop.counters.mailbox_expired++;
     tell_drop(c, "mailbox_expiry");

@@ -3,6 +3,7 @@
 #include "core/consumer.h"
 #include "core/names.h"
 
+#include <stdio.h>
 #include <sys/random.h>
 
 static void on_request(rl_server *s, rl_http_conn *hc)
@@ -67,6 +68,13 @@ void rl_worker_keep(rl_worker *w, rl_rule *rules, unsigned n)
         rl_timeout_stop(&w->sweep);
 }
 
+static void name_channel(rl_layer *layer, void *owner, char out[RL_LAYER_NAME_MAX + 1])
+{
+    const rl_consumer *c = owner;
+
+    snprintf(out, RL_LAYER_NAME_MAX + 1, "%s%.0f", layer->prefix, c->id);
+}
+
 int rl_worker_init(rl_worker *w, rl_crew *crew, unsigned index, const rl_vm_opts *vm, rl_err *err)
 {
     *w = (rl_worker){.crew = crew, .index = index};
@@ -97,6 +105,7 @@ int rl_worker_init(rl_worker *w, rl_crew *crew, unsigned index, const rl_vm_opts
     rl_layer_init(&w->layer);
     w->layer.find = find_channel;
     w->layer.history = crew->history;
+    w->layer.name = name_channel;
     rl_exchange_enter(crew->exchange, &w->layer, &w->loop);
     rl_routes_init(&w->routes);
     rl_timeouts_open(&w->graces, &w->loop, 0, rl_consumer_on_grace);

@@ -80,6 +80,7 @@ struct rl_worker {
     rl_timeouts beats[8]; /* of event streams, by interval */
     unsigned nbeats;
     uint64_t dropped;         /* events of sources, for want of room */
+    uint64_t inboxes;         /* opened so far (inbox.h) */
     uint64_t untold, told_at; /* drops that the log has not told of; ms on the loop's clock */
 
     rl_routes routes;        /* what is counted of each */

@@ -11,11 +11,13 @@
 
 enum { TELL_EVERY = 10000 }; /* ms: drops are told no oftener */
 
-enum kind { TO_GROUP, TO_CHANNEL, NEWS, JOIN, LEAVE, ANSWER };
+enum kind { TO_GROUP, TO_CHANNEL, NEWS, JOIN, LEAVE, LIST, ANSWER };
 
 struct rl_request {
-    rl_placed_fn *fn; /* NULL: forgotten */
+    rl_placed_fn *placed; /* both NULL: forgotten */
+    rl_listed_fn *listed;
     void *arg;
+    rl_buf members; /* filled in by whoever reads a LIST */
 };
 
 struct letter {
@@ -24,7 +26,7 @@ struct letter {
     bool found;          /* ANSWER */
     unsigned from;       /* the writer's seat */
     rl_message *m;       /* TO_GROUP, TO_CHANNEL: held */
-    rl_request *request; /* JOIN, LEAVE, ANSWER */
+    rl_request *request; /* JOIN, LEAVE, LIST, ANSWER */
     size_t ngroup, nchannel;
     char names[]; /* the group's, then the channel's */
 };
@@ -105,8 +107,11 @@ static struct letter *new_letter(rl_seat *from, enum kind kind, rl_str group, rl
 
 static void end_request(rl_request *q, bool found)
 {
-    if (q->fn)
-        q->fn(q->arg, found);
+    if (q->placed)
+        q->placed(q->arg, found);
+    if (q->listed)
+        q->listed(q->arg, rl_buf_str(&q->members));
+    rl_buf_fini(&q->members);
     rl_free(q);
 }
 
@@ -301,7 +306,22 @@ rl_request *rl_exchange_ask(rl_layer *layer, rl_str group, rl_str channel, bool 
     RL_CHECK(to);
     struct letter *l = new_letter(from, join ? JOIN : LEAVE, group, channel);
     rl_request *q = rl_malloc(sizeof(*q));
-    *q = (rl_request){fn, arg};
+    *q = (rl_request){.placed = fn, .arg = arg};
+    l->request = q;
+    write_to(from, to, l);
+    return q;
+}
+
+rl_request *rl_exchange_list(rl_layer *layer, rl_str group, unsigned seat, rl_listed_fn *fn,
+                             void *arg)
+{
+    rl_seat *from = layer->seat, *to = from->exchange->seats[seat];
+
+    if (to == from || !rl_directory_count(&to->directory, rl_map_hash(group)))
+        return NULL;
+    struct letter *l = new_letter(from, LIST, group, RL_STR(""));
+    rl_request *q = rl_malloc(sizeof(*q));
+    *q = (rl_request){.listed = fn, .arg = arg};
     l->request = q;
     write_to(from, to, l);
     return q;
@@ -309,7 +329,8 @@ rl_request *rl_exchange_ask(rl_layer *layer, rl_str group, rl_str channel, bool 
 
 void rl_exchange_forget(rl_request *q)
 {
-    q->fn = NULL;
+    q->placed = NULL;
+    q->listed = NULL;
 }
 
 /* Reading */
@@ -340,6 +361,13 @@ static void place(rl_seat *s, const struct letter *l)
     else if (ch)
         rl_layer_leave(s->layer, group_of(l), ch);
     answer(s, l, ch != NULL);
+}
+
+static void list(rl_seat *s, const struct letter *l)
+{
+    if (s->layer)
+        rl_layer_group_members(s->layer, group_of(l), &l->request->members);
+    answer(s, l, true);
 }
 
 static void deliver(rl_seat *s, const struct letter *l)
@@ -375,6 +403,9 @@ static void read_letter(rl_seat *s, struct letter *l)
     case JOIN:
     case LEAVE:
         place(s, l);
+        break;
+    case LIST:
+        list(s, l);
         break;
     case ANSWER:
         end_request(l->request, l->found);

@@ -60,6 +60,11 @@ bool rl_exchange_send(rl_layer *layer, rl_str channel, rl_message *m, rl_receipt
 typedef void rl_placed_fn(void *arg, bool found);
 rl_request *rl_exchange_ask(rl_layer *layer, rl_str group, rl_str channel, bool join,
                             rl_placed_fn *fn, void *arg);
+/* Have another worker name its members of a group, as rl_layer_group_members() does. NULL: it has
+ * none, or is this one. */
+typedef void rl_listed_fn(void *arg, rl_str names);
+rl_request *rl_exchange_list(rl_layer *layer, rl_str group, unsigned seat, rl_listed_fn *fn,
+                             void *arg);
 void rl_exchange_forget(rl_request *q); /* fn is not called; it happens nevertheless */
 
 #endif

@@ -195,6 +195,19 @@ static bool is_name(rl_str s, bool bang)
     return true;
 }
 
+size_t rl_layer_name_fault(rl_str name)
+{
+    size_t at = 0, last = 0;
+
+    while (at < name.n && is_word(name.p[at]))
+        at++;
+    if (at == 0 || at == name.n || name.p[at] != '!')
+        return at;
+    for (last = at + 1; last < name.n && is_word(name.p[last]); last++)
+        ;
+    return last < name.n ? last : at; /* of a channel's name the first "!" is none */
+}
+
 bool rl_layer_valid_group(rl_str name)
 {
     return is_name(name, false);
@@ -266,6 +279,11 @@ void rl_channel_close(rl_channel *ch)
     ch->layer->nchannels--;
     rl_free(ch->name);
     rl_free(ch);
+}
+
+void *rl_channel_owner(const rl_channel *ch, rl_deliver_fn *deliver_fn)
+{
+    return ch && ch->deliver == deliver_fn ? ch->owner : NULL;
 }
 
 bool rl_channel_is_member(const rl_channel *ch)
@@ -399,5 +417,19 @@ void rl_layer_refollow(rl_layer *layer)
         else if (g->kept && !kept)
             rl_history_unfollow(layer->history, name, layer->reader);
         g->kept = kept;
+    }
+}
+
+void rl_layer_group_members(rl_layer *layer, rl_str group, rl_buf *out)
+{
+    struct group *g = rl_map_get(&layer->groups, group);
+    char name[RL_LAYER_NAME_MAX + 1];
+
+    for (unsigned i = 0; g && i < g->len; i++) {
+        const rl_channel *ch = g->members[i]->channel;
+        if (!ch->name)
+            layer->name(layer, ch->owner, name);
+        rl_buf_add_str(out, rl_str_of(ch->name ? ch->name : name));
+        rl_buf_add_c(out, '\n');
     }
 }

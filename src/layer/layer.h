@@ -92,6 +92,8 @@ struct rl_layer {
     struct rl_seat *seat;       /* among several; NULL: alone */
     struct rl_changes *changes; /* for other processes; NULL: nobody asks */
     rl_channel *(*find)(rl_layer *layer, rl_str channel); /* its owner's means; NULL: none */
+    /* Likewise the name of a channel that has none in it. */
+    void (*name)(rl_layer *layer, void *owner, char out[RL_LAYER_NAME_MAX + 1]);
     rl_map channels; /* name to rl_channel, of those that have one */
     unsigned nchannels;
     rl_map groups;   /* name to struct group */
@@ -109,10 +111,13 @@ void rl_layer_fini(rl_layer *layer); /* every channel must be closed */
 /* Letters, digits, hyphens, underscores, dots; 1 to 99 bytes; a channel may have one "!". */
 bool rl_layer_valid_group(rl_str name);
 bool rl_layer_valid_channel(rl_str name);
+size_t rl_layer_name_fault(rl_str name); /* where the first byte is that is in no name, or a "!" */
 
 /* An empty name: the channel is found by its owner's means, and joins groups like any other. */
 rl_channel *rl_channel_open(rl_layer *layer, rl_str name, rl_deliver_fn *deliver, void *owner);
-void rl_channel_close(rl_channel *ch);           /* leaves every group; NULL is fine */
+void rl_channel_close(rl_channel *ch); /* leaves every group; NULL is fine */
+/* Whom it was opened for with that function; NULL: another's, or no channel. */
+void *rl_channel_owner(const rl_channel *ch, rl_deliver_fn *deliver);
 bool rl_channel_is_member(const rl_channel *ch); /* of any group; NULL is not */
 
 /* On this worker, by the owner's means or by name. NULL: nobody has that name. */
@@ -132,6 +137,8 @@ rl_receipt rl_layer_send(rl_layer *layer, rl_channel *to, rl_message *m); /* NUL
 rl_receipt rl_layer_group_send(rl_layer *layer, rl_str group, rl_message *m);
 rl_receipt rl_layer_group_send_here(rl_layer *layer, rl_str group, rl_message *m); /* this worker */
 unsigned rl_layer_group_count(rl_layer *layer, rl_str group); /* on all workers */
+/* The names of the members' channels on this worker, each with a newline behind it. */
+void rl_layer_group_members(rl_layer *layer, rl_str group, rl_buf *out);
 
 void rl_layer_refollow(rl_layer *layer); /* for kept.c: the rules have changed */
 

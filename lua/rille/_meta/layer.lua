@@ -61,6 +61,30 @@ function layer.check_group_send(group, encoded, text, bytes, passing) end
 ---@return integer  members on all workers
 function layer.count(group) end
 
+--- A channel of the running task's, which lives as long as it does.
+---@return string channel
+function layer.new_channel() end
+
+--- The first message that waits there.
+---@param channel string  of `new_channel`
+---@return string|false|nil encoded  false: there is none
+---@return rille.Closed? err
+function layer.take(channel) end
+
+--- Until there may be one.
+---@async
+---@param channel string
+---@return true?
+---@return rille.Error? err
+function layer.await_message(channel) end
+
+--- It suspends for other workers.
+---@async
+---@param group string
+---@return string? names  of members' channels on all workers, each with a newline behind it
+---@return rille.Error? err
+function layer.members(group) end
+
 --- For the backend (src/bind/bind_layer_outside.c). There is one from now on.
 function layer.open() end
 

@@ -138,6 +138,60 @@ function ChannelLayer:agroup_count(group)
   return layer.count(group) + (elsewhere or 0)
 end
 
+--- Who is in a group: to count, or to send to one by one. What it was when asked; others come and
+--- go meanwhile.
+---@async
+---@param group string
+---@return string[]  names of channels, of this process and of others as far as the backend can tell
+function ChannelLayer:agroup_members(group)
+  local names = {}
+  local here, err = layer.members(group)
+  if not here then
+    error(err, 0)
+  end
+  for name in here:gmatch("[^\n]+") do
+    names[#names + 1] = name
+  end
+  local elsewhere = outside.backend and outside.backend:agroup_members(group)
+  for _, name in ipairs(elsewhere or {}) do
+    names[#names + 1] = name
+  end
+  return names
+end
+
+--- A channel to receive from, for whoever waits for an answer: its name can be sent along. It lives
+--- as long as the task that makes it (a handler, or what `spawn` started); other tasks of this
+--- worker may receive from it, too. What waits there is bounded as a mailbox is.
+---
+---     local reply = layer:new_channel()
+---     layer:agroup_send("clerks", { type = "question", reply = reply })
+---     local answer = rille.atimeout(5, function() return layer:areceive(reply) end)
+---
+---@return string channel
+function ChannelLayer:new_channel()
+  return layer.new_channel()
+end
+
+--- Wait for the next message of a channel that `new_channel` made. Raises `rille.Closed` when its
+--- task has ended.
+---@async
+---@param channel string
+---@return table message
+function ChannelLayer:areceive(channel)
+  while true do
+    local encoded, err = layer.take(channel)
+    if encoded then
+      return messages.decode(encoded)
+    elseif err then
+      error(err, 0)
+    end
+    local there, why = layer.await_message(channel)
+    if not there then
+      error(why, 0)
+    end
+  end
+end
+
 --- Turn an encoded message back into a table; for dispatch.
 ChannelLayer.decode = messages.decode
 

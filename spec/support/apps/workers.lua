@@ -71,6 +71,9 @@ return rille.app {
     rille.get("/count", function(request)
       return 200, { layer:agroup_count(request.query.group) }
     end),
+    rille.get("/members", function(request)
+      return 200, layer:agroup_members(request.query.group)
+    end),
     rille.get("/place", function(request)
       local channel = request.query.channel
       local found = { layer:asend(channel, { type = "websocket.send", text = "kind 0 0" }) }

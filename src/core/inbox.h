@@ -1,0 +1,22 @@
+/* inbox.h - a channel that a task receives from, as a consumer does from its mailbox.
+ *
+ * It ends with the task that opened it. What waits in it is bounded as a mailbox is, by everybody's
+ * `mailbox`, `mailbox_policy` (which can drop, there is nothing to close) and `mailbox_expiry`. */
+#ifndef RL_CORE_INBOX_H
+#define RL_CORE_INBOX_H
+
+#include "core/worker.h"
+#include "vm/waiters.h"
+
+#define RL_INBOXES_MAX 100 /* of one task */
+
+typedef struct rl_inbox rl_inbox;
+
+rl_inbox *rl_inbox_open(rl_worker *w, rl_task *owner); /* NULL: it has too many */
+rl_inbox *rl_inbox_find(rl_worker *w, rl_str name);    /* NULL: there is none */
+const char *rl_inbox_name(const rl_inbox *in);
+
+rl_message *rl_inbox_take(rl_inbox *in);    /* one reference, yours; NULL: there is none */
+rl_waiters *rl_inbox_waiters(rl_inbox *in); /* for a message: true; for its end: nil, Closed */
+
+#endif
