@@ -92,7 +92,8 @@ describe("a layer of several processes", function()
   end)
 
   it("refuses sends while the connection is lost, and tells members when it is back", function()
-    first, second = start(), start()
+    local admin = "unix:" .. folder .. "/admin"
+    first, second = start("", { RILLE_ADMIN = admin }), start()
     local there = member(second, "after")
     local careless = open(second, "/careless", { "text", "in" }, { "until", "over" })
     careless:wait("message")
@@ -109,6 +110,16 @@ describe("a layer of several processes", function()
     assert.equal(1, #careless:all("message"))
     local state = get(first, "/state")
     assert.same({ 1, 2 }, { state.outages, state.refused })
+    local page = clients.at(admin, { path = "/metrics" }).body
+    for figure, value in pairs {
+      ['up{worker="0"}'] = 1,
+      ['outages_total{worker="0"}'] = 1,
+      ['messages_total{worker="0",outcome="refused"}'] = 2,
+      ['messages_total{worker="0",outcome="sent"}'] = 1,
+    } do
+      local line = ("\nrille_layer_backend_%s %d\n"):format(figure, value)
+      assert.truthy(page:find(line, 1, true), line)
+    end
     careless.pipe:close()
   end)
 

@@ -104,6 +104,42 @@ static void write_figures(const struct page *p)
     }
 }
 
+/* The layer's backend: nothing where there is none. */
+
+static void write_backend_figure(const struct page *p, unsigned w, const char *name,
+                                 const char *outcome, uint64_t value)
+{
+    if (!p->workers[w].outside.there)
+        return;
+    rl_exposition_begin(p->out, name, "");
+    add_number_label(p->out, "worker", w);
+    if (outcome)
+        rl_exposition_label(p->out, "outcome", rl_str_of(outcome));
+    rl_exposition_end(p->out, (double)value);
+}
+
+static void write_backend(const struct page *p)
+{
+    static const char up[] = "rille_layer_backend_up";
+    static const char outages[] = "rille_layer_backend_outages_total";
+    static const char messages[] = "rille_layer_backend_messages_total";
+
+    rl_exposition_family(p->out, up, "gauge", "1: the layer's backend has its connection.");
+    for (unsigned w = 0; w < p->n; w++)
+        write_backend_figure(p, w, up, NULL, p->workers[w].outside.up);
+    rl_exposition_family(p->out, outages, "counter", "Times that it lost it.");
+    for (unsigned w = 0; w < p->n; w++)
+        write_backend_figure(p, w, outages, NULL, p->workers[w].outside.outages);
+    rl_exposition_family(p->out, messages, "counter",
+                         "Messages to and from other processes, by what became of them.");
+    for (unsigned w = 0; w < p->n; w++) {
+        const rl_outside_figures *f = &p->workers[w].outside;
+#define RL_X(name) write_backend_figure(p, w, messages, #name, f->name);
+        RL_OUTSIDE_MESSAGES(RL_X)
+#undef RL_X
+    }
+}
+
 /* What is counted for each limit (base/counters.h): three families by their names. */
 
 static bool starts(const char *s, const char *prefix)
@@ -450,6 +486,7 @@ void rl_metrics_write(rl_buf *out, const rl_process_figures *process, const rl_f
     write_process(out, process, n);
     write_history(out, process->history);
     write_figures(&p);
+    write_backend(&p);
     write_limits(&p);
     write_close_codes(&p);
     write_stalls(&p);

@@ -138,17 +138,13 @@ static int l_up(lua_State *L)
 /* count_up(name, n): add to one of the backend's figures (core/outside.h) */
 static int l_count_up(lua_State *L)
 {
-    static const char *const names[] = {
-#define RL_X(name, what) #name,
-        RL_OUTSIDE_FIGURES(RL_X)
-#undef RL_X
-            NULL};
     rl_outside_figures *f = &rl_worker_of(L)->outside.figures;
-    uint64_t *const at[] = {
-#define RL_X(name, what) &f->name,
-        RL_OUTSIDE_FIGURES(RL_X)
+#define RL_X(name) #name,
+    static const char *const names[] = {RL_OUTSIDE_MESSAGES(RL_X) "outages", NULL};
 #undef RL_X
-    };
+#define RL_X(name) &f->name,
+    uint64_t *const at[] = {RL_OUTSIDE_MESSAGES(RL_X) & f->outages};
+#undef RL_X
     int which = luaL_checkoption(L, 1, NULL, names);
 
     *at[which] += (uint64_t)luaL_checkinteger(L, 2);
@@ -163,10 +159,12 @@ static int l_figures(lua_State *L)
     lua_newtable(L);
     lua_pushboolean(L, f->up);
     lua_setfield(L, -2, "up");
-#define RL_X(name, what)                \
+    lua_pushnumber(L, (double)f->outages);
+    lua_setfield(L, -2, "outages");
+#define RL_X(name)                      \
     lua_pushnumber(L, (double)f->name); \
     lua_setfield(L, -2, #name);
-    RL_OUTSIDE_FIGURES(RL_X)
+    RL_OUTSIDE_MESSAGES(RL_X)
 #undef RL_X
     return 1;
 }

@@ -61,6 +61,7 @@ void rl_figures_of(rl_worker *w, rl_figures *f)
         .messages_out = w->server.messages_out,
         .delivered = w->layer.delivered,
         .dropped = w->layer.dropped,
+        .outside = w->outside.figures,
         .events_dropped = w->dropped,
         .lua_bytes = w->vm.used,
         .lua_limit = w->vm.limit,

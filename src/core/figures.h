@@ -21,6 +21,7 @@ typedef struct rl_figures {
     uint64_t unsent; /* bytes that peers have not read yet */
     uint64_t bytes_in, bytes_out, messages_in, messages_out;
     uint64_t delivered, dropped; /* by the layer */
+    rl_outside_figures outside;  /* of the layer's backend */
     uint64_t events_dropped;     /* of sources */
     rl_broker_stats mqtt;
     uint64_t close_codes[RL_CLOSE_CODES];

@@ -8,21 +8,21 @@
 
 #include "vm/waiters.h"
 
-/* X(name, what it counts) */
-#define RL_OUTSIDE_FIGURES(X)                                           \
-    X(sent, "Messages handed to the layer's backend.")                  \
-    X(received, "Messages of other processes that the backend brought") \
-    X(refused, "Messages not sent: the backend was out of reach.")      \
-    X(lost, "Messages that the backend knows to be lost.")              \
-    X(malformed, "Messages of other processes that are none.")          \
-    X(outages, "Times that the backend lost its connection.")
+/* X(name): messages, as the backend counts them. */
+#define RL_OUTSIDE_MESSAGES(X)                              \
+    X(sent)      /* handed to the backend */                \
+    X(received)  /* of other processes, which it brought */ \
+    X(refused)   /* not sent: it was out of reach */        \
+    X(lost)      /* known to be lost on the way */          \
+    X(malformed) /* of other processes, and no messages */
 
 typedef struct rl_outside_figures {
     bool there; /* a backend */
     bool up;    /* and it has its connection */
-#define RL_X(name, what) uint64_t name;
-    RL_OUTSIDE_FIGURES(RL_X)
+#define RL_X(name) uint64_t name;
+    RL_OUTSIDE_MESSAGES(RL_X)
 #undef RL_X
+    uint64_t outages; /* times that its connection was lost */
 } rl_outside_figures;
 
 /* What tasks wait for. */
