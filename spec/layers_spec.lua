@@ -29,6 +29,7 @@ local LIBRARIES = {
   llhttp = { "proto" },
   openssl = { "proto", "io" },
   hiredis = { "proto" },
+  msgpack = { "proto" },
 }
 
 local FAMILIES = {
@@ -155,6 +156,7 @@ describe("the floors of src", function()
     ["libuv in proto"] = { "proto/ws.c", "#include <uv.h>" },
     ["llhttp outside proto"] = { "net/http_conn.h", "#include <llhttp.h>" },
     ["hiredis above proto"] = { "layer/redis.c", "#include <hiredis/hiredis.h>" },
+    ["msgpack-c above proto"] = { "bind/bind_msgpack.c", "#include <msgpack/pack.h>" },
     ["OpenSSL above io"] = { "net/server.c", "#include <openssl/ssl.h>" },
     ["odd spacing"] = { "base/buf.c", '  #  include  "vm/vm.h"' },
     ["the core in main.c"] = { "main.c", '#include "core/worker.h"' },

@@ -4,7 +4,8 @@
 local core = require("rille.core")
 
 local PARTS = {
-  "consumer", "db", "fs", "http", "json", "layer", "mqtt", "redis", "task", "worker",
+  "consumer", "db", "fernet", "fs", "http", "json", "layer", "mqtt", "msgpack", "redis", "task",
+  "worker",
 }
 
 local function declared(name)

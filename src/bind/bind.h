@@ -15,11 +15,13 @@ int rl_open_core(lua_State *L);
 /* Each leaves its table on the stack. */
 int rl_open_consumer(lua_State *L);
 int rl_open_db(lua_State *L);
+int rl_open_fernet(lua_State *L);
 int rl_open_fs(lua_State *L);
 int rl_open_http(lua_State *L);
 int rl_open_json(lua_State *L);
 int rl_open_layer(lua_State *L);
 int rl_open_mqtt(lua_State *L);
+int rl_open_msgpack(lua_State *L);
 int rl_open_redis(lua_State *L);
 int rl_open_task(lua_State *L);
 int rl_open_worker(lua_State *L);

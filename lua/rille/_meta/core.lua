@@ -14,10 +14,12 @@
 ---@field version string          "0.1.0"
 ---@field consumer rille.core.consumer
 ---@field db rille.core.db
+---@field fernet rille.core.fernet
 ---@field fs rille.core.fs
 ---@field http rille.core.http
 ---@field json rille.core.json
 ---@field layer rille.core.layer
+---@field msgpack rille.core.msgpack
 ---@field redis rille.core.redis
 ---@field task rille.core.task
 ---@field worker rille.core.worker
