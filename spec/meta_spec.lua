@@ -4,8 +4,8 @@
 local core = require("rille.core")
 
 local PARTS = {
-  "consumer", "db", "fernet", "fs", "http", "json", "layer", "mqtt", "msgpack", "redis", "task",
-  "worker",
+  "consumer", "db", "fernet", "fs", "http", "json", "layer", "mqtt", "msgpack", "presence", "redis",
+  "task", "worker",
 }
 
 local function declared(name)

@@ -18,6 +18,7 @@ local tls = require("rille.tls")
 ---@field settings table
 ---@field allowed_origins rille.Origins?
 ---@field histories rille.core.HistoryRule[]  which groups keep their history
+---@field presences rille.PresenceRule[]
 ---@field compression rille.core.Compression?  of WebSockets whose route says nothing else
 local App = class("App")
 
@@ -95,7 +96,7 @@ function App:init(settings)
   check_settings(settings)
   self.settings = settings
   self.compression = compression.compile(settings.compression, "compression")
-  self.histories = groups.compile(settings.groups or {})
+  self.histories, self.presences = groups.compile(settings.groups or {})
   self.router = routing.Router(settings.routes or {})
   self.middleware = settings.middleware or {}
   self.models = settings.models or {}

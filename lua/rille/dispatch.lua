@@ -8,6 +8,7 @@ local json = require("rille.json")
 local layer = require("rille.layer")
 local loader = require("rille.loader")
 local mqtt = require("rille.mqtt")
+local presence = require("rille.presence")
 local proxies = require("rille.proxies")
 local recovery = require("rille.recovery")
 local timers = require("rille.timers")
@@ -277,6 +278,7 @@ end
 ---@param code integer
 ---@param reason string
 function M.disconnect(self, code, reason)
+  presence.left(self._id)
   return self:disconnect(code, reason)
 end
 
@@ -309,6 +311,7 @@ end
 function M.switch(generation)
   current = generation
   core.layer.rules(generation.app.histories)
+  presence.rules = generation.app.presences
   local router = generation.app.router
   router.numbers = {}
   for _, route in ipairs(router.routes) do

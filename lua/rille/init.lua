@@ -18,6 +18,7 @@ local http = require("rille.consumer.http")
 local json = require("rille.json")
 local layer = require("rille.layer")
 local log = require("rille.log")
+local presence = require("rille.presence")
 local mqtt = require("rille.mqtt")
 local routing = require("rille.routing")
 local task = require("rille.task")
@@ -101,6 +102,7 @@ local rille = {
   spawn = task.spawn,
 
   channel_layer = layer,
+  presence = presence.Presence,
   mqtt_client = mqtt.client,
   worker = require("rille.worker"),
   json = json,

@@ -227,6 +227,12 @@ M.list = {
       .. "messages go",
   },
   {
+    name = "presence_bytes",
+    default = 16 * MIB,
+    unit = "bytes",
+    what = "of who is in which group, of the process: atrack raises",
+  },
+  {
     name = "max_tasks",
     default = 1000,
     unit = "count",

@@ -451,6 +451,18 @@ static void write_history(rl_buf *out, rl_history *history)
         (double)f.forgotten);
 }
 
+static void write_presence(rl_buf *out, rl_presence *presence)
+{
+    rl_presence_figures f;
+
+    rl_presence_figures_of(presence, &f);
+    one(out, "rille_presences", "gauge",
+        "Connections that are present in groups, or linger there.", (double)f.connections);
+    one(out, "rille_presence_bytes", "gauge", "Bytes of memory they take.", (double)f.bytes);
+    one(out, "rille_presences_refused_total", "counter", "Connections refused: presence_bytes.",
+        (double)f.refused);
+}
+
 /* The process */
 
 static void write_process(rl_buf *out, const rl_process_figures *process, unsigned workers)
@@ -485,6 +497,7 @@ void rl_metrics_write(rl_buf *out, const rl_process_figures *process, const rl_f
 
     write_process(out, process, n);
     write_history(out, process->history);
+    write_presence(out, process->presence);
     write_figures(&p);
     write_backend(&p);
     write_limits(&p);

@@ -10,6 +10,7 @@
 typedef struct rl_process_figures {
     uint64_t reloads, reloads_failed;
     rl_history *history;
+    rl_presence *presence;
     const char *unready; /* why it does not accept connections; NULL: it does */
 } rl_process_figures;
 

@@ -115,6 +115,7 @@ static int open_admin(struct program *p, rl_err *err)
     if (!bs->n)
         return 0;
     p->figures.history = rl_workers_crew(p->workers)->history;
+    p->figures.presence = rl_workers_crew(p->workers)->presence;
     int rc = rl_admin_open(&p->admin, &p->loop, bs, p->workers, &p->figures, err);
     p->admin_given = true;
     for (unsigned i = 0; rc == 0 && i < bs->n; i++) {

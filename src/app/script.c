@@ -169,6 +169,7 @@ static void take_common(rl_script *s, lua_State *L)
         .streams = (unsigned)count(L, "max_histories"),
         .bytes = count(L, "history_bytes"),
     };
+    s->presence_bytes = count(L, "presence_bytes");
 }
 
 static void take_limits(rl_script *s, lua_State *L)
@@ -206,6 +207,7 @@ static void apply_limits(rl_script *s)
     s->trusted = (rl_networks){0};
     rl_worker_configure(w, &s->consumers, &s->server, s->sets, s->nsets);
     rl_history_limit(w->crew->history, &s->history); /* the process's: all say the same */
+    rl_presence_limit(w->crew->presence, s->presence_bytes);
     rl_watchdog_watch(&w->vm, s->handler_cpu_limit);
     if (s->settings->memory_limit == 0)
         rl_vm_limit(&w->vm, (size_t)s->memory_limit);

@@ -24,6 +24,7 @@ typedef struct rl_script {
     double handler_cpu_limit; /* seconds; 0: none */
     double memory_limit;      /* bytes */
     rl_history_limits history;
+    size_t presence_bytes;
 } rl_script;
 
 int rl_script_open(rl_script *s, rl_worker *w, const rl_settings *settings,

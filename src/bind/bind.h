@@ -22,6 +22,7 @@ int rl_open_json(lua_State *L);
 int rl_open_layer(lua_State *L);
 int rl_open_mqtt(lua_State *L);
 int rl_open_msgpack(lua_State *L);
+int rl_open_presence(lua_State *L);
 int rl_open_redis(lua_State *L);
 int rl_open_task(lua_State *L);
 int rl_open_worker(lua_State *L);

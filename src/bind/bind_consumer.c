@@ -107,6 +107,15 @@ static int l_bind(lua_State *L)
     return 1;
 }
 
+/* is_bound(id) -> is its disconnect still to come? */
+static int l_is_bound(lua_State *L)
+{
+    rl_consumer *c = find(L, 1);
+
+    lua_pushboolean(L, c && c->bound);
+    return 1;
+}
+
 /* background(origin, patient) -> id: a consumer without a peer. dispatch.background makes its self
  * of the origin, a table, at the end of the turn. */
 static int l_background(lua_State *L)
@@ -512,6 +521,7 @@ static const luaL_Reg functions[] = {
     {"route", l_route},
     {"names", l_names},
     {"bind", l_bind},
+    {"is_bound", l_is_bound},
     {"background", l_background},
     {"tick", l_tick},
     {"own_send", l_own_send},

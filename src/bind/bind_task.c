@@ -188,6 +188,17 @@ static int l_done(lua_State *L)
     return 1;
 }
 
+/* owner() -> the consumer that the running task is for, by its id | nil */
+static int l_owner(lua_State *L)
+{
+    const rl_task *t = rl_task_running(L);
+
+    if (!t || !t->owner)
+        return 0;
+    lua_pushnumber(L, t->owner);
+    return 1;
+}
+
 /* may_wait(): raises what a wait would raise here, and does nothing else. */
 static int l_may_wait(lua_State *L)
 {
@@ -337,6 +348,7 @@ static const luaL_Reg functions[] = {
     {"cancel", l_cancel},
     {"done", l_done},
     {"may_wait", l_may_wait},
+    {"owner", l_owner},
     {"own", l_own},
     {"sleep", l_sleep}, /* yields */
     {"deadline", l_deadline},

@@ -18,6 +18,11 @@ local consumer = {}
 ---@return rille.Closed? err
 function consumer.bind(id, self, own_send) end
 
+--- Is there such a consumer, whose `disconnect` is still to come?
+---@param id number
+---@return boolean
+function consumer.is_bound(id) end
+
 --- A consumer without a peer: `dispatch.background` makes its `self` of `origin`, soon. Its errors
 --- are named after `origin.scope._route`. A patient one that leaves waits for the end of its handler,
 --- until the drain is over.

@@ -20,6 +20,7 @@
 ---@field json rille.core.json
 ---@field layer rille.core.layer
 ---@field msgpack rille.core.msgpack
+---@field presence rille.core.presence
 ---@field redis rille.core.redis
 ---@field task rille.core.task
 ---@field worker rille.core.worker

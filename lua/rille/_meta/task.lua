@@ -34,6 +34,10 @@ function task.cancel(handle) end
 ---@return boolean
 function task.done(handle) end
 
+--- The consumer that the running task is for.
+---@return number? id  of its scope; nil: it is for none
+function task.owner() end
+
 --- Raise what a wait would raise here, and do nothing else.
 function task.may_wait() end
 
