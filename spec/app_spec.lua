@@ -109,6 +109,9 @@ describe("an application", function()
 
   it("says which layers there are", function()
     refuses("layer: this version has no layer telepathy:; there are ", { layer = "telepathy:" })
+    refuses("publish_token: 16 or more printable bytes", { publish_token = "short" })
+    refuses("publish_token: 16 or more printable bytes", { publish_token = { ("a b "):rep(9) } })
+    refuses("publish_token: a token expected", { publish_token = {} })
     refuses("layer: a URL expected; there are ", { layer = "nothing" })
   end)
 

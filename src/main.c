@@ -1,5 +1,6 @@
 /* main.c - argv to a command; nothing else. */
 #include "app/program.h"
+#include "app/send.h"
 #include "app/settings.h"
 
 #include <stdio.h>
@@ -21,6 +22,8 @@ int main(int argc, char **argv)
     case RL_CMD_VERSION:
         printf("rille %s\n", RILLE_VERSION);
         return 0;
+    case RL_CMD_SEND:
+        return settings.layer ? rl_program_run(&settings) : rl_send_run(&settings);
     default:
         return rl_program_run(&settings);
     }

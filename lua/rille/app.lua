@@ -10,6 +10,7 @@ local mqtt = require("rille.mqtt.settings")
 local origins = require("rille.origins")
 local outside = require("rille.layer.outside")
 local proxies = require("rille.proxies")
+local publish = require("rille.publish")
 local routing = require("rille.routing")
 local tls = require("rille.tls")
 
@@ -36,6 +37,7 @@ local SETTINGS = {
   mqtt = "table or string",
   on_start = "function",
   on_stop = "function",
+  publish_token = "string or table",
   root_path = "string",
   routes = "table",
   tls = "table",
@@ -84,6 +86,10 @@ local function check_settings(settings)
   end
   if settings.tls then
     tls.check(settings.tls)
+  end
+  local wrong = settings.publish_token and publish.objection(settings.publish_token)
+  if wrong then
+    fail("publish_token: " .. wrong, "publish_token")
   end
   local ok, err = pcall(outside.parse, settings.layer or "memory:")
   if not ok then

@@ -8,11 +8,14 @@ local coroutines = require("rille.coroutine")
 local db = require("rille.db")
 local dispatch = require("rille.dispatch")
 local errors = require("rille.errors")
+local layer = require("rille.layer")
 local limits = require("rille.limits")
 local loader = require("rille.loader")
 local mqtt = require("rille.mqtt")
 local outside = require("rille.layer.outside")
+local json = require("rille.json")
 local proxies = require("rille.proxies")
+local publish = require("rille.publish")
 local timers = require("rille.timers")
 local tls = require("rille.tls")
 
@@ -150,6 +153,7 @@ end
 ---@return integer  the generation's number
 function M.commit()
   dispatch.switch(staged)
+  publish.configure(staged.app.settings.publish_token)
   if started and (staged.layer and staged.layer.url) ~= outside.url() and is_first() then
     core.log("warn", "another layer is for the next start: a reload does not change it")
   end
@@ -254,6 +258,34 @@ end
 function M.check()
   local app = dispatch.current().app
   return ("%s: ok (%d routes, %d models)"):format(options.app, #app.router.routes, #app.models)
+end
+
+--- POST /publish at the admin address.
+---@async
+---@param authorization string
+---@param text string
+---@return integer status
+---@return string body
+function M.publish(authorization, text)
+  local status, answer = publish.answer(authorization, text)
+  return status, json.encode(answer) .. "\n"
+end
+
+--- rille send, through what joins the layers of processes.
+---@async
+---@param arguments string[]  group, message
+---@return string
+function M.send(arguments)
+  local parsed = outside.parse(options.layer)
+  if not parsed then
+    local told = "memory: is one process's own; want --admin ADDR of a running server"
+    error(errors.ConfigurationError(told), 0)
+  end
+  local message = json.decode(arguments[2])
+  outside.start(parsed)
+  layer:agroup_send(arguments[1], message)
+  outside.stop()
+  return "sent"
 end
 
 --- rille test: busted as a task, so that specs may wait.

@@ -105,8 +105,22 @@ static void sorts_durations(void)
     }
 }
 
+static void compares_secrets(void)
+{
+    static const char *const same[] = {"", "a", "secret"};
+
+    for (size_t i = 0; i < RL_COUNT(same); i++)
+        for (size_t j = 0; j < RL_COUNT(same); j++)
+            CHECK(rl_str_same(rl_str_of(same[i]), rl_str_of(same[j])) == (i == j));
+    CHECK(!rl_str_same(RL_STR("secret"), RL_STR("secreT")));
+    CHECK(!rl_str_same(RL_STR("aaa"), RL_STR("a"))); /* which repeats itself */
+    CHECK(rl_str_same((rl_str){"a\0b", 3}, RL_STR("a\0b")));
+    CHECK(!rl_str_same((rl_str){"a\0b", 3}, RL_STR("a\0c")));
+}
+
 int main(void)
 {
+    compares_secrets();
     cuts_slices();
     reads_numbers();
     grows_buffers();

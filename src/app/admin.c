@@ -20,11 +20,24 @@ static const rl_server_limits server_limits = {
     .max_connections = 64,
 };
 
-static const rl_limits limits = {
-    .max_body = 1024, /* which nobody reads */
-    .body_timeout = 5000,
-    .min_body_rate = 100,
-    .pong_timeout = 1000,
+/* Of /publish, and of all else, where nobody reads a body. */
+enum { OF_PUBLISH, OF_OTHERS };
+
+static const rl_limits limits[] = {
+    [OF_PUBLISH] =
+        {
+            .max_body = RL_PUBLISH_MAX,
+            .body_timeout = 5000,
+            .min_body_rate = 100,
+            .pong_timeout = 1000,
+        },
+    [OF_OTHERS] =
+        {
+            .max_body = 1024,
+            .body_timeout = 5000,
+            .min_body_rate = 100,
+            .pong_timeout = 1000,
+        },
 };
 
 /* A request whose answer is with the workers. */
@@ -176,6 +189,14 @@ static rl_str path_of(const rl_http_head *head)
     return query ? (rl_str){target.p, (size_t)(query - target.p)} : target;
 }
 
+static void take_message(rl_admin *a, rl_http_conn *hc, rl_str method)
+{
+    if (rl_str_eq(method, RL_STR("POST")))
+        rl_publish(&a->publisher, hc);
+    else
+        rl_http_conn_respond(hc, 405, RL_STR("allow: POST\r\n"), RL_STR("POST\n"));
+}
+
 static void on_request(rl_server *s, rl_http_conn *hc)
 {
     rl_admin *a = RL_CONTAINER_OF(s, rl_admin, server);
@@ -184,8 +205,14 @@ static void on_request(rl_server *s, rl_http_conn *hc)
     bool metrics = rl_str_eq(path, RL_STR("/metrics"));
     bool health = rl_str_eq(path, RL_STR("/healthz"));
 
-    if (!metrics && !health && !rl_str_eq(path, RL_STR("/readyz")))
-        say(hc, 404, "here are /metrics, /healthz and /readyz\n");
+    if (rl_str_eq(path, RL_STR("/publish"))) {
+        take_message(a, hc, method);
+        return;
+    }
+    if (!rl_http_conn_limit(hc, a->places[OF_OTHERS]))
+        say(hc, 413, "the body is too long\n");
+    else if (!metrics && !health && !rl_str_eq(path, RL_STR("/readyz")))
+        say(hc, 404, "here are /metrics, /healthz, /readyz and /publish\n");
     else if (!rl_str_eq(method, RL_STR("GET")) && !rl_str_eq(method, RL_STR("HEAD")))
         say(hc, 405, "GET or HEAD\n");
     else if (metrics)
@@ -227,7 +254,6 @@ int rl_admin_open(rl_admin *a, rl_loop *main, const rl_bindings *sockets, rl_wor
                   const rl_process_figures *process, rl_err *err)
 {
     static const rl_server_events events = {.on_request = on_request};
-    uint16_t place;
 
     *a = (rl_admin){.workers = workers, .process = process};
     int rc = rl_conns_init(&a->conns, main);
@@ -237,7 +263,8 @@ int rl_admin_open(rl_admin *a, rl_loop *main, const rl_bindings *sockets, rl_wor
         return rl_err_set(err, rc, "admin: no poller: %s", uv_strerror(rc));
     }
     rl_server_init(&a->server, &a->conns, &events);
-    rl_server_configure(&a->server, &server_limits, &limits, 1, &place);
+    rl_server_configure(&a->server, &server_limits, limits, RL_COUNT(limits), a->places);
+    rl_publisher_init(&a->publisher, workers, main);
     rl_list_init(&a->pending);
     a->open = true;
     return listen_all(a, main, sockets, err);
@@ -257,6 +284,7 @@ void rl_admin_close(rl_admin *a)
         uv_run(&a->conns.loop->uv, UV_RUN_ONCE);
     while ((it = rl_list_pop(&a->pending)))
         rl_free(RL_LIST_ENTRY(it, struct pending, link));
+    rl_publisher_close(&a->publisher);
     rl_server_fini(&a->server);
     rl_conns_fini(&a->conns);
     a->open = false;

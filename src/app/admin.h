@@ -6,15 +6,18 @@
  *              answered within a second
  *   /readyz    200 while connections are accepted; 503 before and, from the first SIGTERM, after
  *
- * All for GET and HEAD. It is served by the main thread, which runs no script, with parts of the
- * server itself: HTTP/1.1, connections kept for a while and bounded, deadlines on heads and on
- * peers that do not read. Nothing is logged. There is no password, and nothing of a request's
- * content or a user's name in any answer; but routes and figures are, so give it an address that
- * only the curious of the house reach. */
+ *   /publish   POST: a message for the layer, with a token (app/publish.h)
+ *
+ * The others for GET and HEAD. It is served by the main thread, which runs no script, with parts of
+ * the server itself: HTTP/1.1, connections kept for a while and bounded, deadlines on heads and on
+ * peers that do not read. Nothing is logged. But for /publish there is no password, and nothing of
+ * a request's content or a user's name in any answer; but routes and figures are, so give it an
+ * address that only the curious of the house reach. */
 #ifndef RL_APP_ADMIN_H
 #define RL_APP_ADMIN_H
 
 #include "app/metrics.h"
+#include "app/publish.h"
 #include "app/workers.h"
 #include "io/listener.h"
 #include "net/server.h"
@@ -26,7 +29,9 @@ typedef struct rl_admin {
     unsigned nlisteners;
     rl_workers *workers;
     const rl_process_figures *process;
-    rl_list pending; /* requests whose answer is with the workers */
+    rl_publisher publisher;
+    uint16_t places[2]; /* of its limits, among the server's */
+    rl_list pending;    /* requests whose answer is with the workers */
     bool open;
 } rl_admin;
 

@@ -245,9 +245,10 @@ static void on_command_ended(rl_task *t, void *arg, lua_State *co, bool failed)
     rl_buf_fini(&text);
 }
 
-static void run_test(rl_runner *r)
+/* A command that needs no application, with its arguments as a list. */
+static void run_alone(rl_runner *r, const char *name)
 {
-    rl_task *t = rl_script_task(&r->script, "test", on_command_ended, r);
+    rl_task *t = rl_script_task(&r->script, name, on_command_ended, r);
     lua_State *co = rl_task_stack(t);
 
     lua_newtable(co);
@@ -292,6 +293,7 @@ static void load(rl_runner *r)
         rl_report_send(rep);
         return;
     case RL_CMD_HELP:
+    case RL_CMD_SEND:
     case RL_CMD_TEST:
     case RL_CMD_VERSION:
         break;
@@ -306,7 +308,9 @@ static void begin(rl_runner *r)
     if (rl_script_open(&r->script, &r->worker, r->settings, &text) < 0)
         fail(r, rl_buf_cstr(&text));
     else if (r->settings->command == RL_CMD_TEST)
-        run_test(r);
+        run_alone(r, "test");
+    else if (r->settings->command == RL_CMD_SEND)
+        run_alone(r, "send");
     else
         load(r);
     rl_buf_fini(&text);
@@ -486,6 +490,13 @@ void rl_runner_abort(rl_runner *r)
 bool rl_runner_post(rl_runner *r, rl_post *post)
 {
     return rl_loop_post(&r->worker.loop, post);
+}
+
+rl_task *rl_runner_task(rl_runner *r, const char *name, rl_task_ended_fn *ended, void *arg)
+{
+    if (r->ended || !r->loaded || r->draining)
+        return NULL;
+    return rl_script_task(&r->script, name, ended, arg);
 }
 
 rl_worker *rl_runner_worker(rl_runner *r)

@@ -26,6 +26,8 @@ void rl_runner_abort(rl_runner *r); /* stop at once */
 
 /* Any call on the worker's thread, between two events. False: it has ended. */
 bool rl_runner_post(rl_runner *r, rl_post *post);
+/* Likewise: a function of rille.program as a task, to be queued. NULL: it does not serve. */
+rl_task *rl_runner_task(rl_runner *r, const char *name, rl_task_ended_fn *ended, void *arg);
 rl_worker *rl_runner_worker(rl_runner *r); /* in that call; NULL: it has ended */
 
 #endif

@@ -24,6 +24,10 @@ static const struct command {
     {"routes", RL_CMD_ROUTES, "APP", "print the routes", false},
     {"migrate", RL_CMD_MIGRATE, "APP [--database URL]", "create the tables that are missing",
      false},
+    {"send", RL_CMD_SEND, "GROUP JSON [--admin ADDR | --layer URL]",
+     "send a message to a group, through a running server's admin address (RILLE_ADMIN; the\n"
+     "server's token is in RILLE_PUBLISH_TOKEN), or through what joins several (RILLE_LAYER)",
+     false},
     {"version", RL_CMD_VERSION, "", "print the version", false},
     {"help", RL_CMD_HELP, "[COMMAND]", "this, or more about a command", false},
 };
@@ -177,8 +181,7 @@ static bool is_switch(rl_settings *s, const char *flag)
 static const char *const valued[] = {
     "--listen",        "--admin",        "--database",      "--layer",        "--workers",
     "--drain-timeout", "--drain-jitter", "--drain-code",    "--memory-limit", "--limit",
-    "--log-level",     "--log-format",   "--trusted-proxy", "--root-path",
-    "--mqtt"};
+    "--log-level",     "--log-format",   "--trusted-proxy", "--root-path",    "--mqtt"};
 
 static bool is_valued(const char *flag)
 {
@@ -270,6 +273,36 @@ static const char *from_environment(const char *name)
     return value && *value ? value : NULL;
 }
 
+static int finish_send(rl_settings *s, const struct command *cmd, rl_err *err)
+{
+    if (s->nrest != (int)RL_COUNT(s->send))
+        return rl_err_set(err, RL_ESYNTAX, "usage: rille send %s", cmd->args);
+    if (s->layer && strcmp(s->layer, "memory:") == 0)
+        s->layer = NULL; /* one process's own */
+    if (!s->layer && !s->admin)
+        return rl_err_set(
+            err, RL_ESYNTAX,
+            "where to? --admin ADDR of a running server, or --layer URL of what joins "
+            "several (RILLE_ADMIN, RILLE_LAYER)");
+    s->rest = s->send;
+    return 0;
+}
+
+/* A word that belongs to no option. */
+static int add_word(rl_settings *s, char *word, rl_err *err)
+{
+    if (s->command == RL_CMD_SEND) {
+        if (s->nrest == (int)RL_COUNT(s->send))
+            return wrong(err, "a group and a message, not also", word);
+        s->send[s->nrest++] = word;
+        return 0;
+    }
+    if (s->app)
+        return wrong(err, "one application, not also", word);
+    s->app = word;
+    return 0;
+}
+
 static int finish(rl_settings *s, const struct command *cmd, rl_err *err)
 {
     const char *listen = from_environment("RILLE_LISTEN");
@@ -291,6 +324,8 @@ static int finish(rl_settings *s, const struct command *cmd, rl_err *err)
         s->layer = from_environment("RILLE_LAYER");
     if (!s->mqtt)
         s->mqtt = from_environment("RILLE_MQTT");
+    if (cmd->id == RL_CMD_SEND)
+        return finish_send(s, cmd, err);
     if (cmd->id != RL_CMD_TEST && !s->app)
         return rl_err_set(err, RL_ESYNTAX, "which application? usage: rille %s %s", cmd->name,
                           cmd->args);
@@ -342,12 +377,10 @@ int rl_settings_read(rl_settings *s, int argc, char **argv, rl_err *err)
             s->help_for = cmd->name;
             return 0;
         }
-        if (argv[i][0] != '-' && s->app)
-            return wrong(err, "one application, not also", argv[i]);
-        if (argv[i][0] != '-')
-            s->app = argv[i];
-        else if (read_option(s, argc, argv, &i, err) < 0)
-            return err->code;
+        int rc =
+            argv[i][0] == '-' ? read_option(s, argc, argv, &i, err) : add_word(s, argv[i], err);
+        if (rc < 0)
+            return rc;
     }
     return finish(s, cmd, err);
 }

@@ -20,6 +20,7 @@ typedef enum rl_command {
     RL_CMD_CHECK,
     RL_CMD_ROUTES,
     RL_CMD_MIGRATE,
+    RL_CMD_SEND,
     RL_CMD_VERSION,
 } rl_command;
 
@@ -50,7 +51,8 @@ typedef struct rl_settings {
     unsigned workers; /* 0: the script's word counts, or the default */
     rl_log_level log_level;
     rl_log_format log_format;
-    char **rest; /* TEST: what busted gets */
+    char *send[2]; /* SEND: the group and the message */
+    char **rest;   /* TEST: what busted gets; SEND: the same two */
     int nrest;
 } rl_settings;
 

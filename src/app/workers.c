@@ -302,6 +302,11 @@ static void on_report(void *arg, const rl_report *rep)
     }
 }
 
+rl_runner *rl_workers_runner(rl_workers *ws, unsigned turn)
+{
+    return ws->runners[turn % ws->count];
+}
+
 void rl_workers_ask(rl_workers *ws, const rl_question *question, void *arg)
 {
     rl_asker_ask(&ws->asker, ws->runners, ws->count, question, arg);

@@ -50,6 +50,9 @@ void rl_workers_reload(rl_workers *ws);
 void rl_workers_drain(rl_workers *ws); /* then stop */
 void rl_workers_abort(rl_workers *ws); /* stop at once */
 
+/* One of those that there are by now: they take turns. */
+rl_runner *rl_workers_runner(rl_workers *ws, unsigned turn);
+
 /* Ask those that there are by now; the question is a constant. */
 void rl_workers_ask(rl_workers *ws, const rl_question *question, void *arg);
 

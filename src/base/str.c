@@ -2,6 +2,15 @@
 
 #include <strings.h>
 
+bool rl_str_same(rl_str a, rl_str b)
+{
+    volatile unsigned char differs = a.n != b.n;
+
+    for (size_t i = 0; i < a.n && b.n; i++)
+        differs |= (unsigned char)(a.p[i] ^ b.p[i % b.n]);
+    return !differs;
+}
+
 bool rl_str_eq_nocase(rl_str a, rl_str b)
 {
     return a.n == b.n && strncasecmp(a.p, b.p, a.n) == 0;

@@ -26,6 +26,9 @@ static inline bool rl_str_eq(rl_str a, rl_str b)
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 
+/* The same, in a time that does not tell where they differ: for secrets. */
+bool rl_str_same(rl_str a, rl_str b);
+
 /* ASCII letters compare alike in either case (RFC 9110 section 5.1). */
 bool rl_str_eq_nocase(rl_str a, rl_str b);
 bool rl_str_starts(rl_str s, rl_str prefix);

@@ -149,9 +149,17 @@ static int l_date(lua_State *L)
     return 1;
 }
 
+/* same(a, b) -> are they, in a time that does not tell where they differ? */
+static int l_same(lua_State *L)
+{
+    lua_pushboolean(L, rl_str_same(rl_check_str(L, 1), rl_check_str(L, 2)));
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
-    {"fields", l_fields}, {"field", l_field}, {"via", l_via},   {"network", l_network},
-    {"split", l_split},   {"form", l_form},   {"date", l_date}, {NULL, NULL},
+    {"same", l_same}, {"fields", l_fields},   {"field", l_field},
+    {"via", l_via},   {"network", l_network}, {"split", l_split},
+    {"form", l_form}, {"date", l_date},       {NULL, NULL},
 };
 
 int rl_open_http(lua_State *L)

@@ -46,4 +46,10 @@ function http.form(text) end
 ---@return string  "Sun, 06 Nov 1994 08:49:37 GMT"
 function http.date(time) end
 
+--- Are two strings the same? In a time that does not tell where they differ: for secrets.
+---@param a string
+---@param b string
+---@return boolean
+function http.same(a, b) end
+
 return http
