@@ -1,4 +1,9 @@
---- Tasks: waiting, running things side by side, deadlines.
+--- Tasks: waiting, running things side by side, deadlines, scopes, shields.
+---
+--- A task belongs to something that ends it: to the consumer it was spawned in, to the scope or the
+--- `agather` that waits for it, or to the worker. Ending is a `rille.Cancelled` in its next wait,
+--- and in every one after that; a query that it waits for is cancelled on the server. `pcall` sees
+--- it; what has to be put right behind it, and has to wait for that, does so in `ashield`.
 
 local core = require("rille.core")
 local errors = require("rille.errors")
@@ -43,15 +48,22 @@ function Task:is_done()
   return task.done(self)
 end
 
---- Start a task that nobody owns. It begins at the end of this turn; an error in it is logged
---- unless somebody joins.
----@param fn async fun()
----@return rille.Task
-function M.spawn(fn)
+local function check_function(name, fn)
   if type(fn) ~= "function" then
-    error("spawn needs a function, got " .. type(fn), 2)
+    error(("%s needs a function, got %s"):format(name, type(fn)), 3)
   end
-  return task.spawn(fn)
+end
+
+--- Start a task. It begins at the end of this turn. It ends with the consumer in which it is
+--- spawned; outside of one, or detached, with the worker. An error in it is logged, with where it
+--- was spawned, unless somebody joins; it hurts nobody else.
+---@param fn async fun()
+---@param options { detached: boolean }?  detached: it outlives the consumer
+---@return rille.Task
+function M.spawn(fn, options)
+  check_function("spawn", fn)
+  local handle = (options and options.detached and task.spawn_detached or task.spawn_here)(fn)
+  return handle
 end
 
 --- Let others run for a while.
@@ -70,9 +82,7 @@ end
 ---@return any ...  what fn returned
 function M.atimeout(seconds, fn)
   check_seconds("atimeout", seconds)
-  if type(fn) ~= "function" then
-    error("atimeout needs a function, got " .. type(fn), 2)
-  end
+  check_function("atimeout", fn)
   local token = task.deadline(seconds)
   local function finish(ok, ...)
     local passed = task.undeadline(token)
@@ -87,60 +97,214 @@ function M.atimeout(seconds, fn)
   return finish(pcall(fn))
 end
 
+-- Scopes
+
+---@class rille.TaskScope
+---@field private pending integer  tasks that have not ended
+---@field private handles table<rille.Task, true>  these
+---@field private token lightuserdata?  while the scope's function runs
+---@field private family userdata
+---@field private ticket userdata?  of whoever waits for the last of them
+---@field private over boolean?
+---@field private failure any[]?   the first error in it
+---@field private stopped boolean? by `cancel`
+local TaskScope = {}
+TaskScope.__index = TaskScope
+
+function TaskScope:_end_tasks()
+  for handle in pairs(self.handles) do
+    task.cancel(handle)
+  end
+  if self.token then
+    task.trip(self.token)
+  end
+end
+
+function TaskScope:_fail(err)
+  if not self.failure and not self.stopped then
+    self.failure = { err }
+    self:_end_tasks()
+  end
+end
+
+--- Start a task that ends before the scope does. An error in it ends the others.
+---@param fn async fun(): ...
+---@return rille.Task
+function TaskScope:spawn(fn)
+  check_function("spawn", fn)
+  if self.over then
+    error("spawn: the scope has ended", 2)
+  end
+  local pins = transaction.pins()
+  local handle
+  self.pending = self.pending + 1
+  handle = task.spawn_child(function()
+    transaction.keep_off(pins)
+    local function finish(ok, ...)
+      self.handles[handle], self.pending = nil, self.pending - 1
+      if not ok then
+        self:_fail((...))
+      end
+      if self.pending == 0 and self.ticket then
+        task.wake(self.ticket)
+      end
+      if not ok then
+        error((...), 0)
+      end
+      return ...
+    end
+    return finish(pcall(fn))
+  end, self.family)
+  self.handles[handle] = true
+  if self.failure or self.stopped then
+    task.cancel(handle)
+  end
+  return handle
+end
+
+--- End all of it: its tasks, and its function where it waits. `ascope` then returns without an
+--- error, when they have ended.
+function TaskScope:cancel()
+  if not self.failure and not self.stopped and not self.over then
+    self.stopped = true
+    self:_end_tasks()
+  end
+end
+
+--- Wait for its tasks. Whoever ends us meanwhile, ends them first.
+function TaskScope:_await_tasks()
+  local shielded = false
+  while self.pending > 0 do
+    self.ticket = task.ticket()
+    local ok, err = task.await(self.ticket)
+    if not ok then
+      self:_fail(err)
+      self:_end_tasks()
+      if not shielded then
+        task.shield()
+        shielded = true
+      end
+    end
+  end
+  if shielded then
+    task.unshield()
+  end
+end
+
+--- Run `fn` with a scope for tasks: it returns when `fn` and all the scope's tasks have. The first
+--- error in any of them cancels the others, and is raised when these have ended, too.
+---@async
+---@param fn async fun(scope: rille.TaskScope): ...
+---@return any ...  what fn returned; nothing after scope:cancel()
+function M.ascope(fn)
+  check_function("ascope", fn)
+  local token = task.deadline(1e9)
+  local scope = setmetatable({ pending = 0, handles = {}, token = token }, TaskScope)
+  scope.family = task.family()
+
+  local function finish(ok, ...)
+    scope.token = nil
+    task.undeadline(token)
+    if not ok then
+      scope:_fail((...))
+    end
+    scope:_await_tasks()
+    scope.over = true
+    task.disband(scope.family)
+    if scope.failure then
+      error(scope.failure[1], 0)
+    elseif not scope.stopped then
+      return ...
+    end
+  end
+  return finish(pcall(fn, scope))
+end
+
+--- Run `fn` for at most so many seconds without noticing that this task is cancelled, or that a
+--- deadline around it passes: for what has to be put right even then. Those are noticed behind it.
+--- Only the end of a drain is stronger.
+---@async
+---@param seconds number  0 to 1e9
+---@param fn async fun(): ...
+---@return any ...  what fn returned
+function M.ashield(seconds, fn)
+  check_seconds("ashield", seconds)
+  check_function("ashield", fn)
+  task.shield()
+  local function finish(ok, ...)
+    task.unshield()
+    if not ok then
+      error((...), 0)
+    end
+    return ...
+  end
+  return finish(pcall(M.atimeout, seconds, fn))
+end
+
+---@class rille.GatherOptions
+---@field errors "first"|"collect"|nil  default first: the first error ends the others
+---@field limit integer?  so many at a time; default all
+
+local function check_gather(functions, options)
+  if type(functions) ~= "table" then
+    error("agather needs a list of functions, got a " .. type(functions), 3)
+  end
+  for i, fn in ipairs(functions) do
+    if type(fn) ~= "function" then
+      error(("agather needs functions, got a %s at %d"):format(type(fn), i), 3)
+    end
+  end
+  local how, limit = options.errors or "first", options.limit or math.huge
+  if how ~= "first" and how ~= "collect" then
+    error("agather: errors is first or collect, not " .. tostring(how), 3)
+  elseif type(limit) ~= "number" or limit < 1 then
+    error("agather: limit is a number from 1, not " .. tostring(limit), 3)
+  end
+  return how, limit
+end
+
 --- Run functions side by side and wait for all. The first error, in time, cancels the others and is
---- raised when they have ended, too.
+--- raised when they have ended, too; unless errors are collected.
 ---
 --- Each function is a task of its own, and a transaction belongs to one task: inside `atomic`,
 --- their statements on that database raise `TransactionManagementError`, rather than be kept when
 --- the block is rolled back. What they send through the layer waits for the block's commit.
 ---@async
 ---@param functions (async fun(): any)[]
----@return any[]  the first result of each, in their order (nil where there was none)
-function M.agather(functions)
-  if type(functions) ~= "table" then
-    error("agather needs a list of functions, got a " .. type(functions), 2)
-  end
-  for i, fn in ipairs(functions) do
-    if type(fn) ~= "function" then
-      error(("agather needs functions, got a %s at %d"):format(type(fn), i), 2)
-    end
-  end
+---@param options rille.GatherOptions?
+---@return any[] results  the first result of each, in their order (nil where there was none)
+---@return table<integer, any>? errors  when they are collected: by the place of who raised them
+function M.agather(functions, options)
+  local how, limit = check_gather(functions, options or {})
   task.may_wait() -- or nobody would wait for what we start
 
-  local pins = transaction.pins()
-  local handles, results = {}, {}
-  local failure
-  local function fail(err)
-    if failure then
-      return
-    end
-    failure = { err }
-    for _, handle in ipairs(handles) do
-      task.cancel(handle)
-    end
-  end
-  for i, fn in ipairs(functions) do
-    handles[i] = task.spawn(function()
-      transaction.keep_off(pins)
-      local ok, value = pcall(fn)
+  local results, errs = {}, {}
+  local at, count = 0, #functions
+  M.ascope(function(scope)
+    local function run_next()
+      at = at + 1
+      local i = at
+      if how == "first" then
+        results[i] = functions[i]()
+        return
+      end
+      local ok, value = pcall(functions[i])
       if ok then
         results[i] = value
       else
-        fail(value)
+        errs[i] = value
+        task.may_wait() -- a cancelled one does not go on with the next
       end
-    end)
-  end
-  for _, handle in ipairs(handles) do
-    local ok, err = task.join(handle)
-    if not ok then -- it was us who had to stop
-      fail(err)
-      break
     end
-  end
-  if failure then
-    error(failure[1], 0)
-  end
-  return results
+    for _ = 1, math.min(limit, count) do
+      scope:spawn(function()
+        while at < count do
+          run_next()
+        end
+      end)
+    end
+  end)
+  return results, how == "collect" and errs or nil
 end
 
 return M

@@ -157,7 +157,8 @@ static void write_counters(const struct page *p, const char *family, const char 
         const rl_counter_info *info = &rl_counter_infos[i];
         bool ours = skip ? starts(info->name, prefix)
                          : !starts(info->name, "refused_") && strcmp(info->name, "accepted") &&
-                               strcmp(info->name, "handlers_failed");
+                               strcmp(info->name, "handlers_failed") &&
+                               strcmp(info->name, "tasks_failed");
         for (unsigned w = 0; ours && w < p->n; w++) {
             if (!p->workers[w].there)
                 continue;
@@ -176,6 +177,8 @@ static void write_limits(const struct page *p)
                    "Connections accepted.");
     write_counters(p, "rille_connections_refused_total", "reason", "refused_",
                    "Connections refused, by reason.");
+    write_counters(p, "rille_tasks_failed_total", NULL, "tasks_failed",
+                   "Tasks that raised, and nobody waited for them.");
     write_counters(p, "rille_limit_hits_total", "limit", "",
                    "How often a limit was met: what was dropped, cut off or interrupted.");
 }

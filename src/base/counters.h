@@ -56,6 +56,7 @@
     X(timer_runs_skipped, "runs of timers skipped: the one before went on")                    \
     X(runs_cut, "runs of timers and of channels cancelled: the drain took too long")           \
     X(tasks_refused, "tasks not started: max_tasks")                                           \
+    X(tasks_failed, "tasks that raised, and nobody waited for them")                           \
     X(handlers_failed, "handlers that raised")                                                 \
     X(handlers_interrupted, "scripts interrupted: handler_cpu_limit")                          \
     X(memory_refused, "allocations refused: memory_limit")

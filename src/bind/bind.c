@@ -79,6 +79,14 @@ static int l_now(lua_State *L)
     return 1;
 }
 
+double rl_check_seconds(lua_State *L, int arg)
+{
+    double seconds = luaL_checknumber(L, arg);
+
+    luaL_argcheck(L, seconds >= 0 && seconds <= 1e9, arg, "seconds from 0 to 1e9 expected");
+    return seconds;
+}
+
 /* random() -> at least 0 and less than 1; another one in every process */
 static int l_random(lua_State *L)
 {

@@ -1,4 +1,4 @@
-/* Tasks: spawn, join, cancel, sleep, deadlines.
+/* Tasks: spawn, join, cancel, sleep. What bounds and joins them is in bind_task_scope.c.
  *
  * A handle outlives its task: it keeps the results, or the error, until somebody joins. Its
  * userdata is anchored while the task runs, so that dropping the handle drops nothing else. */
@@ -6,15 +6,24 @@
 
 #include "base/log.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #define TASK "rille.Task"
 
-enum { MAX_RESULTS = 200 }; /* that a handle keeps; it drops the others */
+enum {
+    MAX_RESULTS = 200,     /* that a handle keeps; it drops the others */
+    TELL_EVERY_MS = 10000, /* and no oftener */
+};
 
 struct handle {
     rl_task *task;   /* NULL once ended */
     rl_task *joiner; /* parked until then */
     int anchor;      /* registry reference to this userdata while the task runs */
     bool failed;
+    bool tied;      /* to a consumer, without its having been said */
+    bool watched;   /* whoever waits for it (a scope) knows of its errors */
+    char where[80]; /* it was spawned: "app.lua:12"; "": by the library */
 };
 
 static struct handle *check_handle(lua_State *L, int arg)
@@ -41,6 +50,26 @@ static int push_results(lua_State *L, struct handle *h, int index)
     for (int i = 1; i <= n; i++)
         lua_rawgeti(L, at, i);
     return n + 1;
+}
+
+static void tell_failure(rl_task *t, const struct handle *h, rl_buf *text)
+{
+    t->vm->loop->counters.tasks_failed++;
+    rl_error("a task%s%s failed: %s", *h->where ? " spawned at " : "", h->where, rl_buf_cstr(text));
+}
+
+/* It ended with its consumer, which its script may not have meant. */
+static void tell_end(rl_task *t, const struct handle *h)
+{
+    static _Thread_local uint64_t told_at;
+    uint64_t now = rl_loop_now(t->vm->loop);
+
+    if (told_at && now < told_at + TELL_EVERY_MS)
+        return;
+    told_at = now;
+    rl_info("a task spawned at %s ended with its consumer (rille.spawn(fn, { detached = true }) "
+            "outlives it)",
+            h->where);
 }
 
 static void on_spawned_ended(rl_task *t, void *arg, lua_State *co, bool failed)
@@ -78,8 +107,10 @@ static void on_spawned_ended(rl_task *t, void *arg, lua_State *co, bool failed)
         lua_xmove(L, rl_task_stack(joiner), nresults);
         lua_settop(L, before);
         rl_task_wake(joiner, nresults);
-    } else if (failed && !t->cancelled) {
-        rl_error("a task failed: %s", rl_buf_cstr(&text));
+    } else if (failed && !t->cancelled && !h->watched) {
+        tell_failure(t, h, &text);
+    } else if (failed && h->tied) {
+        tell_end(t, h);
     }
     lua_pop(L, 1);
     luaL_unref(L, LUA_REGISTRYINDEX, h->anchor);
@@ -95,13 +126,34 @@ static bool owns_too_many(const rl_consumer *c)
     return n >= most;
 }
 
-/* A task for the function at index 1, on its owner's list: its handle. */
-static int spawn(lua_State *L, rl_list *owner)
+static int refuse_task(lua_State *L, rl_worker *w)
+{
+    w->loop.counters.tasks_refused++;
+    return luaL_error(L, "spawn: this consumer has %d tasks under way (max_tasks)",
+                      (int)w->limits.max_tasks);
+}
+
+/* The innermost line of a script's own. */
+static void find_place(lua_State *L, char *out, size_t size)
+{
+    lua_Debug ar;
+
+    for (int level = 1; level < 12 && lua_getstack(L, level, &ar); level++) {
+        lua_getinfo(L, "Sl", &ar);
+        if (ar.currentline <= 0 || strncmp(ar.source, "@rille/", 7) == 0)
+            continue;
+        snprintf(out, size, "%s:%d", ar.short_src, ar.currentline);
+        return;
+    }
+}
+
+int rl_bind_spawn(lua_State *L, rl_list *owner, bool watched)
 {
     rl_worker *w = rl_worker_of(L);
     struct handle *h = lua_newuserdata(L, sizeof(*h));
 
-    *h = (struct handle){0};
+    *h = (struct handle){.watched = watched};
+    find_place(L, h->where, sizeof(h->where));
     luaL_getmetatable(L, TASK);
     lua_setmetatable(L, -2);
     lua_pushvalue(L, -1);
@@ -114,6 +166,31 @@ static int spawn(lua_State *L, rl_list *owner)
     lua_xmove(L, rl_task_stack(h->task), 1);
     rl_vm_leave(&w->vm);
     rl_task_queue(h->task, 0);
+    return 1;
+}
+
+/* spawn_detached(fn) -> handle: it belongs to the worker, and speaks for nobody. */
+static int l_spawn_detached(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+
+    rl_bind_spawn(L, &rl_worker_of(L)->tasks, false);
+    ((struct handle *)lua_touserdata(L, -1))->task->owner = 0;
+    return 1;
+}
+
+/* spawn_here(fn) -> handle: with the consumer that the running task is of, if it is of one. */
+static int l_spawn_here(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    rl_worker *w = rl_worker_of(L);
+    const rl_task *t = rl_task_running(L);
+    rl_consumer *c = t ? rl_roster_find(&w->roster, t->owner) : NULL;
+
+    if (c && owns_too_many(c))
+        return refuse_task(L, w);
+    rl_bind_spawn(L, c ? &c->tasks : &w->tasks, false);
+    ((struct handle *)lua_touserdata(L, -1))->tied = c != NULL;
     return 1;
 }
 
@@ -130,13 +207,10 @@ static int l_spawn(lua_State *L)
         return rl_failure(L, &err);
     }
 
-    if (c && owns_too_many(c)) {
-        w->loop.counters.tasks_refused++;
-        return luaL_error(L, "spawn: this consumer has %d tasks under way (max_tasks)",
-                          (int)w->limits.max_tasks);
-    }
+    if (c && owns_too_many(c))
+        return refuse_task(L, w);
 
-    return spawn(L, c ? &c->tasks : &w->tasks);
+    return rl_bind_spawn(L, c ? &c->tasks : &w->tasks, false);
 }
 
 /* serve(fn) -> handle: for the library. It belongs to no consumer, and goes on until the worker has
@@ -145,7 +219,7 @@ static int l_serve(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TFUNCTION);
 
-    spawn(L, &rl_worker_of(L)->services);
+    rl_bind_spawn(L, &rl_worker_of(L)->services, false);
     ((struct handle *)lua_touserdata(L, -1))->task->owner = 0;
     return 1;
 }
@@ -176,6 +250,7 @@ static int l_cancel(lua_State *L)
 {
     struct handle *h = check_handle(L, 1);
 
+    h->tied = false;
     if (h->task)
         rl_task_cancel(h->task);
     return 0;
@@ -250,18 +325,10 @@ static void on_slept(uv_timer_t *timer)
     cancel_sleep(s);
 }
 
-static double check_seconds(lua_State *L, int arg)
-{
-    double seconds = luaL_checknumber(L, arg);
-
-    luaL_argcheck(L, seconds >= 0 && seconds <= 1e9, arg, "seconds from 0 to 1e9 expected");
-    return seconds;
-}
-
 /* sleep(seconds) -> true | nil, error */
 static int l_sleep(lua_State *L)
 {
-    double seconds = check_seconds(L, 1);
+    double seconds = rl_check_seconds(L, 1);
     rl_task *t = rl_task_current(L);
 
     struct sleep *s = rl_malloc(sizeof(*s));
@@ -272,77 +339,10 @@ static int l_sleep(lua_State *L)
     return rl_task_park(L, t, cancel_sleep, s);
 }
 
-/* Deadlines: a timer that interrupts whatever the task waits for. */
-
-struct deadline {
-    uv_timer_t timer;
-    rl_guard guard; /* closes the timer if the task ends first */
-    rl_task *task;  /* NULL once over */
-    bool passed;
-};
-
-static void free_deadline(uv_handle_t *h)
-{
-    rl_free(RL_CONTAINER_OF(h, struct deadline, timer));
-}
-
-static void on_deadline(uv_timer_t *timer)
-{
-    struct deadline *d = RL_CONTAINER_OF(timer, struct deadline, timer);
-
-    d->passed = true;
-    rl_task_interrupt(d->task);
-}
-
-static void release_deadline(rl_guard *guard, rl_task *t)
-{
-    struct deadline *d = RL_CONTAINER_OF(guard, struct deadline, guard);
-
-    uv_close((uv_handle_t *)&d->timer, free_deadline);
-}
-
-/* deadline(seconds) -> token. After that time the task's waits raise rille.Timeout, until
- * undeadline(token) -> whether it has passed. The token must not be used twice. */
-static int l_deadline(lua_State *L)
-{
-    double seconds = check_seconds(L, 1);
-    rl_task *t = rl_task_current(L);
-
-    struct deadline *d = rl_calloc(1, sizeof(*d));
-    d->task = t;
-    uv_timer_init(&t->vm->loop->uv, &d->timer);
-    uv_update_time(&t->vm->loop->uv);
-    uv_timer_start(&d->timer, on_deadline, (uint64_t)(seconds * 1000 + 0.5), 0);
-    rl_task_guard(t, &d->guard, release_deadline);
-    lua_pushlightuserdata(L, d);
-    return 1;
-}
-
-static int l_undeadline(lua_State *L)
-{
-    rl_task *t = rl_task_running(L);
-    void *token = lua_touserdata(L, 1);
-
-    /* Only a deadline of this very task is believed. */
-    for (rl_list *it = t ? rl_list_first(&t->guards) : NULL; it && it != &t->guards;
-         it = it->next) {
-        rl_guard *guard = RL_LIST_ENTRY(it, rl_guard, link);
-        struct deadline *d = RL_CONTAINER_OF(guard, struct deadline, guard);
-        if (guard->release != release_deadline || d != token)
-            continue;
-        bool passed = d->passed;
-        rl_task_unguard(guard);
-        release_deadline(guard, t);
-        if (passed)
-            rl_task_uninterrupt(t);
-        lua_pushboolean(L, passed);
-        return 1;
-    }
-    return luaL_argerror(L, 1, "no deadline of this task");
-}
-
 static const luaL_Reg functions[] = {
     {"spawn", l_spawn},
+    {"spawn_detached", l_spawn_detached},
+    {"spawn_here", l_spawn_here},
     {"serve", l_serve},
     {"join", l_join}, /* yields */
     {"cancel", l_cancel},
@@ -351,8 +351,6 @@ static const luaL_Reg functions[] = {
     {"owner", l_owner},
     {"own", l_own},
     {"sleep", l_sleep}, /* yields */
-    {"deadline", l_deadline},
-    {"undeadline", l_undeadline},
     {NULL, NULL},
 };
 
@@ -364,6 +362,7 @@ int rl_open_task(lua_State *L)
     lua_pop(L, 1);
     lua_newtable(L);
     luaL_register(L, NULL, functions);
+    rl_open_task_scope(L);
     luaL_getmetatable(L, TASK);
     lua_setfield(L, -2, "handle"); /* lua/rille/task.lua puts the methods in */
     return 1;

@@ -251,6 +251,7 @@ void rl_worker_abort(rl_worker *w)
     uint32_t at = 0;
     rl_consumer *c;
 
+    w->vm.merciless = true;
     while ((c = rl_roster_next(&w->roster, &at)))
         rl_consumer_abort(c);
     rl_server_abort(&w->server);

@@ -32,7 +32,7 @@ rl_task *rl_task_new(rl_vm *vm, rl_task_ended_fn *ended, void *arg)
     }
     t->state = RL_TASK_NEW;
     t->cancelled = false;
-    t->interrupts = 0;
+    t->interrupts = t->trips = t->shields = 0;
     t->ended = ended;
     t->arg = arg;
     t->owner = vm->running ? vm->running->owner : 0;
@@ -156,10 +156,17 @@ bool rl_task_run_ready(rl_vm *vm)
     return n > 0;
 }
 
+static bool is_cancelled(const rl_task *t)
+{
+    return t->cancelled && (!t->shields || t->vm->merciless);
+}
+
 static void why_not_wait(const rl_task *t, rl_err *err)
 {
-    if (t->cancelled)
+    if (is_cancelled(t))
         rl_err_set(err, RL_ECANCELLED, "the task was cancelled");
+    else if (t->trips)
+        rl_err_set(err, RL_ECANCELLED, "the scope was cancelled");
     else
         rl_err_set(err, RL_ETIMEOUT, "the deadline has passed");
 }
@@ -176,7 +183,7 @@ rl_task *rl_task_current(lua_State *L)
                       "another function of C that cannot be suspended");
     if (RL_UNLIKELY(t->op))
         abandon_wait(t);
-    if (RL_UNLIKELY(t->cancelled || t->interrupts)) {
+    if (RL_UNLIKELY(t->cancelled || t->interrupts) && (is_cancelled(t) || t->interrupts)) {
         rl_err err;
         why_not_wait(t, &err);
         rl_vm_raise(L, &err);
@@ -234,21 +241,34 @@ static void stop_waiting(rl_task *t)
 
 void rl_task_cancel(rl_task *t)
 {
-    if (t->cancelled || t->state == RL_TASK_ENDED)
+    if ((t->cancelled && !t->shields) || t->state == RL_TASK_ENDED)
         return;
     t->cancelled = true;
-    stop_waiting(t);
+    if (is_cancelled(t))
+        stop_waiting(t);
 }
 
-void rl_task_interrupt(rl_task *t)
+void rl_task_interrupt(rl_task *t, bool tripped)
 {
     t->interrupts++;
+    t->trips += tripped;
     stop_waiting(t);
 }
 
-void rl_task_uninterrupt(rl_task *t)
+void rl_task_uninterrupt(rl_task *t, bool tripped)
 {
     t->interrupts--;
+    t->trips -= tripped;
+}
+
+void rl_task_shield(rl_task *t)
+{
+    t->shields++;
+}
+
+void rl_task_unshield(rl_task *t)
+{
+    t->shields--;
 }
 
 void rl_task_guard(rl_task *t, rl_guard *guard, void (*release)(rl_guard *guard, rl_task *t))

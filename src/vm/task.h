@@ -39,6 +39,8 @@ struct rl_task {
     enum rl_task_state state;
     bool cancelled;      /* sticky: every wait raises from now on */
     unsigned interrupts; /* deadlines that have passed: waits raise until they are taken back */
+    unsigned trips;      /* of them, those that are scopes that were cancelled */
+    unsigned shields;    /* while there are any, it does not notice that it was cancelled */
     int nresume;         /* values on co to resume with */
     rl_list link;        /* on vm.ready, or alone */
     rl_task_cancel_fn *cancel;
@@ -86,9 +88,14 @@ void rl_task_wake_err(rl_task *t, const rl_err *err); /* nil and the error */
 /* The task's next (or present) wait raises rille.Cancelled, and so does every later one. */
 void rl_task_cancel(rl_task *t);
 
-/* A deadline: the task's present and later waits raise rille.Timeout until it is taken back. */
-void rl_task_interrupt(rl_task *t);
-void rl_task_uninterrupt(rl_task *t);
+/* A deadline: the task's present and later waits raise rille.Timeout until it is taken back; or
+ * rille.Cancelled, when it is a scope that was cancelled (tripped). */
+void rl_task_interrupt(rl_task *t, bool tripped);
+void rl_task_uninterrupt(rl_task *t, bool tripped);
+/* Its waits raise no more because it was cancelled, until that is taken back; unless the vm is
+ * merciless. Whose deadlines are whose is for the caller to count. */
+void rl_task_shield(rl_task *t);
+void rl_task_unshield(rl_task *t);
 
 void rl_task_guard(rl_task *t, rl_guard *guard, void (*release)(rl_guard *guard, rl_task *t));
 static inline void rl_task_unguard(rl_guard *guard)

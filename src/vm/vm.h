@@ -51,6 +51,7 @@ struct rl_vm {
     bool collecting;
     uv_timer_t quiet; /* since the last turn that allocated */
     bool gc_stress;
+    bool merciless;      /* the end: shields of tasks count no more (task.h) */
     rl_task *spare[256]; /* finished tasks, coroutine and all, to be used again */
     unsigned nspare;
     unsigned ntasks; /* begun and not ended */

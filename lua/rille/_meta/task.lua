@@ -19,6 +19,30 @@ function task.spawn(fn, id) end
 ---@return rille.Task
 function task.serve(fn) end
 
+--- For tasks that end with the running one.
+---@return userdata
+function task.family() end
+
+--- The same, in a family that is not over. Its errors are the family's to tell.
+---@param fn async fun(): ...
+---@param family userdata
+---@return rille.Task
+function task.spawn_child(fn, family) end
+
+--- The end of a family: tasks that there still are, are cancelled.
+---@param family userdata
+function task.disband(family) end
+
+--- The same, of the worker, speaking for no consumer.
+---@param fn async fun(): ...
+---@return rille.Task
+function task.spawn_detached(fn) end
+
+--- The same, with the consumer that the running task is of, if there is one.
+---@param fn async fun(): ...
+---@return rille.Task
+function task.spawn_here(fn) end
+
 --- Wait for a task's end. One task may wait for another at a time, and none for itself.
 ---@async
 ---@param handle rille.Task
@@ -60,5 +84,31 @@ function task.deadline(seconds) end
 ---@param token lightuserdata
 ---@return boolean  had it passed?
 function task.undeadline(token) end
+
+--- Have the waits inside of a deadline raise `rille.Cancelled`, from any task.
+---@param token lightuserdata  not yet given back
+function task.trip(token) end
+
+--- From here to `unshield` the task notices neither a cancel nor deadlines from outside.
+function task.shield() end
+
+function task.unshield() end
+
+--- Something to wait with, once.
+---@return userdata
+function task.ticket() end
+
+--- Wait with a ticket, which the caller keeps meanwhile.
+---@async
+---@param ticket userdata
+---@return true?
+---@return any  what `wake` handed over, or the error
+function task.await(ticket) end
+
+--- Hand something to whoever waits with a ticket; they have it then, whatever happens to them.
+---@param ticket userdata
+---@param value any?
+---@return boolean  did somebody wait?
+function task.wake(ticket, value) end
 
 return task
