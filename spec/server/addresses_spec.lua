@@ -43,12 +43,29 @@ describe("an address", function()
     local port = port_of(start("[::]:0,v6only"), "%[::%]")
     assert.equal(200, status_at("[::1]:" .. port))
     assert.truthy(clients.at("127.0.0.1:" .. port, { path = "/" }).error)
-    local both = server.start(
-      { "run", APP, "--listen", "[::]:" .. port + 1, "--listen", "0.0.0.0:" .. port + 1 },
-      {}
-    )
-    assert.equal(200, status_at("127.0.0.1:" .. port + 1))
-    assert.equal(200, status_at("[::1]:" .. port + 1))
+  end)
+
+  it("of IPv6 stands beside one of IPv4 with that port", function()
+    --- A port that was free for both a moment ago; somebody else may be quicker.
+    local function start_both()
+      local first = start("[::]:0")
+      local port = port_of(first, "%[::%]")
+      assert.equal(0, first:stop())
+      local listen = { "--listen", "[::]:" .. port, "--listen", "0.0.0.0:" .. port }
+      local ok, both = pcall(server.start, { "run", APP, unpack(listen) }, { listen = false })
+      assert(ok or both:find("in use", 1, true), both)
+      return ok and both, port
+    end
+
+    local both, port
+    for _ = 1, 5 do
+      both, port = start_both()
+      if both then
+        break
+      end
+    end
+    assert.equal(200, status_at("127.0.0.1:" .. port))
+    assert.equal(200, status_at("[::1]:" .. port))
     assert.equal(0, both:stop())
   end)
 

@@ -10,6 +10,7 @@
 local server = {}
 
 local BINARY = os.getenv("RILLE_BIN") or ".build/src/rille"
+local LEAST_TRIES = 20 -- however slow the machine
 local START_WITHIN, STOP_WITHIN = 10, 15 -- seconds
 
 local running, folders = {}, {}
@@ -44,17 +45,19 @@ function server.sleep(seconds)
 end
 
 --- Ask every few milliseconds until `question` answers with something true, and return that;
---- nil when the seconds are over.
+--- nil when the seconds are over (a little later when the question itself takes long).
 ---@generic T
 ---@param seconds number
 ---@param question fun(): T?
 ---@return T?
 function server.eventually(seconds, question)
-  local tries = math.ceil(seconds / 0.02)
-  for _ = 1, tries do
+  local tries, over = math.ceil(seconds / 0.02), os.time() + seconds + 1
+  for i = 1, tries do
     local answer = question()
     if answer then
       return answer
+    elseif i >= LEAST_TRIES and os.time() > over then
+      return nil
     end
     server.sleep(0.02)
   end
