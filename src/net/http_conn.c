@@ -181,6 +181,8 @@ static void begin_request(rl_http_conn *hc)
     const rl_http_head *head = rl_http_head_of(hc->parser);
 
     rl_timeout_stop(&hc->timer);
+    if (!head->upgrade && !head->chunked && head->content_length == 0)
+        settle_empty_body(hc);
     if (hc->conn->eof)
         expect_reader(hc);
     if (!hc->body_done && !head->upgrade)
@@ -188,8 +190,6 @@ static void begin_request(rl_http_conn *hc)
     hc->began = rl_clock_ns();
     hc->state = HANDLED;
     hc->keep = head->keep_alive && !head->upgrade && !is_aged(hc);
-    if (!head->upgrade && !head->chunked && head->content_length == 0)
-        settle_empty_body(hc);
     hc->no_body = rl_str_eq(rl_http_method(head), RL_STR("HEAD"));
     hc->server->events->on_request(hc->server, hc);
 }
