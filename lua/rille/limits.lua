@@ -159,7 +159,13 @@ M.list = {
     name = "send_timeout",
     default = 30,
     unit = "seconds",
-    what = "of nothing read by the peer while something waits to be sent: cut",
+    what = "in any such time the peer must read at min_send_rate if something waits: cut",
+  },
+  {
+    name = "min_send_rate",
+    default = 100,
+    unit = "bytes/s",
+    what = "see send_timeout; what the kernel has taken is not read yet",
   },
   {
     name = "write_high_water",

@@ -174,7 +174,8 @@ clients.to_characters = to_characters
 function clients.open_raw(port, steps)
   local said = {}
   for i, step in ipairs(steps) do
-    said[i] = { step[1], type(step[2]) == "string" and to_characters(step[2]) or step[2], step[3] }
+    said[i] = { unpack(step) }
+    said[i][2] = type(step[2]) == "string" and to_characters(step[2]) or step[2]
   end
   return clients.open("raw.py", tostring(port), said)
 end

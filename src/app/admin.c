@@ -16,6 +16,7 @@ static const rl_server_limits server_limits = {
     .keepalive_timeout = 75000,
     .close_timeout = 1000,
     .send_timeout = 10000,
+    .min_send_rate = 100,
     .write_high_water = RL_CONN_HIGH_WATER,
     .max_connections = 64,
 };

@@ -154,6 +154,7 @@ static void take_common(rl_script *s, lua_State *L)
         .keepalive_timeout = ms(L, "keepalive_timeout"),
         .close_timeout = ms(L, "close_timeout"),
         .send_timeout = ms(L, "send_timeout"),
+        .min_send_rate = count(L, "min_send_rate"),
         .write_high_water = count(L, "write_high_water"),
         .max_connections = (unsigned)count(L, "max_connections"),
         .max_connections_per_address = (unsigned)count(L, "max_connections_per_address"),

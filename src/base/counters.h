@@ -21,7 +21,7 @@
     X(proxies_distrusted, "connections refused: PROXY protocol, not one of trusted_proxies")   \
     X(proxy_headers_bad, "connections refused: a PROXY header that is none")                   \
     X(proxy_header_timeouts, "connections refused: no PROXY header within request_timeout")    \
-    X(stalled, "connections cut: the peer read nothing for send_timeout")                      \
+    X(stalled, "connections cut: the peer read slower than min_send_rate")                     \
     X(lingered, "connections cut: the peer did not hang up after the last word")               \
     X(request_timeouts, "requests answered 408, or cut: no whole head within request_timeout") \
     X(body_timeouts, "requests cut: the body came slower than min_body_rate")                  \

@@ -132,10 +132,10 @@ static void sent_all(rl_conn *c)
         rl_timeout_stop(&c->timer);
 }
 
-void rl_conn_settled(rl_conn *c, size_t left, bool moved)
+void rl_conn_settled(rl_conn *c, size_t left)
 {
-    if (left && (moved || !c->blocked))
-        rl_timeout_start(&c->all->stalled, &c->timer);
+    if (left && !c->blocked)
+        rl_conn_await_reader(c);
     if (left == 0)
         sent_all(c);
     else
@@ -160,7 +160,7 @@ static void settle(rl_conn *c, ssize_t n)
         c->delivered += (uint64_t)n;
         c->all->delivered += (uint64_t)n;
     }
-    rl_conn_settled(c, rl_conn_pending(c), n > 0);
+    rl_conn_settled(c, rl_conn_pending(c));
 }
 
 static void flush(rl_conn *c)
@@ -502,22 +502,6 @@ static bool run_turn(rl_hook *hook)
     return busy;
 }
 
-static void on_lingered(rl_timeout *t)
-{
-    rl_conn *c = RL_CONTAINER_OF(t, rl_conn, timer);
-
-    c->all->loop->counters.lingered++;
-    rl_conn_doom(c, 0);
-}
-
-static void on_stalled(rl_timeout *t)
-{
-    rl_conn *c = RL_CONTAINER_OF(t, rl_conn, timer);
-
-    c->all->loop->counters.stalled++;
-    rl_conn_doom(c, ETIMEDOUT);
-}
-
 int rl_conns_init(rl_conns *all, rl_loop *loop)
 {
     *all = (rl_conns){.loop = loop, .high_water = RL_CONN_HIGH_WATER};
@@ -531,8 +515,8 @@ int rl_conns_init(rl_conns *all, rl_loop *loop)
     all->sends = rl_batch_new(RL_BATCH_SEND, on_sent);
     all->recvs = rl_batch_new(RL_BATCH_RECV, on_received);
     all->slots = rl_malloc(RL_BATCH_MAX * SLOT_STRIDE);
-    rl_timeouts_open(&all->lingering, loop, LINGER_MS, on_lingered);
-    rl_timeouts_open(&all->stalled, loop, STALL_MS, on_stalled);
+    rl_timeouts_open(&all->lingering, loop, LINGER_MS, rl_conn_on_lingered);
+    rl_timeouts_open(&all->stalled, loop, STALL_MS, rl_conn_on_stalled);
     rl_loop_add_hook(loop, RL_PHASE_WRITE, &all->flush, run_turn);
     return 0;
 }

@@ -66,11 +66,12 @@ struct rl_conns {
     rl_batch *sends, *recvs;
     rl_conn *ready[RL_BATCH_MAX]; /* what the poller told, until it has told all */
     unsigned nready;
-    char *slots;           /* where the batch receives */
-    rl_list doomed;        /* connections whose on_closed is due */
-    rl_timeouts lingering; /* finishing connections whose peer does not hang up */
-    rl_timeouts stalled;   /* connections whose peer does not read */
-    rl_buf spare[64];      /* cork buffers, lent for as long as they hold something */
+    char *slots;            /* where the batch receives */
+    rl_list doomed;         /* connections whose on_closed is due */
+    rl_timeouts lingering;  /* finishing connections whose peer does not hang up */
+    rl_timeouts stalled;    /* connections whose peer does not read, or slowly */
+    uint64_t min_send_rate; /* bytes a second that it must read, looked at when stalled is due */
+    rl_buf spare[64];       /* cork buffers, lent for as long as they hold something */
     unsigned nspare;
     size_t high_water; /* unsent bytes above which writers ought to wait; on_drain comes when a
                           quarter is left */
@@ -95,6 +96,7 @@ struct rl_conn {
     rl_list link;                 /* on conns.dirty or conns.doomed */
     rl_timeout timer;             /* on lingering or stalled */
     uint64_t received, delivered; /* bytes, for the access log */
+    uint32_t was_read;            /* by the peer, when it was last looked at; modulo 2^32 */
     uint8_t mask;                 /* what the poller watches for */
     bool paused : 1;
     bool blocked : 1;     /* the socket is full: the poller tells when it is not */
@@ -146,6 +148,8 @@ void rl_conn_finish(rl_conn *c);
  * when everything is sent, without the wait for its FIN, which saves a turn and three system calls.
  * (Over TLS its close_notify is still to come, and would be met with a reset: it is waited for.) */
 void rl_conn_part(rl_conn *c);
+/* Drop what is pending, the kernel's share included, for a peer that does not answer. */
+void rl_conn_reset(rl_conn *c, int error);
 /* Drop what is pending and close. on_closed follows from the loop; repeating is harmless. */
 void rl_conn_close(rl_conn *c);
 

@@ -11,9 +11,15 @@ void rl_conn_update_mask(rl_conn *c);
 void rl_conn_offer(rl_conn *c, char *p, size_t n);
 void rl_conn_reached_eof(rl_conn *c);
 void rl_conn_flush_now(rl_conn *c);
-void rl_conn_settled(rl_conn *c, size_t left, bool moved); /* after a send: what it did not take */
-void rl_conns_lend(rl_conns *all, rl_buf *out, size_t n);  /* a cork buffer with room for n more */
+void rl_conn_settled(rl_conn *c, size_t left);            /* after a send: what it did not take */
+void rl_conns_lend(rl_conns *all, rl_buf *out, size_t n); /* a cork buffer with room for n more */
 void rl_conns_take_back(rl_conns *all, rl_buf *out);
+
+/* conn_slow.c */
+void rl_conn_await_reader(
+    rl_conn *c); /* something waits to be sent: see that it does not for ever */
+void rl_conn_on_stalled(rl_timeout *t);
+void rl_conn_on_lingered(rl_timeout *t);
 
 /* conn_address.c */
 void rl_conn_forget(rl_conn *c); /* what its proxy told */
@@ -22,7 +28,8 @@ void rl_conn_forget(rl_conn *c); /* what its proxy told */
 void rl_conn_tls_open(rl_conn *c, rl_tls *keys);
 void rl_conn_tls_free(rl_conn *c);
 void rl_conn_tls_readable(rl_conn *c);
-void rl_conn_tls_flush(rl_conn *c);            /* one send */
-const char *rl_conn_tls_why(const rl_conn *c); /* NULL: nothing was wrong with it */
+void rl_conn_tls_flush(rl_conn *c);               /* one send */
+uint32_t rl_conn_tls_under_way(const rl_conn *c); /* in the kernel, but not yet `delivered` */
+const char *rl_conn_tls_why(const rl_conn *c);    /* NULL: nothing was wrong with it */
 
 #endif

@@ -228,10 +228,14 @@ static void left_all(rl_conn *c)
     rl_conns_take_back(c->all, &t->stream.out);
 }
 
+uint32_t rl_conn_tls_under_way(const rl_conn *c)
+{
+    return c->tls->gone;
+}
+
 void rl_conn_tls_flush(rl_conn *c)
 {
     struct rl_conn_tls *t = c->tls;
-    bool moved = false;
 
     if (c->busy || (c->finishing && !t->stream.open && !t->stream.broken)) {
         if (c->finishing)
@@ -246,15 +250,14 @@ void rl_conn_tls_flush(rl_conn *c)
             rl_conn_doom(c, errno);
             return;
         }
-        moved = n > 0;
-        t->gone += moved ? (uint32_t)n : 0;
+        t->gone += n > 0 ? (uint32_t)n : 0;
     }
     size_t left = ciphertext(t);
     if (left == 0)
         left_all(c);
     if (t->stream.open)
         left += rl_conn_pending(c);
-    rl_conn_settled(c, left, moved);
+    rl_conn_settled(c, left);
 }
 
 /* Beginning and end */

@@ -96,6 +96,7 @@ void rl_server_configure(rl_server *s, const rl_server_limits *limits, const rl_
     s->keepalives.after = limits->keepalive_timeout;
     s->closings.after = limits->close_timeout;
     s->conns->stalled.after = limits->send_timeout;
+    s->conns->min_send_rate = limits->min_send_rate;
     s->conns->high_water = limits->write_high_water;
     if (s->nsets)
         fill_set(s, s->sets[0], &sets[0]);

@@ -25,6 +25,7 @@ typedef struct rl_ws_conn rl_ws_conn;
 typedef struct rl_server_limits {
     size_t max_head, max_fields, max_target;
     uint64_t request_timeout, keepalive_timeout, close_timeout, send_timeout;
+    uint64_t min_send_rate; /* bytes a second */
     size_t write_high_water;
     unsigned max_connections, max_connections_per_address;
 } rl_server_limits;

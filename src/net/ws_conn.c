@@ -365,7 +365,7 @@ void rl_ws_on_close_due(rl_timeout *t)
     rl_ws_conn *ws = RL_CONTAINER_OF(t, rl_ws_conn, timer);
 
     ws->server->loop->counters.ws_close_timeouts++;
-    rl_conn_close(ws->conn);
+    rl_conn_reset(ws->conn, 0);
 }
 
 /* A tenth more or less than the limit, another for each: they were born together, perhaps. */
@@ -415,5 +415,5 @@ void rl_ws_on_pong_due(rl_timeout *t)
         return;
     }
     ws->server->loop->counters.ws_pong_timeouts++;
-    rl_conn_close(ws->conn);
+    rl_conn_reset(ws->conn, 0);
 }

@@ -104,8 +104,12 @@ return rille.app {
       local _, err = pcall(rille.asleep, 1000)
       note("late", tostring(err))
     end, { answer_timeout = 0.2 }),
-    rille.get("/much", function()
-      return 200, ("x"):rep(3e7)
+    rille.get("/patient", function()
+      rille.asleep(0.8)
+      return 200, "patient"
+    end),
+    rille.get("/much", function(request)
+      return 200, ("x"):rep(tonumber(request.query_string) or 3e7)
     end),
     rille.get("/counters", function()
       return 200, core.worker.counters()

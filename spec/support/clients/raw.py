@@ -4,6 +4,7 @@ Steps: ["send", text]  latin-1, so that \\u00ff is one byte
        ["repeat", text, n]
        ["until", text]   read until this was received
        ["sleep", seconds]
+       ["drip", bytes, seconds, times]   so often read at most that much, then rest
        ["finish"]        half-close: nothing more will be sent
        ["reset"], ["leave"]  go at once, with RST or FIN
 Then reads until the server closes, for ten seconds at most. Prints what was received (latin-1),
@@ -35,6 +36,15 @@ try:
                 received += more
         elif step[0] == "sleep":
             time.sleep(step[1])
+        elif step[0] == "drip":
+            if step[1] < 4096:
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            for _ in range(step[3]):
+                more = peer.recv(step[1])
+                if not more:
+                    raise EOFError
+                received += more
+                time.sleep(step[2])
         elif step[0] == "finish":
             peer.shutdown(socket.SHUT_WR)
         elif step[0] == "reset":
