@@ -17,6 +17,7 @@
  *
  * One thread, one epoll. With --raw there is no WebSocket: the same masked
  * frames go out, as opaque bytes, to a server that sends back what it gets.
+ * --calm: pace shares its core, waits for all answers and says how many came.
  * --pid names the server whose CPU time per message is wanted.
  */
 #include "load.h"
@@ -95,7 +96,7 @@ static void run(struct load *l)
     end_window(l);
 }
 
-static void report(const struct load *l)
+static void report(struct load *l)
 {
     double s = (double)(l->ended - l->begun) / 1e9;
 
@@ -106,6 +107,8 @@ static void report(const struct load *l)
            " load_busy=%.3f",
            l->mode, (unsigned long long)l->messages, s, (double)l->messages / s,
            histogram_us(l, 0.5), histogram_us(l, 0.99), histogram_us(l, 0.999), l->own_cpu / s);
+    if (l->calm)
+        printf(" answered=%llu", (unsigned long long)settle(l));
     if (l->mode[0] == 'w')
         printf(" walks=%llu", (unsigned long long)l->walks);
     if (l->pid)
@@ -130,7 +133,7 @@ static void hold(struct load *l)
 static const char *const usage =
     "usage: load echo|select|walk|fan|pace|connect|idle [-c connections] [-p "
     "outstanding]\n"
-    "            [-s bytes] [--rate per second]\n"
+    "            [-s bytes] [--rate per second] [--calm]\n"
     "            [-t seconds] [-w warm-up seconds] [--raw] [--pid server] "
     "[--last id]\n"
     "            [--chain length] [--sum number] HOST:PORT[/path]";
@@ -199,6 +202,7 @@ static void parse(struct load *l, int argc, char **argv)
         {"chain", required_argument, NULL, 'n'},
         {"sum", required_argument, NULL, 'S'},
         {"rate", required_argument, NULL, 'R'},
+        {"calm", no_argument, NULL, 'C'},
         {NULL, 0, NULL, 0},
     };
     int letter;
@@ -238,6 +242,9 @@ static void parse(struct load *l, int argc, char **argv)
         case 'R':
             l->rate = number(optarg, 1, 1e6);
             break;
+        case 'C':
+            l->calm = true;
+            break;
         default:
             fail("%s", usage);
         }
@@ -249,6 +256,8 @@ static void parse(struct load *l, int argc, char **argv)
         fail("%s", usage);
     if (l->raw && !strchr("eip", l->mode[0]))
         fail("--raw goes with echo, pace and idle only");
+    if (l->calm && l->mode[0] != 'p')
+        fail("--calm goes with pace only");
     if (l->last < l->chain)
         fail("--last must be at least --chain");
     if (l->mode[0] == 's' && l->sum < l->last)

@@ -61,6 +61,7 @@ struct load {
     unsigned chain; /* walk: in chains of so many, each walked from its end */
     unsigned sum;   /* select: what a number and its answer add up to */
     double rate;    /* pace: messages per second */
+    bool calm;      /* pace: shares its core, and ends when all is answered */
 
     /* What is sent. */
     char request[512];
@@ -148,6 +149,10 @@ void check_delivery(struct load *l, struct conn *c, const uint8_t *bytes, size_t
 
 /* Send what is due, and read, until `end` (ns). */
 void pace(struct load *l, uint64_t end);
+
+/* Wait for the answers that are still out, all of which must come. Returns how many
+ * messages were sent in all, warm-up included. */
+uint64_t settle(struct load *l);
 
 /* load.c */
 
