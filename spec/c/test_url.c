@@ -86,6 +86,7 @@ static void knows_a_host(void)
     CHECK(!rl_url_authority_valid(RL_STR("[g::]")));
     CHECK(!rl_url_authority_valid(RL_STR("a/b")));
     CHECK(!rl_url_authority_valid(RL_STR("a@b")));
+    CHECK(!rl_url_authority_valid(RL_STR("a,b")));
     CHECK(!rl_url_authority_valid((rl_str){"a\0b", 3}));
 }
 

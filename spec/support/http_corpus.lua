@@ -152,6 +152,7 @@ return {
     { "https", "GET https://a/x HTTP/1.1\r\nHost: a\r\n\r\n", "200 GET /x" },
     { "another scheme", "GET ftp://a/x HTTP/1.1\r\nHost: a\r\n\r\n", "400" },
     { "a host that is not the target's", "GET http://b/x HTTP/1.1\r\nHost: a\r\n\r\n", "400" },
+    { "two hosts in one", "GET /x HTTP/1.1\r\nHost: a,b\r\n\r\n", "400" },
     { "a user in the target", "GET http://u@a/x HTTP/1.1\r\nHost: a\r\n\r\n", "400" },
     { "no host in the target", "GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n", "400" },
     { "the authority form for GET", "GET a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", "400" },

@@ -33,7 +33,7 @@ bool rl_url_authority_valid(rl_str s)
         host.n = colon ? (size_t)(colon - s.p) : s.n;
         s = (rl_str){s.p + host.n, s.n - host.n};
         for (size_t i = 0; i < host.n; i++)
-            if (!is_alnum(host.p[i]) && !memchr("-._~!$&'()*+,;=%", host.p[i], 16))
+            if (!is_alnum(host.p[i]) && !memchr("-._~!$&'()*+;=%", host.p[i], 15))
                 return false;
     }
     if (host.n == 0)

@@ -20,7 +20,8 @@ typedef struct rl_url {
  * RL_ESYNTAX, and so is a fragment. The slices are of `target`, or static. */
 int rl_url_split(rl_url *out, rl_str target, rl_err *err) RL_MUST_USE;
 
-/* host[:port], the host a name or an address, without a user. */
+/* host[:port], the host a name or an address, without a user. RFC 3986 allows a comma in a name; here
+ * it is refused, for it is what a proxy makes of two of them. */
 bool rl_url_authority_valid(rl_str s);
 
 /* Append the decoded path to out. On failure out is as before. */
