@@ -225,20 +225,21 @@ describe("a limit", function()
 
   it("of connections holds for an address, and is set by a flag", function()
     start("--limit", "max_connections_per_address=2")
-    local waiting = {}
+    local waiting, gate = {}, it_runs.folder .. "/gate"
     for i = 1, 2 do
       waiting[i] = clients.open("raw.py", it_runs.port, {
         { "send", handshake("/echo") },
         { "until", "\r\n\r\n" },
-        { "sleep", 0.6 },
+        { "await", gate },
         { "leave" },
       })
     end
-    server.eventually(2, function()
+    server.eventually(10, function()
       return server.count(it_runs:stderr(), "GET /echo 101") == 2
     end)
     assert.equal("", talk().received)
     assert.is_true(it_runs:says("max_connections_per_address (2) reached"))
+    server.write(gate, "")
     for _, client in ipairs(waiting) do
       client:finish()
     end

@@ -25,6 +25,16 @@ static int cannot(rl_err *err, int rc, const rl_endpoint *e)
 
 /* Sockets */
 
+/* Accepted connections inherit both. Unbidden the kernel takes up to tcp_wmem, 4 MiB, for a peer that
+ * reads nothing, and six hundred of those would take the memory that all of the machine's TCP has. */
+void rl_socket_tune(int fd)
+{
+    const int one = 1, unsent = RL_KERNEL_UNSENT;
+
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
+}
+
 static int new_socket(sa_family_t family)
 {
     int one = 1;
@@ -32,7 +42,7 @@ static int new_socket(sa_family_t family)
 
     if (fd >= 0 && family != AF_UNIX) {
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* inherited on accept */
+        rl_socket_tune(fd);
     }
     return fd;
 }

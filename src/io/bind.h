@@ -12,6 +12,13 @@
 
 #define RL_MAX_SOCKETS 64
 
+/* Bytes that the kernel keeps for a connection beside those on their way: more are left to us, where
+ * they are counted, and bounded. */
+#define RL_KERNEL_UNSENT (128 * 1024)
+
+/* What every TCP socket of ours has that listens, and with it what it accepts. */
+void rl_socket_tune(int fd);
+
 /* A bound socket, and what is spoken on it: it goes with it through threads. */
 typedef struct rl_bound {
     int fd;

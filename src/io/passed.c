@@ -1,11 +1,11 @@
 #include "io/passed.h"
 
 #include "base/str.h"
+#include "io/bind.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -44,7 +44,7 @@ int rl_passed_adopt(int fd, rl_err *err)
 {
     struct sockaddr_storage addr = {0};
     socklen_t n = sizeof(int), len = sizeof(addr);
-    int type = 0, one = 1;
+    int type = 0;
 
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) < 0 ||
         getsockname(fd, (struct sockaddr *)&addr, &len) < 0)
@@ -59,6 +59,6 @@ int rl_passed_adopt(int fd, rl_err *err)
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     if (addr.ss_family != AF_UNIX)
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+        rl_socket_tune(fd);
     return 0;
 }

@@ -4,6 +4,7 @@ Steps: ["send", text]  latin-1, so that \\u00ff is one byte
        ["repeat", text, n]
        ["until", text]   read until this was received
        ["sleep", seconds]
+       ["await", path]   until there is such a file
        ["drip", bytes, seconds, times]   so often read at most that much, then rest
        ["finish"]        half-close: nothing more will be sent
        ["reset"], ["leave"]  go at once, with RST or FIN
@@ -11,6 +12,7 @@ Then reads until the server closes, for ten seconds at most. Prints what was rec
 how it ended ("closed", "reset" or "open": still open at the deadline) and how long that took.
 """
 import json
+import os
 import socket
 import struct
 import sys
@@ -36,6 +38,9 @@ try:
                 received += more
         elif step[0] == "sleep":
             time.sleep(step[1])
+        elif step[0] == "await":
+            while not os.path.exists(step[1]):
+                time.sleep(0.01)
         elif step[0] == "drip":
             if step[1] < 4096:
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
