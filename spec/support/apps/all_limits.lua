@@ -23,9 +23,9 @@ function Late.connect()
   note("late", tostring(err))
 end
 
-local released = false
+local released = 0 -- how often
 
-local Slow = rille.WebsocketConsumer:extend("Slow") -- busy for a while, or until it is released
+local Slow = rille.WebsocketConsumer:extend("Slow") -- busy until it is released
 
 function Slow:connect()
   self:accept()
@@ -33,14 +33,12 @@ function Slow:connect()
 end
 
 function Slow:receive(text)
-  if text == "busy" then
-    self:asend { text_data = "busy" }
-    rille.asleep(0.4)
-  elseif text == "hold" then
+  if text == "hold" then
+    local before = released
     self:asend { text_data = "busy" }
     repeat
       rille.asleep(0.01)
-    until released
+    until released > before
   end
 end
 
@@ -116,7 +114,7 @@ return rille.app {
     end),
     rille.get("/tell", tell),
     rille.get("/release", function()
-      released = true
+      released = released + 1
       return 200
     end),
     rille.websocket("/echo", Echo),
