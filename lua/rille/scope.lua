@@ -2,7 +2,7 @@
 ---
 --- An idle connection keeps its scope, so a scope keeps only the request's own bytes. Fields are
 --- made of them when somebody asks, and then stay. For HTTP the scope is the request, too: it
---- has `abody`, `achunks`, `ajson` and `aform`.
+--- has `abody`, `achunks`, `ajson`, `aform` and `aparts`.
 
 local core = require("rille.core")
 local errors = require("rille.errors")
@@ -219,20 +219,64 @@ function Request:ajson()
   return json.decode(self:abody())
 end
 
---- The body as a form (`application/x-www-form-urlencoded`).
+--- The parts of a form with files (`multipart/form-data`), in order, as they arrive: see
+--- `rille.multipart`. Raises `rille.BadRequest` for what is none.
+---@async
+---@return async fun(): rille.FormPart?
+function Request:aparts()
+  local multipart = require("rille.multipart") -- few applications need it
+  local boundary = multipart.boundary(self.headers["content-type"] or "")
+  if not boundary then
+    error(errors.BadRequest("a form of type multipart/form-data, with its boundary, expected"), 2)
+  end
+  return multipart.parts(self:achunks(), boundary)
+end
+
+---@class rille.FormFile
+---@field filename string
+---@field type string?
+---@field content string
+
+--- Of a form with files: all of it is kept.
+local function collect(self)
+  local first, all, files = {}, {}, {}
+  for part in self:aparts() do
+    local content = part:aread()
+    local into = part.filename and files or all
+    if part.filename then
+      content = { filename = part.filename, type = part.type, content = content }
+    else
+      first[part.name] = first[part.name] or content
+    end
+    into[part.name] = into[part.name] or {}
+    table.insert(into[part.name], content)
+  end
+  return first, all, files
+end
+
+--- The body as a form: `application/x-www-form-urlencoded`, or `multipart/form-data`, for whose
+--- files there is `aparts` if they are large. Raises `rille.BadRequest` if it is neither.
 ---@async
 ---@return table<string, string> first  value of each name
 ---@return table<string, string[]> all
+---@return table<string, rille.FormFile[]> files
 function Request:aform()
-  local kind = self.headers["content-type"] or ""
-  if not kind:lower():find("^application/x%-www%-form%-urlencoded") then
-    error(errors.BadRequest("a form of type application/x-www-form-urlencoded expected"), 2)
+  if not self._form then
+    local kind = (self.headers["content-type"] or ""):lower()
+    local first, all, files
+    if kind:find("^multipart/form%-data") then
+      first, all, files = collect(self)
+    elseif kind:find("^application/x%-www%-form%-urlencoded") then
+      first, all = http.form(self:abody())
+    else
+      error(errors.BadRequest("a form expected: urlencoded, or multipart/form-data"), 2)
+    end
+    if not first then
+      error(errors.BadRequest("the form cannot be decoded"), 2)
+    end
+    self._form = { first, all, files or {} }
   end
-  local first, all = http.form(self:abody())
-  if not first then
-    error(errors.BadRequest("the form cannot be decoded"), 2)
-  end
-  return first, all
+  return self._form[1], self._form[2], self._form[3]
 end
 
 --- Of a consumer without a peer: what there is, is there from the start.
