@@ -94,4 +94,17 @@ function errors.is_error(err, cls)
   return class.is_instance(err, cls or Error)
 end
 
+--- For methods whose work the core does: its answer, or its error, raised where the method was
+--- called.
+---@generic T
+---@param ok T?
+---@param err any
+---@return T
+function errors.check(ok, err)
+  if ok then
+    return ok
+  end
+  error(err, 3)
+end
+
 return errors

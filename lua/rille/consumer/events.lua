@@ -17,16 +17,11 @@
 
 local Consumer = require("rille.consumer")
 local core = require("rille.core")
+local errors = require("rille.errors")
 local json = require("rille.json")
 
+local check = errors.check
 local consumer = core.consumer
-
-local function check(ok, err)
-  if ok then
-    return ok
-  end
-  error(err, 3)
-end
 
 ---@class rille.StreamEvent
 ---@field data any        text of any number of lines; a table goes out as JSON

@@ -4,15 +4,10 @@
 local answer = require("rille.answer")
 local Consumer = require("rille.consumer")
 local core = require("rille.core")
+local errors = require("rille.errors")
 
+local check = errors.check
 local consumer = core.consumer
-
-local function check(ok, err)
-  if ok then
-    return ok
-  end
-  error(err, 3)
-end
 
 ---@class rille.HttpConsumer : rille.Consumer
 local HttpConsumer = Consumer:extend_library "HttpConsumer"

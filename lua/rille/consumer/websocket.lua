@@ -5,15 +5,9 @@ local core = require("rille.core")
 local errors = require("rille.errors")
 local json = require("rille.json")
 
+local check = errors.check
 local consumer = core.consumer
 local send = consumer.send
-
-local function check(ok, err)
-  if ok then
-    return ok
-  end
-  error(err, 3)
-end
 
 ---@class rille.WebsocketConsumer : rille.Consumer
 local WebsocketConsumer = Consumer:extend_library "WebsocketConsumer"
