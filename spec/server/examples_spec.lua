@@ -1,5 +1,6 @@
 local Database = require("rille.db").Database
 local clients = require("spec.support.clients")
+local json = require("cjson")
 local server = require("spec.support.server")
 
 describe("an example", function()
@@ -14,8 +15,8 @@ describe("an example", function()
     return data
   end
 
-  local APPS = { "hello.lua", "echo.lua", "tree.lua", "clock.lua", "events.lua", "cron.lua" }
-  for _, app in ipairs { "chat", unpack(APPS) } do
+  local MORE = { "events.lua", "poll.lua", "cron.lua" }
+  for _, app in ipairs { "chat", "hello.lua", "echo.lua", "tree.lua", "clock.lua", unpack(MORE) } do
     it("starts, answers and stops: " .. app, function()
       local it_runs = server.start { "run", "examples/" .. app }
       local known = app == "hello.lua" or app == "events.lua" or app == "chat"
@@ -54,6 +55,42 @@ describe("an example", function()
       end
       assert.equal("hello, Ann\n200 1\nhello, Bob\n200 0\n", said)
     end)
+  end)
+
+  it("poll answers at once what was missed, waits for what is not, and not for ever", function()
+    local it_runs = server.start { "run", "examples/poll.lua" }
+    local url = it_runs.url .. "/news"
+    local function say(text)
+      assert.equal(201, clients.fetch(url, { method = "POST", body = text }).status)
+    end
+    assert.equal(204, clients.fetch(url .. "?after=0&wait=0.1").status)
+    say("one")
+    say("two")
+    local function told(after)
+      local texts = {}
+      for _, item in ipairs(json.decode(clients.fetch(url .. "?after=" .. after).body)) do
+        texts[#texts + 1] = item.text
+      end
+      return table.concat(texts, " ")
+    end
+    assert.equal("one two", told(0))
+    assert.equal("two", told(1))
+    local gone = clients.open_raw(it_runs.port, {
+      { "send", "GET /news?after=2 HTTP/1.1\r\nhost: x\r\n\r\n" },
+      { "sleep", 0.2 },
+      { "reset" },
+    })
+    gone:finish()
+    assert.is_true(it_runs:says("aborted=true"))
+    local waiting = clients.open("fetch.py", url .. "?after=2", {})
+    assert.is_nil(server.eventually(0.3, function()
+      return it_runs:stderr():find("after=2 200", 1, true)
+    end))
+    say("three")
+    assert.same({ { id = 3, text = "three" } }, json.decode(waiting:next().body))
+    waiting:finish()
+    assert.equal(0, it_runs:stop())
+    assert.is_nil(it_runs:stderr():find("traceback", 1, true), it_runs:stderr())
   end)
 
   for name, script in pairs(clients.websockets) do
