@@ -34,6 +34,13 @@ void *rl_realloc(void *p, size_t size)
     return must(realloc(p, size ? size : 1));
 }
 
+void *rl_aligned_alloc(size_t alignment, size_t size)
+{
+    void *p;
+
+    return must(posix_memalign(&p, alignment, size) == 0 ? p : NULL);
+}
+
 char *rl_strdup(const char *s)
 {
     return s ? must(strdup(s)) : NULL;

@@ -28,6 +28,7 @@ RL_NORETURN void rl_check_failed(const char *what, const char *file, int line);
 void *rl_malloc(size_t size) RL_MUST_USE;
 void *rl_calloc(size_t count, size_t size) RL_MUST_USE;
 void *rl_realloc(void *p, size_t size) RL_MUST_USE;
+void *rl_aligned_alloc(size_t alignment, size_t size) RL_MUST_USE;  /* a power of two */
 char *rl_strdup(const char *s) RL_MUST_USE;                         /* NULL gives NULL */
 char *rl_strndup(const char *s, size_t n) RL_MUST_USE;              /* always terminated */
 char *rl_sprintf(const char *fmt, ...) RL_PRINTF(1, 2) RL_MUST_USE; /* yours */

@@ -315,7 +315,7 @@ static void end(rl_consumer *c)
     rl_roster_remove(&c->worker->roster, c->id);
     rl_free(c->close_reason);
     rl_names_drop(c);
-    rl_free(c);
+    rl_slab_give(&c->worker->memory, c);
 }
 
 void rl_consumer_note_close(rl_consumer *c, uint16_t code, rl_str reason)
@@ -587,7 +587,7 @@ static void push_path(lua_State *L, rl_str target)
 
 rl_consumer *rl_consumer_new(rl_worker *w, enum rl_consumer_kind kind)
 {
-    rl_consumer *c = rl_calloc(1, sizeof(*c));
+    rl_consumer *c = rl_slab_zeroed(&w->memory);
 
     c->worker = w;
     c->kind = (uint8_t)kind;

@@ -77,7 +77,7 @@ static void name_channel(rl_layer *layer, void *owner, char out[RL_LAYER_NAME_MA
 
 int rl_worker_init(rl_worker *w, rl_crew *crew, unsigned index, const rl_vm_opts *vm, rl_err *err)
 {
-    *w = (rl_worker){.crew = crew, .index = index};
+    *w = (rl_worker){.crew = crew, .index = index, .memory = RL_SLAB_OF(rl_consumer)};
     for (int i = 0; i < RL_ENTRY_COUNT; i++)
         w->entries[i] = LUA_NOREF;
     if (getrandom(w->seeds, sizeof(w->seeds), 0) != sizeof(w->seeds))
@@ -152,6 +152,7 @@ void rl_worker_fini(rl_worker *w)
     rl_routes_fini(&w->routes);
     rl_loop_remove_hook(&w->hook);
     rl_roster_fini(&w->roster);
+    rl_slab_fini(&w->memory);
     rl_free(w->places);
     rl_loop_fini(&w->loop);
 }

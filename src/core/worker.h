@@ -69,6 +69,7 @@ struct rl_worker {
     rl_listener *listeners[RL_MAX_LISTENERS];
     unsigned nlisteners;
 
+    rl_slab memory;   /* of consumers */
     rl_roster roster; /* every consumer */
     rl_list stirred;  /* consumers with something to do at the end of the turn */
     rl_hook hook;

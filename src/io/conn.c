@@ -478,7 +478,7 @@ static void bury(rl_conn *c)
         rl_peers_leave(c->fd);
     close(c->fd);
     count(c->all, -1);
-    rl_free(c);
+    rl_slab_give(&c->all->memory, c);
 }
 
 void rl_conn_rebury(rl_conn *c)
@@ -504,7 +504,8 @@ static bool run_turn(rl_hook *hook)
 
 int rl_conns_init(rl_conns *all, rl_loop *loop)
 {
-    *all = (rl_conns){.loop = loop, .high_water = RL_CONN_HIGH_WATER};
+    *all =
+        (rl_conns){.loop = loop, .high_water = RL_CONN_HIGH_WATER, .memory = RL_SLAB_OF(rl_conn)};
     all->tally.everywhere = &all->tally.alone;
     int rc = rl_poller_open(&all->poller, loop, on_ready, on_polled);
     if (rc < 0)
@@ -544,6 +545,7 @@ void rl_conns_fini(rl_conns *all)
     rl_timeouts_close(&all->lingering);
     rl_timeouts_close(&all->stalled);
     rl_map_fini(&all->introduced);
+    rl_slab_fini(&all->memory);
     while (all->nspare)
         rl_buf_fini(&all->spare[--all->nspare]);
 }
@@ -551,7 +553,7 @@ void rl_conns_fini(rl_conns *all)
 rl_conn *rl_conn_open(rl_conns *all, int fd, rl_tls *keys, const rl_conn_events *events,
                       void *owner)
 {
-    rl_conn *c = rl_calloc(1, sizeof(*c));
+    rl_conn *c = rl_slab_zeroed(&all->memory);
 
     c->mask = RL_POLL_READ;
     if (rl_poller_add(&all->poller, fd, c->mask, c) < 0) {
@@ -559,7 +561,7 @@ rl_conn *rl_conn_open(rl_conns *all, int fd, rl_tls *keys, const rl_conn_events 
         if (all->counts_peers)
             rl_peers_leave(fd);
         close(fd);
-        rl_free(c);
+        rl_slab_give(&all->memory, c);
         return NULL;
     }
     c->all = all;

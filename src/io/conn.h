@@ -21,6 +21,7 @@
 #include "base/err.h"
 #include "base/map.h"
 #include "base/shared.h"
+#include "base/slab.h"
 #include "io/batch.h"
 #include "io/poller.h"
 #include "io/timeout.h"
@@ -60,6 +61,7 @@ typedef struct rl_tally {
 struct rl_conns {
     rl_loop *loop;
     rl_poller poller;
+    rl_slab memory; /* theirs */
     rl_hook flush;
     rl_list dirty;   /* connections with something to send this turn */
     rl_list sending; /* those of them that have bytes for the batch */

@@ -52,6 +52,8 @@ struct rl_http_conn {
     int64_t left;                    /* of the announced body; INT64_MAX: none was announced */
 };
 
+const rl_slab rl_http_conn_memory = RL_SLAB_OF(rl_http_conn);
+
 static size_t on_data(void *owner, char *p, size_t n);
 
 static const rl_limit_set *set_of(const rl_http_conn *hc)
@@ -325,7 +327,7 @@ static void on_closed(void *owner, const rl_err *why)
     rl_list_remove(&hc->link);
     rl_http_free(hc->parser);
     rl_buf_fini(&hc->body);
-    rl_free(hc);
+    rl_slab_give(&hc->server->http_memory, hc);
 }
 
 static const rl_conn_events conn_events = {
@@ -337,11 +339,11 @@ static const rl_conn_events conn_events = {
 
 rl_conn *rl_http_conn_open(rl_server *s, int fd, rl_tls *keys)
 {
-    rl_http_conn *hc = rl_calloc(1, sizeof(*hc));
+    rl_http_conn *hc = rl_slab_zeroed(&s->http_memory);
 
     hc->conn = rl_conn_open(s->conns, fd, keys, &conn_events, hc);
     if (!hc->conn) {
-        rl_free(hc);
+        rl_slab_give(&s->http_memory, hc);
         return NULL;
     }
     hc->server = s;
@@ -592,7 +594,7 @@ rl_ws_conn *rl_http_conn_upgrade(rl_http_conn *hc, rl_str subprotocol, rl_str he
     rl_list_remove(&hc->link);
     rl_http_free(hc->parser);
     rl_buf_fini(&hc->body);
-    rl_free(hc);
+    rl_slab_give(&hc->server->http_memory, hc);
     return ws;
 }
 

@@ -17,7 +17,11 @@ enum { BEAT_MS = 20000 }; /* of a WebSocket that gets no pings */
 
 void rl_server_init(rl_server *s, rl_conns *conns, const rl_server_events *events)
 {
-    *s = (rl_server){.conns = conns, .loop = conns->loop, .events = events};
+    *s = (rl_server){.conns = conns,
+                     .loop = conns->loop,
+                     .http_memory = rl_http_conn_memory,
+                     .ws_memory = rl_ws_conn_memory,
+                     .events = events};
     rl_list_init(&s->https);
     rl_list_init(&s->awaited);
     rl_list_init(&s->lists);
@@ -132,6 +136,8 @@ void rl_server_fini(rl_server *s)
     rl_timeouts_close(&s->closings);
     rl_deflate_shared_fini(&s->deflate);
     rl_buf_fini(&s->date);
+    rl_slab_fini(&s->http_memory);
+    rl_slab_fini(&s->ws_memory);
 }
 
 /* Not oftener than every few seconds; the count says how many there were. */

@@ -41,6 +41,7 @@ typedef struct rl_server_events {
 struct rl_server {
     rl_conns *conns;
     rl_loop *loop;
+    rl_slab http_memory, ws_memory; /* of rl_http_conn and rl_ws_conn, */
     rl_server_limits limits;
     rl_http_limits http_limits;
     rl_limit_set **sets; /* the first is everybody's */
@@ -81,6 +82,8 @@ void rl_server_drain(rl_server *s);
 
 /* Cut off every HTTP connection. */
 void rl_server_abort(rl_server *s);
+
+extern const rl_slab rl_http_conn_memory, rl_ws_conn_memory; /* which begin as these */
 
 /* The Date header, made once a second. */
 rl_str rl_server_date(rl_server *s);

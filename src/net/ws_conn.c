@@ -32,6 +32,8 @@ struct rl_ws_conn {
     uint32_t last_used; /* the same, as far as beats tell */
 };
 
+const rl_slab rl_ws_conn_memory = RL_SLAB_OF(rl_ws_conn);
+
 static const rl_limit_set *set_of(const rl_ws_conn *ws)
 {
     return ws->server->sets[ws->limits];
@@ -208,7 +210,7 @@ static void on_closed(void *owner, const rl_err *why)
 
     tell_closed(ws, clean ? ws->code : 1006, why ? rl_str_of(why->msg) : (rl_str){"", 0});
     rl_ws_fini(&ws->parser);
-    rl_free(ws);
+    rl_slab_give(&ws->server->ws_memory, ws);
 }
 
 static const rl_conn_events conn_events = {
@@ -220,7 +222,7 @@ static const rl_conn_events conn_events = {
 rl_ws_conn *rl_ws_conn_open(rl_server *s, rl_conn *conn, rl_deflate *deflate, uint16_t limits,
                             const rl_ws_conn_events *events, void *owner)
 {
-    rl_ws_conn *ws = rl_calloc(1, sizeof(*ws));
+    rl_ws_conn *ws = rl_slab_zeroed(&s->ws_memory);
 
     ws->conn = conn;
     ws->server = s;

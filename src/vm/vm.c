@@ -30,7 +30,7 @@ static void *allocate(void *ud, void *p, size_t osize, size_t nsize)
 
     if (nsize == 0) {
         vm->used -= osize;
-        free(p);
+        rl_heap_resize(&vm->heap, p, osize, 0);
         return NULL;
     }
     if (vm->scripting && !vm->exposed && nsize > osize) {
@@ -43,7 +43,7 @@ static void *allocate(void *ud, void *p, size_t osize, size_t nsize)
         if (used > vm->net && !vm->net_open)
             open_net(vm);
     }
-    void *q = realloc(p, nsize);
+    void *q = rl_heap_resize(&vm->heap, p, osize, nsize);
     if (q)
         vm->used += nsize - osize;
     return q;
@@ -231,6 +231,7 @@ int rl_vm_init(rl_vm *vm, rl_loop *loop, const rl_vm_opts *opts, rl_err *err)
     vm->limit = opts->memory_limit ? opts->memory_limit : (size_t)512 << 20;
     vm->gc_stress = opts->gc_stress;
     vm->collect_at = SLACK;
+    rl_heap_init(&vm->heap);
     rl_list_init(&vm->ready);
     rl_list_init(&vm->drafts);
     vm->L = lua_newstate(allocate, vm);
@@ -239,6 +240,7 @@ int rl_vm_init(rl_vm *vm, rl_loop *loop, const rl_vm_opts *opts, rl_err *err)
     if (lua_cpcall(vm->L, open_state, NULL)) {
         rl_err_set(err, RL_ESCRIPT, "LuaJIT did not start: %s", lua_tostring(vm->L, -1));
         lua_close(vm->L);
+        rl_heap_fini(&vm->heap);
         return err->code;
     }
     uv_timer_init(&loop->uv, &vm->quiet);
@@ -265,6 +267,7 @@ void rl_vm_fini(rl_vm *vm)
     rl_task_free_spares(vm);
     lua_close(vm->L);
     RL_CHECK(vm->used == 0);
+    rl_heap_fini(&vm->heap);
 }
 
 /* A mistake in a script that rille found itself says where it is; a traceback through rille's

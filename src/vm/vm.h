@@ -16,6 +16,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "io/loop.h"
+#include "vm/heap.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -35,6 +36,7 @@ struct rl_vm {
     rl_task *running; /* NULL between handlers */
     rl_list ready;    /* tasks to be resumed, in order */
     rl_hook hook;
+    rl_heap heap;
     size_t used, limit; /* bytes of Lua's heap */
     size_t live;        /* of them, after the last cycle */
     size_t collect_at;  /* a cycle begins here */
