@@ -11,23 +11,20 @@ void rl_roster_fini(rl_roster *r)
     *r = (rl_roster){0};
 }
 
-static void grow(rl_roster *r)
+/* A slot that nobody had before: its number plus 1. */
+static uint32_t add_slot(rl_roster *r)
 {
-    uint32_t more = r->nslots ? r->nslots * 2 : 64;
-
-    r->slots = rl_realloc(r->slots, more * sizeof(*r->slots));
-    for (uint32_t i = more; i > r->nslots; i--) {
-        r->slots[i - 1] = (struct rl_roster_slot){.next_free = r->free};
-        r->free = i;
+    if (r->nslots == r->room) {
+        r->room = r->room ? r->room * 2 : 64;
+        r->slots = rl_realloc(r->slots, r->room * sizeof(*r->slots));
     }
-    r->nslots = more;
+    r->slots[r->nslots] = (struct rl_roster_slot){.taken = 0};
+    return ++r->nslots;
 }
 
 double rl_roster_add(rl_roster *r, rl_consumer *c)
 {
-    if (!r->free)
-        grow(r);
-    uint32_t number = r->free;
+    uint32_t number = r->free ? r->free : add_slot(r);
     struct rl_roster_slot *s = &r->slots[number - 1];
 
     r->free = s->next_free;

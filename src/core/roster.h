@@ -15,8 +15,9 @@ typedef struct rl_roster {
         uint32_t taken;        /* times */
         uint32_t next_free;    /* a slot's number plus 1, 0 at the end of the list */
     } * slots;
-    uint32_t nslots;
-    uint32_t free; /* the first free slot's number plus 1; 0: none */
+    uint32_t nslots; /* that were ever taken */
+    uint32_t room;   /* for so many; the memory behind nslots was never touched */
+    uint32_t free;   /* the first free slot's number plus 1; 0: none */
     uint32_t count;
 } rl_roster;
 

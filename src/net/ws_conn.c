@@ -16,7 +16,8 @@ struct rl_ws_conn {
     rl_server *server;
     const rl_ws_conn_events *events;
     void *owner; /* NULL once on_closed was called */
-    rl_ws parser;
+    rl_deflate *deflate;
+    rl_ws *parser;      /* of a message or a frame that has come in part; NULL: of none */
     rl_timeout timer;   /* of its set when OPEN, on server.closings when CLOSING */
     uint64_t last_seen; /* ms, loop's clock */
     uint32_t messages_in, messages_out;
@@ -154,9 +155,24 @@ static void on_ping(rl_ws_conn *ws, rl_str data)
         send_control(ws, RL_WS_OP_PONG, data);
 }
 
+/* What came whole has left nothing behind: the next message has a fresh parser. */
+static void put_away(rl_ws_conn *ws, const rl_ws *parser)
+{
+    if (!rl_ws_is_idle(parser)) {
+        if (!ws->parser)
+            ws->parser = rl_malloc(sizeof(*parser));
+        if (ws->parser != parser)
+            *ws->parser = *parser;
+    } else if (RL_UNLIKELY(ws->parser != NULL)) {
+        rl_free(ws->parser);
+        ws->parser = NULL;
+    }
+}
+
 static size_t on_data(void *owner, char *p, size_t n)
 {
     rl_ws_conn *ws = owner;
+    rl_ws fresh = {.deflate = ws->deflate}, *parser = ws->parser ? ws->parser : &fresh;
     size_t used = 0;
     rl_ws_event ev;
 
@@ -165,7 +181,7 @@ static size_t on_data(void *owner, char *p, size_t n)
     if (ws->conn->hung_up) /* what came before the end is all there will be: take it */
         ws->paused = false;
     do {
-        used += rl_ws_feed(&ws->parser, &set_of(ws)->ws_rules, p + used, n - used, &ev);
+        used += rl_ws_feed(parser, &set_of(ws)->ws_rules, p + used, n - used, &ev);
         switch (ev.type) {
         case RL_WS_NONE:
             break;
@@ -186,12 +202,15 @@ static size_t on_data(void *owner, char *p, size_t n)
             break;
         case RL_WS_CLOSE:
             on_peer_close(ws, &ev, used == n);
+            put_away(ws, parser);
             return n;
         case RL_WS_ERROR:
             on_peer_error(ws, &ev);
+            put_away(ws, parser);
             return n;
         }
-    } while (ev.type != RL_WS_NONE && !ws->paused);
+    } while (ev.type != RL_WS_NONE && !ws->paused && !(used == n && rl_ws_is_idle(parser)));
+    put_away(ws, parser);
     return used;
 }
 
@@ -209,7 +228,10 @@ static void on_closed(void *owner, const rl_err *why)
     bool clean = ws->state == CLOSING && !why;
 
     tell_closed(ws, clean ? ws->code : 1006, why ? rl_str_of(why->msg) : (rl_str){"", 0});
-    rl_ws_fini(&ws->parser);
+    if (ws->parser)
+        rl_buf_fini(&ws->parser->part);
+    rl_free(ws->parser);
+    rl_deflate_free(ws->deflate);
     rl_slab_give(&ws->server->ws_memory, ws);
 }
 
@@ -228,7 +250,7 @@ rl_ws_conn *rl_ws_conn_open(rl_server *s, rl_conn *conn, rl_deflate *deflate, ui
     ws->server = s;
     ws->events = events;
     ws->owner = owner;
-    ws->parser.deflate = deflate;
+    ws->deflate = deflate;
     ws->limits = limits;
     ws->last_seen = rl_loop_now(s->loop);
     ws->born = ws->last_used = now_s(ws);
@@ -260,7 +282,7 @@ void rl_ws_conn_send(rl_ws_conn *ws, bool text, rl_str data)
         return;
     ws->used = true;
     count_sent(ws);
-    if (ws->parser.deflate && rl_deflate_message(ws->parser.deflate, data, &data))
+    if (ws->deflate && rl_deflate_message(ws->deflate, data, &data))
         n = rl_ws_head_deflated(head, opcode, data.n);
     else
         n = rl_ws_head(head, opcode, data.n);
@@ -277,7 +299,7 @@ static rl_str payload_of(rl_str frame)
 
 uint32_t rl_ws_conn_send_frame(rl_ws_conn *ws, rl_shared *frame)
 {
-    rl_deflate *deflate = ws->parser.deflate;
+    rl_deflate *deflate = ws->deflate;
     uint32_t key;
 
     if (ws->state != OPEN)
@@ -310,7 +332,7 @@ void rl_ws_conn_send_shared(rl_ws_conn *ws, bool deflated, rl_shared *frame)
         return;
     ws->used = true;
     if (deflated)
-        rl_deflate_forget(ws->parser.deflate);
+        rl_deflate_forget(ws->deflate);
     count_sent(ws);
     rl_conn_write_shared(ws->conn, frame);
 }

@@ -92,6 +92,14 @@ typedef struct rl_ws {
 
 void rl_ws_fini(rl_ws *ws);
 
+/* Between messages, and nothing of the next has come: as good as a fresh one, which may take its
+ * place; and when all bytes are used, feeding none would tell nothing. (One that is over may say
+ * so, too.) */
+static inline bool rl_ws_is_idle(const rl_ws *ws)
+{
+    return !ws->inside && !ws->message && !ws->head_len && !ws->part.data;
+}
+
 /* Use bytes from p[0..n) up to the end of one event; returns how many. */
 size_t rl_ws_feed(rl_ws *ws, const rl_ws_rules *rules, char *p, size_t n, rl_ws_event *ev);
 
