@@ -55,7 +55,8 @@ end
 
 --- A new instance of a class, in its groups, which answers from now on.
 local function make_consumer(cls, scope)
-  local self = cls:open(scope)
+  local anew = current.app.middleware[1] == nil and Scope.is_bare(scope)
+  local self = cls:open(scope, anew)
   local groups = self.groups
   if groups then
     for _, group in ipairs(groups) do
@@ -217,7 +218,7 @@ end
 ---@param text string?
 ---@param bytes string?
 function M.receive(self, text, bytes)
-  return self:receive(text, bytes)
+  return getmetatable(self).receive(self, text, bytes)
 end
 
 --- A message from the layer, perhaps one that its group keeps.

@@ -312,6 +312,22 @@ function Scope.new(id, kind, method, fields, root)
   return self
 end
 
+--- For dispatch: is it a WebSocket's to which nothing was added? (Then nobody else has seen it, if
+--- there is no middleware.)
+---@param scope rille.Scope
+---@return boolean
+function Scope.is_bare(scope)
+  if getmetatable(scope) ~= websocket_meta then
+    return false
+  end
+  for name in pairs(scope) do
+    if name ~= "_id" and name ~= "_fields" then
+      return false
+    end
+  end
+  return true
+end
+
 --- The scope of a consumer without a peer; `_id` is still to come.
 ---@param fields table
 ---@return rille.Scope

@@ -33,6 +33,34 @@ describe("a consumer", function()
     assert.equal("joined", room:dispatch({ type = "chat.user.joined" }))
   end)
 
+  it("makes its scope and its channel's name when they are asked for, once", function()
+    local Room = websocket.WebsocketConsumer:extend("Room")
+    local fields = ":target\0/a%20b?x=1\0host\0example.com\0"
+    local room = Room:open(Scope.new(7, "websocket", "GET", fields), true)
+    assert.is_nil(rawget(room, "scope"))
+    assert.is_nil(rawget(room, "channel_name"))
+    local at = room.scope
+    assert.same({ "/a b", "1", "example.com" }, { at.path, at.query.x, at.headers.host })
+    at.user = "ann"
+    assert.equal("ann", room.scope.user)
+    assert.matches("^specific%.%x+!7$", room.channel_name)
+    assert.equal(room.channel_name, rawget(room, "channel_name"))
+    assert.is_nil(room.groups)
+    room.scope = nil
+    assert.equal("/a b", room.scope.path)
+  end)
+
+  it("keeps a scope to which something was added", function()
+    local Room = websocket.WebsocketConsumer:extend("Room")
+    local scope = Scope.new(7, "websocket", "GET", ":target\0/\0")
+    assert.is_true(Scope.is_bare(scope))
+    scope.url_route = { kwargs = { id = 7 } }
+    assert.is_false(Scope.is_bare(scope))
+    assert.is_false(Scope.is_bare(Scope.new(7, "websocket", "GET", ":target\0/\0", "/app")))
+    assert.is_false(Scope.is_bare(Scope.new(7, "http", "GET", ":target\0/\0")))
+    assert.equal(scope, Room:open(scope).scope)
+  end)
+
   it("answers by methods that its class inherits from the script's own", function()
     local Base = websocket.WebsocketConsumer:extend("Base")
     function Base.ping()

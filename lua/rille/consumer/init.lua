@@ -9,6 +9,8 @@ local core = require("rille.core")
 local errors = require("rille.errors")
 local layer = require("rille.layer")
 local loader = require("rille.loader")
+
+local Scope = require("rille.scope")
 local mqtt = require("rille.mqtt")
 local recovery = require("rille.recovery")
 
@@ -35,11 +37,46 @@ Consumer.library = true -- its methods never answer a message of the layer
 
 local extend = Consumer.extend
 
+--- What thousands of idle connections should not each hold is made when it is asked for, and then
+--- stays: the name of the channel, and a scope that holds no more than the request it is made of.
+local made = {
+  channel_name = function(self)
+    return core.layer.prefix .. ("%.0f"):format(self._id)
+  end,
+  scope = function(self)
+    local fields = rawget(self, "_fields")
+    return fields and Scope.new(self._id, "websocket", nil, fields)
+  end,
+}
+
+--- Instances look here when they do not have a field themselves: in the class first, as any object
+--- does.
+local function index_of(cls)
+  return function(self, name)
+    local value = cls[name]
+    if value ~= nil then
+      return value
+    end
+    local make = made[name]
+    value = make and make(self)
+    if value ~= nil then
+      rawset(self, name, value)
+    end
+    return value
+  end
+end
+
+local function extend_class(parent, name)
+  local cls = extend(parent, name)
+  cls.__index = index_of(cls)
+  return cls
+end
+
 --- A consumer class of the script's own.
 ---@param name string  unique in its module: a reload finds the class again by it
 ---@return rille.Consumer
 function Consumer:extend(name)
-  local cls = extend(self, name)
+  local cls = extend_class(self, name)
   loader.register_class(cls)
   return cls
 end
@@ -48,7 +85,7 @@ end
 ---@param name string
 ---@return rille.Consumer
 function Consumer:extend_library(name)
-  local cls = extend(self, name)
+  local cls = extend_class(self, name)
   cls.library = true
   return cls
 end
@@ -56,14 +93,15 @@ end
 --- For dispatch: an instance for a connection.
 ---@param cls rille.Consumer
 ---@param scope rille.Scope
+---@param anew boolean?  it can as well be made again, of its fields
 ---@return rille.Consumer
-function Consumer.open(cls, scope)
-  local id = scope._id
-  local self = setmetatable({
-    _id = id,
-    scope = scope,
-    channel_name = core.layer.prefix .. ("%.0f"):format(id),
-  }, cls)
+function Consumer.open(cls, scope, anew)
+  local self
+  if anew then
+    self = setmetatable({ _id = scope._id, _fields = scope._fields }, cls)
+  else
+    self = setmetatable({ _id = scope._id, scope = scope }, cls)
+  end
   if cls.init then
     self:init()
   end

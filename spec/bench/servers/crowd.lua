@@ -18,7 +18,7 @@ return rille.app {
     for i = 1, CROWD do
       local fields = (":target\0/%d\0host\0%d\0"):format(i, i)
       local scope = Scope.new(-i, "websocket", "GET", fields)
-      local one = Consumer.open(Echo, scope)
+      local one = Consumer.open(Echo, scope, true) -- as of a connection
       one.seen = { i, tostring(i) }
       crowd[#crowd + 1] = one
       if i % 1000 == 0 then
