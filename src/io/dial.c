@@ -38,7 +38,7 @@ struct rl_dial {
     rl_loop *loop;
     rl_dialled_fn *fn; /* NULL: told, or cancelled */
     void *arg;
-    char *name; /* the host or the path, for people */
+    char *name; /* the host, or the path */
     uint16_t port;
     any_address addresses[MAX_ADDRESSES];
     socklen_t sizes[MAX_ADDRESSES];
@@ -118,12 +118,7 @@ static void set_options(int fd, int family)
 
 static void note(rl_dial *d, int error)
 {
-    const char *why = strerror(error);
-
-    if (d->addresses[0].any.sa_family == AF_UNIX)
-        rl_err_set(&d->last, -error, "cannot connect to %s: %s", d->name, why);
-    else
-        rl_err_set(&d->last, -error, "cannot connect to %s, port %u: %s", d->name, d->port, why);
+    rl_err_set(&d->last, -error, "cannot connect: %s", strerror(error));
 }
 
 static void try_next(rl_dial *d);
@@ -250,7 +245,7 @@ static void on_found(uv_getaddrinfo_t *req, int status, struct addrinfo *found)
         add_found(d, found);
         try_next(d);
     } else if (d->fn) {
-        rl_err_set(&d->last, status, "cannot find the host %s: %s", d->name, uv_strerror(status));
+        rl_err_set(&d->last, status, "cannot find the host: %s", uv_strerror(status));
         tell(d, -1, &d->last);
     }
     uv_freeaddrinfo(found);
@@ -263,7 +258,7 @@ static void look_up(rl_dial *d)
     int rc = uv_getaddrinfo(&d->loop->uv, &d->lookup, on_found, d->name, NULL, &hints);
 
     if (rc < 0) {
-        rl_err_set(&d->last, rc, "cannot find the host %s: %s", d->name, uv_strerror(rc));
+        rl_err_set(&d->last, rc, "cannot find the host: %s", uv_strerror(rc));
         return;
     }
     d->looking = true;
@@ -276,7 +271,7 @@ static void add_path(rl_dial *d)
     size_t n = strlen(d->name);
 
     if (n >= sizeof(a.local.sun_path)) {
-        rl_err_set(&d->last, -ENAMETOOLONG, "the path of a Unix socket is too long: %s", d->name);
+        rl_err_set(&d->last, -ENAMETOOLONG, "the path of a Unix socket is too long");
         return;
     }
     memcpy(a.local.sun_path, d->name, n);

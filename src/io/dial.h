@@ -18,7 +18,8 @@ typedef struct rl_dial_opts {
     uint16_t port;
 } rl_dial_opts;
 
-/* The socket, non-blocking and yours; or -1 and why. From the loop; the dial is gone by then. */
+/* The socket, non-blocking and yours; or -1 and why, which does not say where. From the loop; the
+ * dial is gone by then. */
 typedef void rl_dialled_fn(void *arg, int fd, const rl_err *err);
 
 /* The options are copied. */

@@ -21,6 +21,19 @@ local function unavailable(message, ...)
   return errors.RedisUnavailable(message:format(...), { may_have_run = false })
 end
 
+--- What an error of the core says, without what is said in front of it anyway.
+local function reason(err)
+  return (err.message:gsub("^Redis: ", ""):gsub(" %(the command [^()]*%)$", ""))
+end
+
+--- What went wrong there. Not what is no failure of the connection: we were cancelled.
+local function failed_at(address, err)
+  if not errors.is_error(err, errors.RedisError) then
+    return err
+  end
+  return unavailable("Redis: %s: %s", M.place(address), reason(err))
+end
+
 local function dial(settings, address, queue)
   local tls = settings.tls
   return core.dial {
@@ -120,7 +133,7 @@ local function find_master(settings)
       table.insert(addresses, 1, table.remove(addresses, i))
       return master
     end
-    failures[i] = ("%s (%s)"):format(M.place(address), err.message)
+    failures[i] = ("%s (%s)"):format(M.place(address), reason(err))
   end
   local told = "Redis: no Sentinel tells where the master of '%s' is: %s"
   return nil, unavailable(told, settings.service, table.concat(failures, ", "))
@@ -144,14 +157,14 @@ function M.aconnect(settings, name, queue)
   end
   local wire, why = dial(settings, address, queue)
   if not wire then
-    return nil, why
+    return nil, failed_at(address, why)
   end
   local ok, refusal = on_wire(wire, log_in, settings, name)
   if ok then
     return wire, M.place(address)
   end
   core.close(wire)
-  return nil, unavailable("Redis: %s: %s", M.place(address), refusal.message)
+  return nil, failed_at(address, refusal)
 end
 
 return M

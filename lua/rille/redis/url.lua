@@ -55,6 +55,8 @@ local SCHEMES = {
 local MAX_SENTINELS = 32
 local MAX_SECONDS = 86400
 
+--- What is wrong, without a word of what stands in front of the parameters: a password that is not
+--- percent-encoded may have ended up anywhere there.
 local function fail(message, ...)
   errors.misconfigured(("the URL of a Redis: " .. message):format(...))
 end
@@ -91,7 +93,7 @@ end
 local function database(value)
   local number = value:find("^%d+$") and tonumber(value)
   if not number or number > 2 ^ 31 then
-    fail("the database is a number, as in redis://localhost/0, not '%s'", value)
+    fail("the database is a number, as in redis://localhost/0")
   end
   return number
 end
@@ -147,7 +149,8 @@ local function read_query(query, kind, others)
     elseif others[name] then
       theirs[name] = value
     elseif not parameter then
-      fail("unknown parameter '%s'; there are %s", name, known(others))
+      local told = name:find("^[%w_]+$") and ("unknown parameter '%s'"):format(name)
+      fail("%s; there are %s", told or "a parameter that is none", known(others))
     elseif parameter.only and not kind[parameter.only] then
       fail("%s a parameter %s", ONLY[parameter.only], name)
     else
@@ -163,7 +166,7 @@ local function read_port(port, default)
   end
   local number = port:find("^%d+$") and tonumber(port)
   if not number or number < 1 or number > 65535 then
-    fail("a port is a number from 1 to 65535, not '%s'", port)
+    fail("a port is a number from 1 to 65535")
   end
   return number
 end
@@ -174,7 +177,7 @@ local function read_host(part, default_port)
     host, port = part:match("^([^:%[%]]+):?(.*)$")
   end
   if not host then
-    fail("'%s' is no host; an IPv6 address stands in brackets: [::1]:6379", part)
+    fail("what should be a host is none; an IPv6 address stands in brackets: [::1]:6379")
   end
   return { host = decode(host, "the host"), port = read_port(port, default_port) }
 end
@@ -217,7 +220,7 @@ local function read_path(settings, path, kind)
   end
   settings.db = parts[1] and database(parts[1])
   if parts[2] then
-    fail("'/%s' is one part too many", parts[2])
+    fail("the path has one part too many")
   end
 end
 
@@ -242,7 +245,7 @@ local function read_place(settings, rest, kind)
   if (hosts or "") ~= "" or not path:find("^[/@].") then
     fail("the path of a Unix socket is absolute: unix:///run/redis.sock, or unix:@name")
   elseif #path > 107 then
-    fail("the path of a Unix socket has at most 107 bytes: %s", path)
+    fail("the path of a Unix socket has at most 107 bytes")
   end
   settings.addresses = { { path = path } }
   settings.display = "unix:" .. path
