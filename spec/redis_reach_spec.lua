@@ -105,7 +105,9 @@ describe("a link over TLS", function()
     assert.equal("PONG", shown:acall("PING"))
     local both = open((url(strict, "ca=@ca.pem&cert=@both.pem", "x"):gsub(":x@", "")))
     assert.equal("PONG", both:acall("PING"))
-    assert.matches("certificate", refusal((url(strict, "ca=@ca.pem", "x"):gsub(":x@", ""))))
+    -- The alert, unless the reset that follows it has overtaken it.
+    local err = refusal((url(strict, "ca=@ca.pem", "x"):gsub(":x@", "")))
+    assert.is_true(err:find("certificate") ~= nil or err:find("reset") ~= nil, err)
   end)
 
   links_test("names the file that it cannot use", function()
