@@ -64,6 +64,14 @@ static const struct figure {
       "Messages of the layer dropped: see rille_limit_hits_total for why."),
     F("source_events_dropped_total", "counter", U64, events_dropped,
       "Notifications and the like that found a mailbox full."),
+    F("mqtt_connections", "gauge", U32, mqtt.connections,
+      "Connections to the MQTT broker that are up: one that hears, one that publishes."),
+    F("mqtt_unacknowledged", "gauge", U32, mqtt.unacknowledged,
+      "MQTT messages of QoS 1 whose handlers have not ended."),
+    F("mqtt_received_total", "counter", U64, mqtt.received, "MQTT messages received."),
+    F("mqtt_published_total", "counter", U64, mqtt.published, "MQTT messages published."),
+    F("mqtt_reconnects_total", "counter", U64, mqtt.reconnects,
+      "Connections to the MQTT broker that had been lost and came up again."),
     F("loop_turns_total", "counter", U64, turns, "Turns of the event loop."),
 #undef F
 };

@@ -108,7 +108,11 @@ static int l_close(lua_State *L)
     rl_broker *b = check_broker(L, 1);
     unsigned *slot = luaL_checkudata(L, 1, HANDLE);
 
-    rl_worker_of(L)->brokers[*slot] = NULL;
+    rl_worker *w = rl_worker_of(L);
+
+    rl_broker_stats_of(b, &w->past_brokers);
+    w->past_brokers.connections = w->past_brokers.unacknowledged = 0;
+    w->brokers[*slot] = NULL;
     *slot = RL_MAX_BROKERS;
     rl_broker_close(b, NULL, NULL);
     return 0;

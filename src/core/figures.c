@@ -63,6 +63,7 @@ void rl_figures_of(rl_worker *w, rl_figures *f)
         .dropped = w->layer.dropped,
         .outside = w->outside.figures,
         .events_dropped = w->dropped,
+        .mqtt = w->past_brokers,
         .lua_bytes = w->vm.used,
         .lua_limit = w->vm.limit,
         .turns = w->loop.turns,

@@ -66,7 +66,7 @@ static rl_outcome *new_outcome(hearing *h, const rl_mqtt_message *m)
     r->outcome.done = on_done;
     r->hearing = h;
     r->bytes = m->topic.n + m->payload.n;
-    r->owed = m->qos > 0;
+    r->owed = m->qos == 1;
     h->outcomes++;
     h->bytes += r->bytes;
     if (r->owed)

@@ -66,6 +66,7 @@ struct rl_worker {
     rl_db *dbs[RL_MAX_DATABASES]; /* NULL: closed again */
     unsigned ndbs;
     rl_broker *brokers[RL_MAX_BROKERS]; /* NULL: closed again */
+    rl_broker_stats past_brokers;       /* what those had done */
     rl_listener *listeners[RL_MAX_LISTENERS];
     unsigned nlisteners;
 

@@ -96,3 +96,8 @@ SSL *rl_tls_client_new_ssl(rl_tls_client *tls)
                       : SSL_set1_host(ssl, tls->name)) == 1);
     return ssl;
 }
+
+SSL_CTX *rl_tls_client_context(rl_tls_client *tls)
+{
+    return tls->ctx;
+}

@@ -24,7 +24,9 @@ int rl_tls_client_open(rl_tls_client **out, const rl_tls_client_config *config,
                        rl_err *err) RL_MUST_USE;
 void rl_tls_client_close(rl_tls_client *tls); /* connections that exist go on; NULL is fine */
 
-/* For tls_stream.c. */
+/* For tls_stream.c; and for tls_broker.c, whose connections are made by others: it has everything
+ * but the name. */
 struct ssl_st *rl_tls_client_new_ssl(rl_tls_client *tls);
+struct ssl_ctx_st *rl_tls_client_context(rl_tls_client *tls);
 
 #endif

@@ -252,7 +252,8 @@ static void become_up(rl_mqtt_client *c)
     forget_addresses(c);
     uv_timer_start(&c->timer, on_timer, beat, beat);
     c->events->up(c->owner, c->resumed);
-    rl_mqtt_client_stir(c);
+    c->events->turn(c->owner);
+    write_out(c); /* before anything is read that could hold it up */
 }
 
 static bool read_in(rl_mqtt_client *c)
@@ -266,6 +267,10 @@ static bool read_in(rl_mqtt_client *c)
             return false;
         if (c->welcomed && c->state == DIALLING)
             become_up(c);
+        /* What is answered late, a broker that restarts may say again (Mosquitto 2.0.11, QoS 2). */
+        write_out(c);
+        if (!c->watched)
+            return false;
         if (error == EAGAIN || (c->tls && c->state == DIALLING))
             break;
     }
@@ -549,6 +554,8 @@ static void configure(rl_mqtt_client *c, bool with_will)
     mosquitto_int_option(m, MOSQ_OPT_PROTOCOL_VERSION,
                          conf->v5 ? MQTT_PROTOCOL_V5 : MQTT_PROTOCOL_V311);
     mosquitto_int_option(m, MOSQ_OPT_TCP_NODELAY, 1);
+    /* Its own count leaks over reconnects, and ends in a protocol error; we stop reading instead. */
+    mosquitto_int_option(m, MOSQ_OPT_RECEIVE_MAXIMUM, UINT16_MAX);
     if (conf->user)
         mosquitto_username_pw_set(m, conf->user, conf->password);
     if (with_will && will->topic)
@@ -556,6 +563,7 @@ static void configure(rl_mqtt_client *c, bool with_will)
                            will->retain);
     if (c->tls)
         mosquitto_void_option(m, MOSQ_OPT_SSL_CTX, rl_tls_broker_context(c->tls));
+    mosquitto_int_option(m, MOSQ_OPT_SSL_CTX_WITH_DEFAULTS, 0);
     mosquitto_connect_v5_callback_set(m, on_connect);
     mosquitto_disconnect_v5_callback_set(m, on_disconnect);
     mosquitto_message_v5_callback_set(m, on_message);

@@ -18,6 +18,8 @@ typedef struct topic_filter {
     const char *matches; /* in text: behind $share/GROUP/ */
     int id;              /* the same in every process, so that a kept session's are right */
     int qos;
+    int mid;   /* of the SUBSCRIBE or UNSUBSCRIBE that is under way; 0: none is */
+    int asked; /* the QoS of that SUBSCRIBE; negative: it is the other */
     bool subscribed;
     bool refused; /* by this connection's broker */
     bool kept;    /* nobody listens any more, but the subscription stays */
@@ -37,8 +39,6 @@ struct rl_mqtt_ear {
     const rl_mqtt_config *conf;
     rl_mqtt_client *client;
     rl_list filters;
-    topic_filter *turning; /* a SUBSCRIBE or UNSUBSCRIBE for it is under way, */
-    int mid;               /* and this is its number */
     bool up, closing;
     bool deaf; /* a listen was closed for the end: hear no more */
     unsigned owed, pauses;
@@ -69,7 +69,7 @@ static int subscribe(rl_mqtt_ear *ear, topic_filter *f)
                                                (uint32_t)f->id);
         RL_CHECK(rc == MOSQ_ERR_SUCCESS);
     }
-    int rc = mosquitto_subscribe_v5(rl_mqtt_client_mosq(ear->client), &ear->mid, f->text, f->qos,
+    int rc = mosquitto_subscribe_v5(rl_mqtt_client_mosq(ear->client), &f->mid, f->text, f->qos,
                                     options, properties);
     mosquitto_property_free_all(&properties);
     return rc;
@@ -79,31 +79,31 @@ static void drop_unwanted(rl_mqtt_ear *ear)
 {
     RL_LIST_EACH (it, &ear->filters) {
         topic_filter *f = RL_LIST_ENTRY(it, topic_filter, link);
-        if (is_wanted(f) || f->kept || f->subscribed || f == ear->turning)
+        if (is_wanted(f) || f->kept || f->subscribed || f->mid)
             continue;
         rl_list_remove(it);
         rl_free(f);
     }
 }
 
-/* The next filter for which what is wanted and what the broker does are two things. */
+/* Wherever what is wanted and what the broker does are two things. */
 static void pump(rl_mqtt_ear *ear)
 {
     drop_unwanted(ear);
-    if (!ear->up || ear->turning || ear->closing)
+    if (!ear->up || ear->closing)
         return;
     RL_LIST_EACH (it, &ear->filters) {
         topic_filter *f = RL_LIST_ENTRY(it, topic_filter, link);
         struct mosquitto *m = rl_mqtt_client_mosq(ear->client);
-        if (f->refused || f->kept || is_wanted(f) == f->subscribed)
+        if (f->mid || f->refused || f->kept || is_wanted(f) == f->subscribed)
             continue;
-        int rc = is_wanted(f) ? subscribe(ear, f) : mosquitto_unsubscribe(m, &ear->mid, f->text);
-        if (rc == MOSQ_ERR_SUCCESS) {
-            ear->turning = f;
-            return;
-        }
+        f->asked = is_wanted(f) ? f->qos : -1;
+        int rc = is_wanted(f) ? subscribe(ear, f) : mosquitto_unsubscribe(m, &f->mid, f->text);
+        if (rc == MOSQ_ERR_SUCCESS)
+            continue;
         rl_error("%s: %s: %s", ear->conf->name, f->text, mosquitto_strerror(rc));
         f->refused = true;
+        f->mid = 0;
     }
 }
 
@@ -139,31 +139,39 @@ static void on_down(void *owner)
     rl_mqtt_ear *ear = owner;
 
     ear->up = false;
-    ear->turning = NULL;
     RL_LIST_EACH (it, &ear->filters) {
         topic_filter *f = RL_LIST_ENTRY(it, topic_filter, link);
+        f->mid = 0;
         RL_LIST_EACH (at, &f->listens)
             RL_LIST_ENTRY(at, rl_mqtt_listen, link)->missed |= f->subscribed;
     }
     drop_unwanted(ear);
 }
 
+static void answered(topic_filter *f, int reason)
+{
+    const rl_mqtt_config *conf = f->ear->conf;
+
+    f->mid = 0;
+    if (f->asked >= 0 && reason >= 0x80) {
+        rl_error("%s: the broker refuses the filter %s%s%s", conf->name, f->text,
+                 conf->v5 ? ": " : "", conf->v5 ? mosquitto_reason_string(reason) : "");
+        f->refused = true;
+        return;
+    }
+    f->subscribed = f->asked >= f->qos;
+    if (f->subscribed)
+        tell_again(f, false);
+}
+
 static void on_answered(void *owner, int mid, int reason)
 {
     rl_mqtt_ear *ear = owner;
-    topic_filter *f = ear->turning;
 
-    if (!f || mid != ear->mid)
-        return;
-    ear->turning = NULL;
-    if (!f->subscribed && reason >= 0x80) {
-        rl_error("%s: the broker refuses the filter %s%s%s", ear->conf->name, f->text,
-                 ear->conf->v5 ? ": " : "", ear->conf->v5 ? mosquitto_reason_string(reason) : "");
-        f->refused = true;
-    } else {
-        f->subscribed = !f->subscribed;
-        if (f->subscribed)
-            tell_again(f, false);
+    RL_LIST_EACH (it, &ear->filters) {
+        topic_filter *f = RL_LIST_ENTRY(it, topic_filter, link);
+        if (f->mid == mid)
+            answered(f, reason);
     }
     rl_mqtt_client_stir(ear->client);
 }
@@ -237,7 +245,7 @@ static void on_message(void *owner, const rl_mqtt_message *m)
     rl_mqtt_ear *ear = owner;
 
     if (ear->deaf) { /* it had been read already */
-        ear->spoiled |= m->qos > 0;
+        ear->spoiled |= m->qos == 1;
         return;
     }
     ear->received++;

@@ -1,15 +1,16 @@
 /* ear.h - the connection that subscribes, and who gets what it hears.
  *
  * The broker's subscriptions follow what is wanted (has a filter anybody who listens?), one
- * SUBSCRIBE or UNSUBSCRIBE at a time. A connection that comes up again goes on from there if the
- * broker kept the session, and from nothing else.
+ * SUBSCRIBE or UNSUBSCRIBE at a time for each. A connection that comes up again goes on from there
+ * if the broker kept the session, and from nothing else.
  *
- * Acknowledgement. libmosquitto queues the PUBACK (QoS 1) or PUBCOMP (QoS 2) of a message before
- * it hands it over; here nothing is written while a handler of such a message has not ended
- * (`owed`). So what a crash interrupts was not acknowledged, and at QoS 1 is delivered again.
- * (At QoS 2 libmosquitto has sent its PUBREC by then and keeps the message in memory: that one is
- * lost with the process.) After ack_timeout the wait is given up, since one handler would keep all
- * others' messages away; that is counted.
+ * Acknowledgement. libmosquitto queues the PUBACK of a message of QoS 1 before it hands the message
+ * over; here nothing is written while a handler of such a message has not ended (`owed`). So what
+ * a crash interrupts was not acknowledged, and is delivered again. After ack_timeout the wait is
+ * given up, since one handler would keep all others' messages away; that is counted. A SUBSCRIBE
+ * of a reload waits, too. At QoS 2 there is nothing to wait for: libmosquitto hands a message over
+ * in the last step of the exchange, when the broker has given it away. It comes once for as long as
+ * we live, over reconnects; what is in our hands when we die is lost.
  *
  * Not reading. Who has no room pauses the ear: then everything waits in the kernel, and at the
  * broker. At most MOST_OWED messages are read ahead of their handlers. */
@@ -45,7 +46,7 @@ rl_mqtt_listen *rl_mqtt_listen_open(rl_mqtt_ear *ear, rl_str filter, int qos,
 void rl_mqtt_listen_close(rl_mqtt_listen *l, bool keep);
 rl_mqtt_ear *rl_mqtt_listen_ear(const rl_mqtt_listen *l);
 
-/* A message of QoS 1 or 2 is with a handler; it ended, or never will (not handled: the broker is
+/* A message of QoS 1 is with a handler; it ended, or never will (not handled: the broker is
  * to deliver it again). The ear lives until all is settled. */
 void rl_mqtt_ear_owe(rl_mqtt_ear *ear);
 void rl_mqtt_ear_settle(rl_mqtt_ear *ear, bool handled);

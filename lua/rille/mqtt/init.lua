@@ -242,14 +242,17 @@ function MqttClient:apublish(topic, payload, options) -- luacheck: no self
   options = options or {}
   check_arguments(topic, payload, options)
   local to = broker()
-  if options.properties and not config.v5 then
-    error(errors.MqttError("properties are of MQTT 5: say version = \"5\" in the settings"), 2)
+  local properties = options.properties
+  if properties and next(properties) == nil then -- what came with 3.1.1, passed on
+    properties = nil
+  elseif properties and not config.v5 then
+    error(errors.MqttError('properties are of MQTT 5: say version = "5" in the settings'), 2)
   end
   local body = type(payload) == "table" and json.encode(payload) or payload
   local seconds = options.timeout or 10
   local ok, err = pcall(require("rille.task").atimeout, seconds, function()
     check(core.mqtt.ready(to))
-    check(core.mqtt.publish(to, topic, body, options.qos or 0, options.retain, options.properties))
+    check(core.mqtt.publish(to, topic, body, options.qos or 0, options.retain, properties))
   end)
   if ok then
     return

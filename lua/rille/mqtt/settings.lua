@@ -26,7 +26,7 @@ local M = {}
 ---@field session number?    seconds for which the broker keeps what we have not heard while we are
 ---                          away; default 0: nothing. With 3.1.1 for as long as the broker likes
 ---@field keepalive integer? seconds, 5 to 65535, default 60
----@field ack_timeout number? seconds, default 60: a message of QoS 1 or 2 is acknowledged when its
+---@field ack_timeout number? seconds, default 60: a message of QoS 1 is acknowledged when its
 ---                          handler has ended, at the latest then
 ---@field ca string?         mqtts: a file in PEM; default the system's authorities
 ---@field cert string?       mqtts: our certificate,

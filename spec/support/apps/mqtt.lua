@@ -36,7 +36,7 @@ end
 function Sensor:mqtt_message(event)
   local deed = deeds[event.payload]
   local shown = #event.payload > 100 and #event.payload .. " bytes" or ("%q"):format(event.payload)
-  local told = "%s q%d %s [%s] %s"
+  local told = "%s q%d [%s] [%s] %s"
   local retained = event.retain and "retained" or "fresh"
   local line = told:format(
     event.topic,
