@@ -1,10 +1,14 @@
 local Database = require("rille.db").Database
+local brokers = require("spec.support.broker")
 local clients = require("spec.support.clients")
 local json = require("cjson")
 local server = require("spec.support.server")
 
 describe("an example", function()
-  after_each(server.clean)
+  after_each(function()
+    brokers.clean()
+    server.clean()
+  end)
 
   --- Each message the client got, as text.
   local function data_of(client)
@@ -249,6 +253,74 @@ describe("an example", function()
       assert.equal(0, it_runs:stop())
       db:aexecute("DROP TABLE notify_order CASCADE")
       db:aexecute("DROP FUNCTION notify_order")
+      db:aclose()
+    end)
+  end)
+
+  describe("sensors", function()
+    if not brokers.is_there() then
+      pending("needs mosquitto and mosquitto-clients")
+      return
+    end
+
+    --- Ann sees the kitchen's readings and, when she may, the cellar's; Bob sees none.
+    local function shows_readings(database, words, an_hour_later)
+      local broker = brokers.start()
+      local line = { "run", "examples/sensors.lua", "--mqtt", broker.url, unpack(words) }
+      local it_runs = server.start(line, { database = database })
+      assert.truthy(broker:says("Sending SUBACK"))
+      local ann = clients.open("ws.js", it_runs.ws .. "/readings/ann", {
+        { "until", "cellar temp 9" },
+        { "close", 1000, "" },
+      })
+      local bob = clients.open("ws.js", it_runs.ws .. "/readings/bob", {
+        { "until", "attic temp 30" },
+        { "close", 1000, "" },
+      })
+      ann:wait("open")
+      bob:wait("open")
+      broker:publish("sensors/cellar/temp", "8", { qos = 1 })
+      broker:publish("sensors/kitchen/temp", "21.5", { qos = 1 })
+      assert.equal("kitchen temp 21.5", ann:wait("message").data)
+      an_hour_later()
+      for _, path in ipairs { "ann/cellar", "bob/attic" } do
+        local put = { method = "PUT" }
+        assert.equal(201, clients.fetch(it_runs.url .. "/viewers/" .. path, put).status)
+      end
+      broker:publish("sensors/attic/temp", "30", { qos = 1 })
+      broker:publish("sensors/cellar/temp", "9", { qos = 1 })
+      ann:finish()
+      bob:finish()
+      assert.same({ "kitchen temp 21.5", "cellar temp 9" }, data_of(ann))
+      assert.same({ "attic temp 30" }, data_of(bob))
+      assert.equal(0, it_runs:stop())
+      assert.is_nil(it_runs:stderr():find("traceback", 1, true), it_runs:stderr())
+    end
+
+    it("show to each who may see them, as SQLite says", function()
+      shows_readings(nil, {}, function() end)
+    end)
+
+    it("show over connections that are not too old, as PostgreSQL says", function()
+      local url = os.getenv("RILLE_TEST_POSTGRES")
+      if not url then
+        return pending("needs RILLE_TEST_POSTGRES, the URL of a server")
+      end
+      local db = Database("test", { url = url })
+      local name = "application_name = 'sensors_spec'"
+      local aged = url .. (url:find("?", 1, true) and "&" or "?")
+      aged = aged .. "conn_max_age=0.5&application_name=sensors_spec"
+
+      local function connections()
+        return db:aquery("SELECT pid FROM pg_stat_activity WHERE " .. name)
+      end
+
+      shows_readings(aged, { "--migrate" }, function()
+        assert.truthy(server.eventually(5, function() -- they are past their age, and nobody asked
+          return #connections() == 0
+        end))
+      end)
+      db:aexecute("DROP TABLE sensor_viewer")
       db:aclose()
     end)
   end)
