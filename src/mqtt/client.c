@@ -554,7 +554,8 @@ static void configure(rl_mqtt_client *c, bool with_will)
     mosquitto_int_option(m, MOSQ_OPT_PROTOCOL_VERSION,
                          conf->v5 ? MQTT_PROTOCOL_V5 : MQTT_PROTOCOL_V311);
     mosquitto_int_option(m, MOSQ_OPT_TCP_NODELAY, 1);
-    /* Its own count leaks over reconnects, and ends in a protocol error; we stop reading instead. */
+    /* Its own count leaks over reconnects, and ends in a protocol error; we stop reading instead.
+     */
     mosquitto_int_option(m, MOSQ_OPT_RECEIVE_MAXIMUM, UINT16_MAX);
     if (conf->user)
         mosquitto_username_pw_set(m, conf->user, conf->password);
