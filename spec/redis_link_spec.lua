@@ -83,9 +83,14 @@ describe("a link to a Redis", function()
         return link:acall("EVAL", "return {redis.call('INCR', 'order'), ARGV[1]}", 0, i)
       end
     end
+    local function reads()
+      return tonumber(server:cli("INFO", "stats"):match("total_reads_processed:(%d+)"))
+    end
+    local before = reads()
     for i, reply in ipairs(rille.agather(jobs)) do
       assert.same({ i, tostring(i) }, reply)
     end
+    assert.is_true(reads() - before < 10) -- they came together
     assert.equal(1, link:stats().connects)
   end)
 
@@ -108,7 +113,10 @@ describe("a link to a Redis", function()
   links_test("logs in, and says when it may not, without the password", function()
     local good = open((server.url:gsub("//", "//ann:sesame@")))
     assert.equal("ann", good:acall("ACL", "WHOAMI"))
-    local bad = open((server.url:gsub("//", "//ann:tell-tale@")), { patience = 0.3 })
+    local bad = open((server.url:gsub("//", "//ann:tell-tale@")), { patience = 0.01 })
+    eventually(function()
+      return bad:stats().last_error
+    end)
     local err = fails_with(errors.RedisUnavailable, "WRONGPASS", bad.acall, bad, "PING")
     assert.is_false(err.may_have_run)
     assert.is_nil(tostring(err):find("tale", 1, true))
@@ -170,7 +178,7 @@ describe("a link to a Redis", function()
 
   links_test("gives a server up that does not answer in time", function()
     local link = open(server.url, { patience = 0.2 })
-    link:aready()
+    link:aready(10)
     server:signal("STOP")
     local err = fails_with(errors.RedisUnavailable, "no word", link.acall, link, "INCR", "once")
     assert.is_true(err.may_have_run)
@@ -182,16 +190,18 @@ describe("a link to a Redis", function()
   end)
 
   links_test("notices a silent server that nobody asks for anything", function()
-    local link = open(server.url .. "?keepalive=0.1&timeout=0.1")
-    link:aready()
-    rille.asleep(0.3) -- it answers
+    local link = open(server.url .. "?keepalive=0.1&timeout=0.3")
+    link:aready(10)
+    eventually(function() -- it asks, and is answered
+      return server:cli("INFO", "commandstats"):find("cmdstat_ping:", 1, true)
+    end)
     assert.equal(1, link:stats().connects)
     server:signal("STOP")
     eventually(function()
       return not link:is_up()
     end)
     server:signal("CONT")
-    link:aready()
+    link:aready(10)
   end)
 
   links_test("is left in order by a task that gives up", function()

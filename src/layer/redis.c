@@ -345,6 +345,7 @@ void rl_redis_cancel(rl_redis_command *c)
 {
     static const rl_err given_up = {
         .code = RL_EREDIS_DOWN,
+        .detail = "given up", /* no failure */
         .msg =
             "Redis: closed, since nobody waits any more for what the server was asked to wait for",
     };

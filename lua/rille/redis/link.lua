@@ -61,6 +61,7 @@ function Link:init(settings, options)
   self._connects, self._failures = 0, 0
   self._dropped, self._abandoned = 0, 0 -- of the connections before this one
   self._why = nil -- rille.RedisUnavailable of the present outage
+  self._warned = false -- the log has told of the present outage
   self._closed = false
   self._bell = new_bell() -- rings when it goes up, and when it is closed
   self._task = nil
@@ -266,11 +267,11 @@ function Link:_up(wire, where)
   if self._on_up then
     self._on_up(setmetatable({ _wire = wire, _fails_fast = true }, { __index = self }), again)
   end
-  if self._failures > 0 or again then
+  if self._warned then
     core.log("info", ("Redis (%s): connected to %s again"):format(self.name, where))
   end
   self._connects = self._connects + 1
-  self._failures, self._why = 0, nil
+  self._failures, self._why, self._warned = 0, nil, false
   self._wire = wire
   self._bell:ring()
 end
@@ -282,10 +283,15 @@ function Link:_down(err)
   local first = self._why == nil
   self._failures = self._failures + 1
   self._why = err
-  if first then
+  if not self._warned and err.detail ~= "given up" then
+    self._warned = true
     core.log("warn", ("Redis (%s): %s; trying again"):format(self.name, err.message))
-    if self._on_down then
-      self._on_down(err)
+  end
+  if first and self._on_down then
+    local ok, problem = pcall(self._on_down, err)
+    if not ok then
+      local text = core.describe(problem)
+      core.log("error", ("Redis (%s): on_down failed: %s"):format(self.name, text))
     end
   end
 end
