@@ -4,6 +4,7 @@
 local core = require("rille.core")
 
 local PARTS = {
+  "channel",
   "consumer", "db", "fernet", "fs", "http", "json", "layer", "mqtt", "msgpack", "presence", "redis",
   "task", "worker",
 }

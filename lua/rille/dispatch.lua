@@ -3,6 +3,7 @@
 local Origins = require("rille.origins")
 local Scope = require("rille.scope")
 local answer = require("rille.answer")
+local channels = require("rille.channels")
 local core = require("rille.core")
 local json = require("rille.json")
 local layer = require("rille.layer")
@@ -269,6 +270,8 @@ function M.event(self, event)
     mqtt.cook(event, self.scope.filter)
   elseif event.type == "timer" then
     return timers.run(self, event)
+  elseif event.type == "channel.job" then
+    return channels.run(self, event)
   end
   return self:dispatch(event)
 end

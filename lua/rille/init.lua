@@ -10,6 +10,7 @@
 --- other does.
 
 local App = require("rille.app")
+local channels = require("rille.channels")
 local core = require("rille.core")
 local db = require("rille.db")
 local errors = require("rille.errors")
@@ -93,6 +94,7 @@ local rille = {
   notify = routing.notify,
   publish = publish.route,
   mqtt = routing.mqtt,
+  channel = channels.route,
   every = timers.every,
   cron = timers.cron,
   after = timers.after,

@@ -3,6 +3,7 @@
 --- What may suspend runs as a task; loading and switching do not.
 
 local background = require("rille.background")
+local channels = require("rille.channels")
 local core = require("rille.core")
 local coroutines = require("rille.coroutine")
 local db = require("rille.db")
@@ -32,6 +33,8 @@ local M = {}
 ---@field root_path string?   likewise
 ---@field dev boolean         rille dev: create tables on every backend
 ---@field limits string[]?     "NAME=VALUE,…", from RILLE_LIMITS and --limit
+---@field only_channels string?  receive from these channels, and do nothing else
+---@field no_channels boolean?   receive from none
 ---@field migrate boolean     --migrate: create tables on every backend, or do not start
 
 ---@class rille.Staged
@@ -115,6 +118,7 @@ function M.stage()
   configure_databases(generation)
   generation.layer = layer_options(generation)
   background.check(generation.app.router.background)
+  channels.choose(generation.app.router.channels, options.only_channels)
   generation.mqtt = mqtt.stage(generation.app, options.mqtt, generation.folder)
   generation.app.root_path = proxies.root_path(generation.app.settings, options.root_path)
   staged = generation
@@ -143,8 +147,15 @@ end
 
 --- Have what lives without a peer be what the code wants.
 local function follow(generation)
+  local router = generation.app.router
+  if not options.no_channels then
+    channels.follow(channels.choose(router.channels, options.only_channels))
+  end
+  if options.only_channels then
+    return
+  end
   if is_first() then
-    background.follow(generation.app.router.background)
+    background.follow(router.background)
   end
   timers.follow(generation.timers)
 end

@@ -69,7 +69,7 @@ local function compile(pattern)
 end
 
 ---@class rille.Route
----@field kind "http"|"websocket"|"notify"|"mqtt"|"timer"
+---@field kind "http"|"websocket"|"notify"|"mqtt"|"timer"|"channel"
 ---@field method string?   only this one (GET answers HEAD, too)
 ---@field pattern string?  of paths; without one a consumer runs in the background:
 ---@field channel string?  of notify; of mqtt the filter
@@ -329,6 +329,7 @@ end
 ---@class rille.Router
 ---@field routes rille.Route[]
 ---@field background rille.Route[]  those that no path leads to
+---@field channels rille.Route[]    of background channels
 local Router = class("Router")
 
 ---@param routes rille.Route[]
@@ -336,6 +337,7 @@ function Router:init(routes)
   self.routes = M.flatten(routes)
   self.by_kind = { http = {}, websocket = {} }
   self.background = {}
+  self.channels = {}
   for _, route in ipairs(self.routes) do
     if route.pattern then
       self:_add(route)
@@ -356,6 +358,15 @@ function Router:_add(route)
 end
 
 function Router:_add_background(route)
+  if route.kind == "channel" then
+    for _, other in ipairs(self.channels) do
+      if other.channel == route.channel then
+        fail(("channel %q: twice"):format(route.channel))
+      end
+    end
+    table.insert(self.channels, route)
+    return
+  end
   local cls = route.target
   for _, other in ipairs(self.background) do
     local same = other.kind == route.kind

@@ -197,6 +197,29 @@ describe("an example", function()
     end)
   end)
 
+  describe("thumbnails", function()
+    it("tells who watches what was made, and what was given up", function()
+      local it_runs = server.start { "run", "examples/thumbnails.lua", "--workers", "2" }
+      local client = clients.open("ws.js", it_runs.ws .. "/done", { { "receive", 3 } })
+      client:wait("open")
+      for photo = 0, 2 do
+        local curl = "curl -sS -o /dev/null -w '%%{http_code}' -X POST %s/photos/%d"
+        assert.equal("202", server.shell(curl:format(it_runs.url, photo)))
+      end
+      local told = {}
+      for i = 1, 3 do
+        told[i] = client:wait("message").data
+      end
+      table.sort(told)
+      assert.same({
+        "photo 0: given up after 3 times",
+        "thumbnail of 1",
+        "thumbnail of 2",
+      }, told)
+      assert.equal(0, it_runs:stop())
+    end)
+  end)
+
   describe("cron", function()
     it("tells who listens how many they are, whichever worker they are on", function()
       local it_runs = server.start { "run", "examples/cron.lua", "--workers", "2" }

@@ -51,6 +51,8 @@ static int bind_all(struct program *p, const rl_loaded *loaded, rl_err *err)
     const char *addresses[RL_MAX_ADDRESSES] = {"127.0.0.1:8000"};
     unsigned count = 1;
 
+    if (s->only_channels)
+        return 0;
     if (s->nlisten) {
         for (count = 0; count < s->nlisten; count++)
             addresses[count] = s->listen[count];
@@ -208,6 +210,8 @@ static void on_serving(void *arg)
         p->figures.unready = NULL;
     for (unsigned i = 0; i < p->nurls; i++)
         fprintf(stderr, "rille: listening on %s\n", p->urls[i]);
+    if (p->settings->only_channels)
+        fprintf(stderr, "rille: receiving from %s\n", p->settings->only_channels);
     rl_systemd_notify("READY=1\nMAINPID=%d\nSTATUS=serving", (int)getpid());
     rl_pulse_start(&p->pulse, p->workers);
 }

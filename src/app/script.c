@@ -50,6 +50,10 @@ static int open_library(lua_State *L)
     lua_setfield(L, -2, "root_path");
     lua_pushboolean(L, given->command == RL_CMD_DEV);
     lua_setfield(L, -2, "dev");
+    lua_pushstring(L, given->only_channels);
+    lua_setfield(L, -2, "only_channels");
+    lua_pushboolean(L, given->no_channels);
+    lua_setfield(L, -2, "no_channels");
     lua_pushboolean(L, given->migrate);
     lua_setfield(L, -2, "migrate");
     lua_createtable(L, (int)given->nlimits, 0);

@@ -59,6 +59,10 @@ static const char server_options[] =
     "  --layer URL           memory: (default), or what joins several processes (RILLE_LAYER)\n"
     "  --mqtt URL            the broker: mqtt://user:password@host:1883 or mqtts://…\n"
     "                        (RILLE_MQTT; default none)\n"
+    "  --only-channels NAMES receive from these background channels (commas between), and do "
+    "nothing\n"
+    "                        else: no addresses, timers, notifications\n"
+    "  --no-channels         receive from no background channel\n"
     "  --migrate             create missing tables before serving, also on PostgreSQL\n"
     "  --watch               reload when a file of the script changes\n"
     "  --workers N           threads that serve, each with a Lua state of its own (default: the\n"
@@ -171,6 +175,8 @@ static bool is_switch(rl_settings *s, const char *flag)
         s->watch = true;
     else if (strcmp(flag, "--migrate") == 0)
         s->migrate = true;
+    else if (strcmp(flag, "--no-channels") == 0)
+        s->no_channels = true;
     else if (strcmp(flag, "--no-access-log") == 0)
         s->access_log = false;
     else
@@ -179,9 +185,10 @@ static bool is_switch(rl_settings *s, const char *flag)
 }
 
 static const char *const valued[] = {
-    "--listen",        "--admin",        "--database",      "--layer",        "--workers",
-    "--drain-timeout", "--drain-jitter", "--drain-code",    "--memory-limit", "--limit",
-    "--log-level",     "--log-format",   "--trusted-proxy", "--root-path",    "--mqtt"};
+    "--only-channels", "--listen",        "--admin",         "--database",
+    "--layer",         "--workers",       "--drain-timeout", "--drain-jitter",
+    "--drain-code",    "--memory-limit",  "--limit",         "--log-level",
+    "--log-format",    "--trusted-proxy", "--root-path",     "--mqtt"};
 
 static bool is_valued(const char *flag)
 {
@@ -218,6 +225,8 @@ static int read_valued(rl_settings *s, const char *flag, const char *value, rl_e
         s->admin = value;
     } else if (strcmp(flag, "--database") == 0) {
         s->database = value;
+    } else if (strcmp(flag, "--only-channels") == 0) {
+        s->only_channels = value;
     } else if (strcmp(flag, "--layer") == 0) {
         s->layer = value;
     } else if (strcmp(flag, "--mqtt") == 0) {

@@ -39,6 +39,8 @@ typedef struct rl_settings {
     unsigned ntrusted;
     const char *root_path; /* NULL: the script's */
     const char *layer;
+    const char *only_channels; /* names; NULL: serve everything */
+    bool no_channels;
     bool watch;
     bool migrate;
     bool access_log;

@@ -326,11 +326,13 @@ int rl_workers_open(rl_workers **out, rl_loop *main, const rl_settings *settings
     rl_asker_init(&ws->asker, main);
     atomic_init(&ws->crew.count, settings->workers ? settings->workers : 1);
     ws->crew.exchange = rl_exchange_new(&(rl_exchange_limits){0});
+    ws->crew.lines = rl_lines_new();
     ws->crew.history = rl_history_new();
     ws->crew.presence = rl_presence_new();
     int rc = start_runner(ws, err);
     if (rc < 0) {
         rl_exchange_free(ws->crew.exchange);
+        rl_lines_free(ws->crew.lines);
         rl_history_free(ws->crew.history);
         rl_presence_free(ws->crew.presence);
         rl_free(ws);
@@ -346,6 +348,7 @@ void rl_workers_close(rl_workers *ws)
         rl_runner_free(ws->runners[i]);
     rl_asker_close(&ws->asker);
     rl_exchange_free(ws->crew.exchange);
+    rl_lines_free(ws->crew.lines);
     rl_history_free(ws->crew.history);
     rl_presence_free(ws->crew.presence);
     rl_map_fini(&ws->files);

@@ -56,6 +56,9 @@
     X(timer_runs_skipped, "runs of timers skipped: the one before went on")                    \
     X(runs_cut, "runs of timers and of channels cancelled: the drain took too long")           \
     X(tasks_refused, "tasks not started: max_tasks")                                           \
+    X(channel_dropped_newest, "messages to a background channel dropped: capacity")            \
+    X(channel_dropped_oldest, "the same, the oldest for a newer one: policy")                  \
+    X(channel_left, "messages that waited in a background channel at the end")                 \
     X(tasks_failed, "tasks that raised, and nobody waited for them")                           \
     X(handlers_failed, "handlers that raised")                                                 \
     X(handlers_interrupted, "scripts interrupted: handler_cpu_limit")                          \

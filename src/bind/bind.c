@@ -118,12 +118,19 @@ static const struct {
     const char *name;
     lua_CFunction open;
 } parts[] = {
-    {"consumer", rl_open_consumer}, {"db", rl_open_db},
-    {"fernet", rl_open_fernet},     {"fs", rl_open_fs},
-    {"http", rl_open_http},         {"json", rl_open_json},
-    {"layer", rl_open_layer},       {"mqtt", rl_open_mqtt},
-    {"msgpack", rl_open_msgpack},   {"presence", rl_open_presence},
-    {"redis", rl_open_redis},       {"task", rl_open_task},
+    {"channel", rl_open_channel},
+    {"consumer", rl_open_consumer},
+    {"db", rl_open_db},
+    {"fernet", rl_open_fernet},
+    {"fs", rl_open_fs},
+    {"http", rl_open_http},
+    {"json", rl_open_json},
+    {"layer", rl_open_layer},
+    {"mqtt", rl_open_mqtt},
+    {"msgpack", rl_open_msgpack},
+    {"presence", rl_open_presence},
+    {"redis", rl_open_redis},
+    {"task", rl_open_task},
     {"worker", rl_open_worker},
 };
 

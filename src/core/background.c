@@ -122,3 +122,12 @@ rl_ticked rl_background_tick(rl_consumer *c, const char *type, const rl_field *f
     put(c, rl_event_of_fields(type, fields, n));
     return RL_TICK_BEGINS;
 }
+
+void rl_background_work(rl_consumer *c, const char *type, const rl_field *fields, unsigned n,
+                        rl_outcome *outcome)
+{
+    rl_event *ev = rl_event_of_fields(type, fields, n);
+
+    ev->outcome = outcome;
+    put(c, ev);
+}

@@ -46,6 +46,10 @@ typedef enum rl_ticked {
 } rl_ticked;
 rl_ticked rl_background_tick(rl_consumer *c, const char *type, const rl_field *fields, unsigned n);
 
+/* An event of which somebody wants to know what became of it, for one that does not leave. */
+void rl_background_work(rl_consumer *c, const char *type, const rl_field *fields, unsigned n,
+                        rl_outcome *outcome);
+
 /* For consumer.c: make self. */
 void rl_background_begin(rl_consumer *c);
 

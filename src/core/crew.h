@@ -7,6 +7,7 @@
 #include "io/listener.h"
 #include "layer/exchange.h"
 #include "layer/history.h"
+#include "layer/line.h"
 #include "layer/presence.h"
 
 #include <stdatomic.h>
@@ -18,6 +19,7 @@ typedef struct rl_worker rl_worker;
 typedef struct rl_crew {
     _Atomic unsigned count; /* workers; the script that worker 0 loads may still change it */
     rl_exchange *exchange;
+    rl_lines *lines; /* of background channels */
     rl_history *history; /* of groups that keep it */
     rl_presence *presence;
     rl_worker *workers[RL_MAX_WORKERS]; /* all are there before any accepts */

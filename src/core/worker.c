@@ -1,5 +1,6 @@
 #include "core/worker.h"
 
+#include "core/channels.h"
 #include "core/consumer.h"
 #include "core/names.h"
 
@@ -84,6 +85,7 @@ int rl_worker_init(rl_worker *w, rl_crew *crew, unsigned index, const rl_vm_opts
         w->seeds[0] = (uint64_t)(uintptr_t)w;
     rl_list_init(&w->stirred);
     rl_list_init(&w->tasks);
+    rl_list_init(&w->named);
     rl_list_init(&w->services);
     rl_outside_init(&w->outside);
 
@@ -147,6 +149,7 @@ void rl_worker_fini(rl_worker *w)
         rl_timeouts_close(&w->beats[--w->nbeats]);
     rl_conns_fini(&w->conns);
     rl_vm_fini(&w->vm);
+    rl_named_close_all(w);
     rl_exchange_leave(&w->layer);
     rl_layer_fini(&w->layer);
     rl_routes_fini(&w->routes);

@@ -76,6 +76,7 @@ struct rl_worker {
     rl_hook hook;
     rl_list tasks;    /* spawned by nobody's consumer; cancelled when the worker stops */
     rl_list services; /* of the library: they serve until on_stop has returned */
+    rl_list named;    /* background channels that are open here (channels.h) */
     rl_timeouts graces;
     rl_timeouts sweeps; /* of histories, while some group may have one */
     rl_timeout sweep;
