@@ -118,6 +118,15 @@ static int l_has(lua_State *L)
     return 1;
 }
 
+/* is_member(group, channel) -> is a channel of this worker in a group? */
+static int l_is_member(lua_State *L)
+{
+    rl_str group = rl_check_group(L, 1), name = rl_check_channel(L, 2);
+
+    lua_pushboolean(L, rl_channel_is_in(rl_layer_find(&rl_worker_of(L)->layer, name), group));
+    return 1;
+}
+
 /* group_send_here(group, encoded, text or nil, bytes or nil) -> delivered, dropped: to this
  * worker's members */
 static int l_group_send_here(lua_State *L)
@@ -186,6 +195,7 @@ static const luaL_Reg functions[] = {
     {"is_changing", l_is_changing},
     {"prefixes", l_prefixes},
     {"has", l_has},
+    {"is_member", l_is_member},
     {"group_send_here", l_group_send_here},
     {"up", l_up},
     {"count_up", l_count_up},

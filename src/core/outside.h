@@ -13,6 +13,9 @@
     X(sent)      /* handed to the backend */                \
     X(received)  /* of other processes, which it brought */ \
     X(refused)   /* not sent: it was out of reach */        \
+    X(full)      /* not sent: as many wait there as may */  \
+    X(expired)   /* had waited too long when they came */   \
+    X(unheard)   /* came for nobody who is here */          \
     X(lost)      /* known to be lost on the way */          \
     X(malformed) /* of other processes, and no messages */
 

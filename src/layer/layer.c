@@ -299,7 +299,7 @@ rl_channel *rl_layer_find(rl_layer *layer, rl_str channel)
 }
 
 /* A consumer is in few groups, so its list is searched, not the group's array. */
-static struct membership *membership_of(rl_channel *ch, const struct group *g)
+static struct membership *membership_of(const rl_channel *ch, const struct group *g)
 {
     RL_LIST_EACH (it, &ch->memberships) {
         struct membership *m = RL_LIST_ENTRY(it, struct membership, link);
@@ -307,6 +307,13 @@ static struct membership *membership_of(rl_channel *ch, const struct group *g)
             return m;
     }
     return NULL;
+}
+
+bool rl_channel_is_in(const rl_channel *ch, rl_str group)
+{
+    const struct group *g = ch ? rl_map_get(&ch->layer->groups, group) : NULL;
+
+    return g && membership_of(ch, g);
 }
 
 void rl_layer_join(rl_layer *layer, rl_str name, rl_channel *ch)

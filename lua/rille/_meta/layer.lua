@@ -137,11 +137,17 @@ function layer.group_send_here(group, encoded, text, bytes) end
 ---@param up boolean
 function layer.up(up) end
 
----@param name "sent"|"received"|"refused"|"lost"|"malformed"|"outages"
+--- Is a channel of this worker in a group?
+---@param group string
+---@param channel string
+---@return boolean
+function layer.is_member(group, channel) end
+
+---@param name "sent"|"received"|"refused"|"full"|"expired"|"unheard"|"lost"|"malformed"|"outages"
 ---@param n integer
 function layer.count_up(name, n) end
 
----@return { up: boolean, sent: integer, received: integer, refused: integer, lost: integer, malformed: integer, outages: integer }
+---@return { up: boolean, [string]: integer }
 function layer.figures() end
 
 --- Every consumer of this worker that is in a group hears `{ type = "layer.reconnected" }`.

@@ -19,7 +19,13 @@ local START, STOP, TELL_EVERY = 2, 2, 10
 
 --- Scheme to backend: the class, or the name of its module.
 ---@type table<string, string|rille.layer.Backend>
-M.schemes = {}
+M.schemes = {
+  redis = "rille.layer.redis",
+  rediss = "rille.layer.redis",
+  ["redis+unix"] = "rille.layer.redis",
+  ["redis+sentinel"] = "rille.layer.redis",
+  ["rediss+sentinel"] = "rille.layer.redis",
+}
 
 ---@type rille.layer.Backend?  nil: this process is alone
 M.backend = nil
@@ -372,12 +378,14 @@ function M.deliver(channel, message)
   return deliver(layer.send, channel, message)
 end
 
---- So many messages are known to be lost, on the way or because there was no room.
+--- So many messages are known to be lost, and why: what they are counted under, and what the log
+--- says.
 ---@param n integer
----@param why string  for the log
-function M.lost(n, why)
-  layer.count_up("lost", n)
-  tell("lost", why)
+---@param reason "full"|"expired"|"unheard"|"malformed"|"lost"
+---@param why string
+function M.drop(n, reason, why)
+  layer.count_up(reason, n)
+  tell(reason, why)
 end
 
 --- All groups with members on this worker, and the open channels with names of their own.

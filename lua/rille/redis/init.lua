@@ -36,7 +36,7 @@ function redis.open(where, options)
   options = options or {}
   check_options(options)
   local link = (options.subscriber and Subscriptions or Link)(settings, options)
-  link._task = task.spawn(function()
+  link._task = task.serve(function() -- there is a last word to send, after all other tasks
     local ok, err = pcall(link._keep, link)
     link:close() -- it is, unless the worker stops
     if not ok then

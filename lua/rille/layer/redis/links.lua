@@ -1,0 +1,286 @@
+--- What both Redis layers have in common: connections to each of the servers, two a worker. One is
+--- for commands; the other waits for what others send, which in Redis takes a connection whole.
+---
+--- The layer is up while all of them are. When one breaks it is down, and up again when all are
+--- back: then what this worker wants is told anew (`afollow` with `all`), and members hear that
+--- something may have been missed.
+
+local Asking = require("rille.layer.redis.asking")
+local Backend = require("rille.layer.backend")
+local core = require("rille.core")
+local errors = require("rille.errors")
+local outside = require("rille.layer.outside")
+local redis = require("rille.redis")
+local settings_of = require("rille.layer.redis.settings")
+local task = require("rille.task")
+
+local layer = core.layer
+
+-- Seconds until a server is listened to again: after a lost connection, and after a refusal.
+local AGAIN, REFUSED = 0.02, 0.5
+
+---@class rille.layer.redis.Links : rille.layer.Backend
+---@field settings rille.layer.redis.Settings
+---@field links rille.redis.Link[]  for commands, one a server
+---@field ears rille.redis.Link[]   for waiting, likewise
+---@field own string                "specific.<32 hexadecimal digits>!": of this worker's channels
+---@field workers integer           of this process
+---@field ours table<string, true>  the same of all workers of the process
+---@field groups table<string, true>    with members here, as far as we have been told
+---@field channels table<string, true>  without "!", that are received from here, likewise
+local Links = Backend:extend("Links")
+
+--- Do the ears subscribe? Else they wait in commands.
+Links.subscriber = false
+
+---@param options rille.layer.Options
+function Links:init(options)
+  Backend.init(self, options)
+  self.settings = settings_of.read(options)
+  self.links, self.ears = {}, {}
+  self.groups, self.channels = {}, {}
+end
+
+--- Called by each link for itself, and for the layer when they all are up, or no longer all.
+function Links:open(server, name, more)
+  local link
+  local given = {
+    name = "rille " .. name,
+    on_up = function()
+      self.missing[link] = nil
+      if not next(self.missing) then
+        outside.up()
+      end
+    end,
+    on_down = function(err)
+      self.missing[link] = true
+      if not self.stopping then
+        outside.down(err.message)
+      end
+    end,
+  }
+  for key, value in pairs(more) do
+    given[key] = value
+  end
+  link = redis.open(server, given)
+  self.missing[link] = true
+  return link
+end
+
+---@async
+function Links:astart()
+  local prefixes = outside.prefixes()
+  self.own, self.ours, self.workers = prefixes[1], {}, #prefixes
+  for _, prefix in ipairs(prefixes) do
+    self.ours[prefix] = true
+  end
+  table.sort(prefixes)
+  self.process = prefixes[1]:match("%x%x%x%x+") -- a name that its workers agree on
+  self.asking = Asking.new(self.own, function(channel, message)
+    self:asend(channel, message)
+  end, function(question)
+    return self:answer(question)
+  end)
+  self.missing = {}
+  for i, server in ipairs(self.settings.servers) do
+    self.links[i] = self:open(server, "layer", { outage = "fail" })
+    self.ears[i] =
+      self:open(server, "layer, waiting", { outage = "wait", subscriber = self.subscriber })
+  end
+  self:prepare()
+  for _, ear in ipairs(self.ears) do
+    outside.serve(function()
+      self:serve(ear)
+    end)
+  end
+end
+
+--- What a layer needs before anything is heard.
+function Links:prepare() end
+
+--- What another worker wants to know, or wants done.
+---@async
+---@param question rille.layer.redis.Question
+---@return any
+function Links:answer(question)
+  local group, channel = question.group, question.channel
+  if question.what == "join" then
+    local ok, found = pcall(layer.join, group, channel)
+    if ok and found then
+      outside.settle(group)
+    end
+    return ok and found
+  elseif question.what == "leave" then
+    local ok, found = pcall(layer.leave, group, channel)
+    return ok and found
+  elseif question.what == "members" then
+    local ok, names = pcall(layer.members, group)
+    return ok and names and self:own_among(names) or {}
+  end
+end
+
+--- Of names, one a line, those of this worker's channels.
+function Links:own_among(names)
+  local own = {}
+  for name in names:gmatch("[^\n]+") do
+    own[#own + 1] = name:sub(1, #self.own) == self.own and name or nil
+  end
+  return own
+end
+
+--- All names that workers have answered with.
+local function names_of(answers)
+  local names = {}
+  for _, answer in ipairs(answers) do
+    for _, name in ipairs(type(answer.value) == "table" and answer.value or {}) do
+      names[#names + 1] = name
+    end
+  end
+  return names
+end
+
+--- Members of a group in other rille processes, as far as they answer in time.
+---@async
+---@param group string
+---@param ask async fun(message: table): integer
+---@return string[]
+function Links:members_there(group, ask)
+  local question = { what = "members", group = group }
+  return names_of((self.asking:aask(question, ask)))
+end
+
+--- How many those are.
+---@async
+---@param group string
+---@return integer
+function Links:agroup_count(group)
+  return #self:agroup_members(group)
+end
+
+--- The worker that makes a channel a member, or no longer, if it is another rille's; nil: it is
+--- none, as names go. (Django's have 32 hexadecimal digits behind the "!".)
+---@param channel string
+---@return string? prefix
+local function prefix_of(channel)
+  local prefix, id = channel:match("^(specific%.%x+!)t?(%d+)$")
+  return id and #id < 20 and prefix or nil
+end
+
+--- Have a channel of another rille process join or leave a group, by its own worker.
+---@async
+---@param what "join"|"leave"
+---@param group string
+---@param channel string
+---@return boolean? done  nil: it is no rille's
+function Links:place_there(what, group, channel)
+  local prefix = prefix_of(channel)
+  if not prefix then
+    return nil
+  end
+  local question = { what = what, group = group, channel = channel }
+  local answers, all = self.asking:aask(question, function(message)
+    self:asend(Asking.channel(prefix), message)
+    return 1
+  end)
+  if not all then
+    error(errors.LayerError("no answer from the process that has the channel " .. channel), 0)
+  end
+  if what == "join" and not answers[1].value then
+    error(errors.Closed("nobody has the channel " .. channel), 0)
+  end
+  return true
+end
+
+--- Do something with what came; one message that is bad is one message that is dropped.
+function Links:safely(method, ...)
+  local ok, err = pcall(self[method], self, ...)
+  if not ok then
+    outside.drop(1, "malformed", "a message cannot be delivered: " .. core.describe(err))
+  end
+end
+
+--- Listen for as long as the layer is there, whatever the server says.
+---@async
+function Links:serve(ear)
+  while not self.stopping do
+    local ok, err = pcall(self.listen, self, ear)
+    if self.stopping then
+      return
+    elseif not ok and not errors.is_error(err, errors.RedisError) then
+      error(err, 0) -- cancelled, or a mistake of ours
+    elseif not ok and not errors.is_error(err, errors.RedisUnavailable) then
+      outside.down("it cannot be listened to: " .. err.message)
+      task.asleep(REFUSED)
+    end
+    task.asleep(AGAIN)
+  end
+end
+
+--- Those of a set that a list does not have.
+local function others(set, list)
+  local listed, missing = {}, {}
+  for _, name in ipairs(list) do
+    listed[name] = true
+  end
+  for name in pairs(set) do
+    missing[#missing + 1] = not listed[name] and name or nil
+  end
+  return missing
+end
+
+local function exchange(set, gone, come)
+  for _, name in ipairs(gone) do
+    set[name] = nil
+  end
+  for _, name in ipairs(come) do
+    set[name] = true
+  end
+end
+
+--- Make a note of changes; also of what ended while nobody could be told.
+---@param changes rille.layer.Changes
+---@return string[] left
+---@return string[] closed
+function Links:apply(changes)
+  local left, closed = changes.left, changes.closed
+  if changes.all then
+    left, closed = others(self.groups, changes.joined), others(self.channels, changes.opened)
+  end
+  exchange(self.groups, left, changes.joined)
+  exchange(self.channels, closed, changes.opened)
+  return left, closed
+end
+
+--- Do something with connections that may be lost while we do. What failed was refused, or may
+--- have happened: the sender learns which.
+---@async
+---@generic T
+---@param fn async fun(): T
+---@return T
+function Links:attempt(fn)
+  local function finish(ok, ...)
+    if ok then
+      return ...
+    end
+    local err = ...
+    if errors.is_error(err, errors.RedisError) then
+      layer.count_up("refused", 1)
+      local told = errors.LayerError(("the layer %s: %s"):format(self.options.name, err.message))
+      told.may_have_run = err.may_have_run or false
+      error(told, 0)
+    end
+    error(err, 0)
+  end
+  return finish(pcall(fn))
+end
+
+--- Close what is open.
+function Links:close()
+  self.stopping = true
+  for i = 1, #self.links do
+    self.ears[i]:close()
+    self.links[i]:close()
+  end
+end
+
+return Links
