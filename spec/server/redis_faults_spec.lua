@@ -1,0 +1,94 @@
+--- The Redis layers when something goes: Redis, a process, both.
+
+local channels_peer = require("spec.support.channels_peer")
+local clients = require("spec.support.clients")
+local redis_server = require("spec.support.redis_server")
+local rooms = require("spec.support.rooms")
+local server = require("spec.support.server")
+
+local act, guest, message = rooms.act, rooms.guest, rooms.message
+
+for _, mode in ipairs { "core", "pubsub" } do
+  describe(mode .. ": a Redis layer", function()
+    local redis
+
+    before_each(function()
+      redis = redis_server.start()
+    end)
+
+    after_each(function()
+      channels_peer.clean()
+      server.clean()
+      rooms.clean()
+      redis_server.clean()
+    end)
+
+    local function start(settings, more)
+      return rooms.start(("%s?mode=%s%s"):format(redis.url, mode, settings or ""), more)
+    end
+
+    it("tells members when it is back, and they hear what is sent then", function()
+      local one, other = start("", { "--workers", "2" }), start()
+      local guests = { guest(one, "room"), guest(one, "room"), guest(other, "room") }
+      redis:restart()
+      for _, each in ipairs(guests) do
+        assert.equal("reconnected", each:hear())
+      end
+      assert.is_true(one:says("back after"))
+      act(other, "group_send", { group = "room", message = message(1) })
+      for _, each in ipairs(guests) do
+        assert.same(message(1), each:hear())
+      end
+    end)
+
+    it("refuses what cannot be sent, or waits, as outage says", function()
+      local failing, waiting = start(), start("&outage=wait&outage_timeout=15")
+      local heard = guest(waiting, "room")
+      redis:stop()
+      assert.is_true(failing:says("the connection is lost"))
+      assert.is_true(waiting:says("the connection is lost"))
+      local answer = act(failing, "group_send", { group = "room", message = message(1) })
+      assert.truthy(answer.error:find("cannot be reached", 1, true), answer.error)
+      local asked = "/group_send?group=room&text=late"
+      local later = clients.open("fetch.py", waiting.url .. asked, { method = "GET" })
+      redis:start()
+      assert.equal(200, later:next().status)
+      assert.equal("late", (function()
+        local event = heard:hear()
+        return event == "reconnected" and heard:hear().text or event.text
+      end)())
+    end)
+
+    it("leaves nothing in Redis after a clean stop", function()
+      local one = start("", { "--workers", "2" })
+      guest(one, "room")
+      guest(one, ("long"):rep(24))
+      act(one, "group_send", { group = "room", message = message(1) })
+      assert.equal(0, one:stop())
+      assert.same({}, redis:keys())
+      assert.same({}, redis:cli("PUBSUB", "CHANNELS"))
+    end)
+  end)
+end
+
+describe("core: a Redis layer", function()
+  after_each(function()
+    server.clean()
+    rooms.clean()
+    redis_server.clean()
+  end)
+
+  it("renews what it has in Redis, which lapses when it cannot any more", function()
+    local redis = redis_server.start()
+    local one = rooms.start(redis.url .. "?group_expiry=3&expiry=1")
+    local heard = guest(one, "room")
+    server.sleep(3.5)
+    assert.equal("1", redis:cli("ZCARD", "asgi:group:room")[1])
+    act(one, "group_send", { group = "room", message = message(1) })
+    assert.same(message(1), heard:hear())
+    one:signal("KILL")
+    assert.is_not_nil(server.eventually(8, function()
+      return #redis:keys() == 0
+    end))
+  end)
+end)
