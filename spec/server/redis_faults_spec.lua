@@ -27,7 +27,7 @@ for _, mode in ipairs { "core", "pubsub" } do
       return rooms.start(("%s?mode=%s%s"):format(redis.url, mode, settings or ""), more)
     end
 
-    it("tells members when it is back, and they hear what is sent then", function()
+    it("tells members when it is back, and they hear what is sent then #slow", function()
       local one, other = start("", { "--workers", "2" }), start()
       local guests = { guest(one, "room"), guest(one, "room"), guest(other, "room") }
       redis:restart()
@@ -41,7 +41,7 @@ for _, mode in ipairs { "core", "pubsub" } do
       end
     end)
 
-    it("refuses what cannot be sent, or waits, as outage says", function()
+    it("refuses what cannot be sent, or waits, as outage says #slow", function()
       local failing, waiting = start(), start("&outage=wait&outage_timeout=15")
       local heard = guest(waiting, "room")
       redis:stop()
@@ -78,7 +78,7 @@ describe("core: a Redis layer", function()
     redis_server.clean()
   end)
 
-  it("renews what it has in Redis, which lapses when it cannot any more", function()
+  it("renews what it has in Redis, which lapses when it cannot any more #slow", function()
     local redis = redis_server.start()
     local one = rooms.start(redis.url .. "?group_expiry=3&expiry=1")
     local heard = guest(one, "room")
