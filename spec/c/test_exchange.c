@@ -35,6 +35,7 @@ struct worker {
   struct member members[STAYING], passing,
       post; /* the last: only by its channel */
   unsigned sent, nobody, placed, found, unplaced;
+  unsigned listed, unlisted; /* of the neighbour's members, all; and still to come */
   uint64_t delivered, dropped; /* by the receipts */
 };
 
@@ -95,6 +96,22 @@ static void on_placed(void *arg, bool found) {
   w->found += found;
 }
 
+static void name_all(rl_layer *layer, void *owner,
+                     char out[RL_LAYER_NAME_MAX + 1]) {
+  snprintf(out, RL_LAYER_NAME_MAX + 1, "%s1", layer->prefix);
+}
+
+static void on_listed(void *arg, rl_str names) {
+  struct worker *w = arg, *next = &workers[(w->index + 1) % WORKERS];
+  rl_str name;
+  unsigned n = 0;
+
+  while (names.n && rl_str_cut(&names, '\n', &name))
+    n += rl_str_starts(name, rl_str_of(next->layer.prefix));
+  w->listed += n == STAYING;
+  w->unlisted--;
+}
+
 static void end_sending(struct worker *w) {
   uv_idle_stop(&w->idle);
   atomic_fetch_sub(&busy, 1);
@@ -131,8 +148,11 @@ static void on_idle(uv_idle_t *h) {
     rl_exchange_ask(&w->layer, RL_STR("placed"), name_of(next, digit, name),
                     w->placed % 4 < 2, on_placed, w);
     w->placed++;
+    w->unlisted += rl_exchange_list(&w->layer, RL_STR("all"), next->index,
+                                    on_listed, w) != NULL;
   }
-  if (w->sent == SENDS && w->placed == PLACINGS && !w->unplaced)
+  if (w->sent == SENDS && w->placed == PLACINGS && !w->unplaced &&
+      !w->unlisted)
     end_sending(w);
 }
 
@@ -180,6 +200,7 @@ static rl_exchange *enter_all(const rl_exchange_limits *limits) {
     CHECK_INT(rl_loop_init(&w->loop), 0);
     rl_layer_init(&w->layer);
     w->layer.find = find;
+    w->layer.name = name_all;
     rl_exchange_enter(x, &w->layer, &w->loop);
   }
   for (unsigned i = 0; i < WORKERS; i++) {
@@ -231,6 +252,7 @@ static void delivers_all_in_order(void) {
     CHECK_INT(w->nobody, 0);
     CHECK_INT(w->found, PLACINGS / 2);
     CHECK_INT(w->unplaced, 0);
+    CHECK_INT(w->listed, PLACINGS);
   }
   CHECK_INT(got, atomic_load(&handed));
   CHECK_INT(direct, WORKERS * SENDS);
@@ -257,6 +279,9 @@ static void drops_what_has_no_room(void) {
   CHECK_INT(all.delivered, 150 * STAYING + 3 * 100 * STAYING);
   CHECK_INT(all.dropped, 3 * 50 * STAYING);
   CHECK_INT(workers[0].layer.dropped, all.dropped);
+  CHECK_INT(workers[0].loop.counters.messages_crowded, all.dropped);
+  CHECK(rl_exchange_list(&workers[0].layer, RL_STR("all"), 0, on_listed, workers) == NULL);
+  CHECK(rl_exchange_list(&workers[0].layer, RL_STR("none"), 1, on_listed, workers) == NULL);
   CHECK_INT(rl_layer_group_send(&workers[1].layer, RL_STR("all"), big).dropped,
             2 * STAYING);
   rl_message_unref(m);
