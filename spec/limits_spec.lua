@@ -61,6 +61,7 @@ describe("limits", function()
     refuses("max_body: a whole number", routing.get, "/", fn, { max_body = 1.5 })
     refuses("options are a table", routing.get, "/", fn, 5)
     assert.same({ max_body = 5 }, routing.get("/", fn, { max_body = 5 }).limits)
+    assert.same({ mailbox = 5 }, routing.get("/", fn, { mailbox = 5 }).limits)
   end)
 
   it("of routes make as many sets as there are such routes", function()

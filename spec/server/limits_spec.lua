@@ -182,6 +182,20 @@ describe("a limit", function()
       assert.equal(1, server.count(it_runs:stderr(), "dropped a message (mailbox)"))
     end)
 
+    it("of a mailbox also closes an event stream", function()
+      local before = counters().mailbox_closed
+      local request_line = request("GET /stream")
+      local stream = clients.open_raw(it_runs.port, { { "send", request_line } })
+      assert.truthy(server.eventually(5, function()
+        return clients.fetch(it_runs.url .. "/tell?stream&1").body:find('"delivered":1', 1, true)
+      end))
+      clients.fetch(it_runs.url .. "/tell?stream&5")
+      counted("mailbox_closed", before + 1)
+      assert.equal("closed", stream:next().ended)
+      stream:finish()
+      assert.is_true(it_runs:says("noted: stream 1013"))
+    end)
+
     it("of a message's time to wait drops it, and makes room for another", function()
       local steps = { { "text", "hold" }, { "receive", 2 }, { "close" } }
       local client = clients.open("ws.py", it_runs.ws .. "/expiring", steps)

@@ -46,6 +46,18 @@ function Slow:told(event)
   self:asend { text_data = tostring(event.n) }
 end
 
+local Stream = rille.EventStreamConsumer:extend("Stream")
+Stream.groups = { "stream" }
+
+function Stream:told()
+  self:asend_event { data = "busy" }
+  rille.asleep(1000)
+end
+
+function Stream.disconnect(_, code)
+  note("stream", tostring(code))
+end
+
 local Spawner = rille.WebsocketConsumer:extend("Spawner")
 
 function Spawner:receive()
@@ -129,6 +141,7 @@ return rille.app {
     rille.websocket("/oldest", Slow, { mailbox = 3, mailbox_policy = "drop_oldest" }),
     rille.websocket("/closing", Slow, { mailbox = 3, mailbox_policy = "close" }),
     rille.websocket("/expiring", Slow, { mailbox = 2, mailbox_expiry = 0.1 }),
+    rille.get("/stream", Stream, { mailbox = 2, mailbox_policy = "close" }),
     rille.websocket("/flooded", Slow, { max_unsent = 100000, unsent_policy = "close" }),
     rille.websocket("/spawner", Spawner),
   },
