@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "io/tls_broker.h"
+#include "mqtt/exchange.h"
 
 #include <errno.h>
 #include <mqtt_protocol.h>
@@ -43,6 +44,7 @@ struct rl_mqtt_client {
     uv_getaddrinfo_t lookup;
     struct addrinfo *found, *next;
     rl_hook hook;
+    rl_mqtt_exchange exchange;
     uint64_t heard_at; /* ms on the loop's clock */
     unsigned failures; /* since it was up */
     unsigned ups;
@@ -54,10 +56,12 @@ struct rl_mqtt_client {
     bool reading; /* wanted */
     bool whole;   /* no packet is written in part */
     bool stirred;
+    bool worn;           /* libmosquitto is to be begun anew before the next dial */
     char complaint[200]; /* libmosquitto's, for want of a better reason */
 };
 
 static void dial_next(rl_mqtt_client *c);
+static void make_mosq(rl_mqtt_client *c);
 
 /* The end of a connection, and of a client */
 
@@ -96,6 +100,7 @@ static void free_client(rl_mqtt_client *c)
     void *owner = c->owner;
 
     rl_tls_broker_close(c->tls);
+    rl_mqtt_exchange_fini(&c->exchange);
     rl_free(c->id);
     rl_free(c);
     events->closed(owner);
@@ -137,9 +142,25 @@ static uint64_t backoff(unsigned failures)
     return most / 2 + random % (most / 2);
 }
 
-static void RL_PRINTF(2, 3) lost(rl_mqtt_client *c, const char *fmt, ...)
+static void rest(rl_mqtt_client *c, uint64_t after)
 {
     bool was_up = c->state == UP;
+
+    unwatch(c);
+    forget_addresses(c);
+    c->state = RESTING;
+    c->welcomed = c->reaching = false;
+    c->refusal = 0;
+    c->complaint[0] = '\0';
+    /* A new session knows nothing of what is held, and begins with the same numbers. */
+    c->worn |= c->events->message && !c->conf->session;
+    uv_timer_start(&c->timer, on_timer, after, 0);
+    if (was_up)
+        c->events->down(c->owner);
+}
+
+static void RL_PRINTF(2, 3) lost(rl_mqtt_client *c, const char *fmt, ...)
+{
     rl_err why = {0};
     va_list args;
 
@@ -154,15 +175,7 @@ static void RL_PRINTF(2, 3) lost(rl_mqtt_client *c, const char *fmt, ...)
         rl_warn("%s: %s; trying again", c->conf->name, why.msg);
     else
         rl_debug("%s: %s", c->conf->name, why.msg);
-    unwatch(c);
-    forget_addresses(c);
-    c->state = RESTING;
-    c->welcomed = c->reaching = false;
-    c->refusal = 0;
-    c->complaint[0] = '\0';
-    uv_timer_start(&c->timer, on_timer, backoff(c->failures), 0);
-    if (was_up)
-        c->events->down(c->owner);
+    rest(c, backoff(c->failures));
 }
 
 /* Why libmosquitto gave up, in words that tell what to do. */
@@ -240,10 +253,30 @@ static void write_out(rl_mqtt_client *c)
     set_interest(c);
 }
 
+/* Past libmosquitto, between its packets: a PINGREQ or a DISCONNECT. What it holds back stays. */
+static void say(rl_mqtt_client *c, const char packet[2])
+{
+    void *ssl = mosquitto_ssl_get(c->mosq);
+
+    if (!c->whole || !c->watched)
+        return;
+    if (ssl)
+        rl_tls_broker_say(ssl, packet, 2);
+    else if (send(c->watched->fd, packet, 2, MSG_NOSIGNAL) < 0)
+        rl_debug("%s: %s", c->conf->name, strerror(errno)); /* the poll will tell */
+}
+
 static void become_up(rl_mqtt_client *c)
 {
     uint64_t beat = (uint64_t)c->conf->keepalive * 500;
 
+    if (!c->resumed && (c->exchange.nheld || c->exchange.stale)) {
+        /* What is held will not be released, and its numbers are given anew. */
+        c->worn = true;
+        say(c, "\xE0\0");
+        rest(c, 0);
+        return;
+    }
     if (c->ups++ && c->failures)
         rl_info("%s: connected again", c->conf->name);
     c->state = UP;
@@ -303,10 +336,24 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     write_out(c);
 }
 
+/* Stale copies, and nothing that would be lost with them. */
+static bool renew(rl_mqtt_client *c)
+{
+    if (c->state != UP || !c->exchange.stale || c->exchange.nheld || !c->whole ||
+        mosquitto_want_write(c->mosq))
+        return false;
+    c->worn = true;
+    say(c, "\xE0\0");
+    rest(c, 0);
+    return true;
+}
+
 static bool on_turn(rl_hook *hook)
 {
     rl_mqtt_client *c = RL_CONTAINER_OF(hook, rl_mqtt_client, hook);
 
+    if (renew(c))
+        return true;
     if (!c->stirred)
         return false;
     c->stirred = false;
@@ -387,6 +434,10 @@ static void dial(rl_mqtt_client *c)
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
 
+    if (c->worn) {
+        mosquitto_destroy(c->mosq);
+        make_mosq(c);
+    }
     c->state = DIALLING;
     uv_timer_start(&c->timer, on_timer, PATIENCE, 0);
     if (c->looking)
@@ -397,19 +448,6 @@ static void dial(rl_mqtt_client *c)
         c->looking = false;
         lost(c, "%s: %s", c->conf->host, uv_strerror(rc));
     }
-}
-
-/* Past libmosquitto, between its packets: a PINGREQ or a DISCONNECT. What it holds back stays. */
-static void say(rl_mqtt_client *c, const char packet[2])
-{
-    void *ssl = mosquitto_ssl_get(c->mosq);
-
-    if (!c->whole || !c->watched)
-        return;
-    if (ssl)
-        rl_tls_broker_say(ssl, packet, 2);
-    else if (send(c->watched->fd, packet, 2, MSG_NOSIGNAL) < 0)
-        rl_debug("%s: %s", c->conf->name, strerror(errno)); /* the poll will tell */
 }
 
 static void beat(rl_mqtt_client *c)
@@ -477,6 +515,8 @@ static void on_message(struct mosquitto *m, void *obj, const struct mosquitto_me
         .properties = properties,
     };
 
+    if (got->qos == 2 && !rl_mqtt_exchange_release(&c->exchange, got->mid))
+        return;
     if (c->state != LEAVING)
         c->events->message(c->owner, &message);
 }
@@ -513,6 +553,8 @@ static void on_log(struct mosquitto *m, void *obj, int level, const char *text)
     rl_mqtt_client *c = obj;
     const char *reason = strrchr(text, ':'); /* OpenSSL Error[0]: error:0A000086:…:reason */
 
+    if (level == MOSQ_LOG_DEBUG)
+        rl_mqtt_exchange_read(&c->exchange, c->id, text);
     if (level != MOSQ_LOG_ERR || c->complaint[0])
         return;
     bool tls = strncmp(text, "OpenSSL", 7) == 0 && reason;
@@ -544,7 +586,7 @@ static void set_session(rl_mqtt_client *c)
     mosquitto_property_free_all(&properties);
 }
 
-static void configure(rl_mqtt_client *c, bool with_will)
+static void configure(rl_mqtt_client *c)
 {
     const rl_mqtt_config *conf = c->conf;
     const rl_mqtt_will *will = &conf->will;
@@ -559,7 +601,7 @@ static void configure(rl_mqtt_client *c, bool with_will)
     mosquitto_int_option(m, MOSQ_OPT_RECEIVE_MAXIMUM, UINT16_MAX);
     if (conf->user)
         mosquitto_username_pw_set(m, conf->user, conf->password);
-    if (with_will && will->topic)
+    if (c->events->message && will->topic)
         mosquitto_will_set(m, will->topic, (int)will->payload.n, will->payload.p, will->qos,
                            will->retain);
     if (c->tls)
@@ -573,6 +615,15 @@ static void configure(rl_mqtt_client *c, bool with_will)
     mosquitto_unsubscribe_v5_callback_set(m, on_unsubscribe);
     mosquitto_log_callback_set(m, on_log);
     set_session(c);
+}
+
+static void make_mosq(rl_mqtt_client *c)
+{
+    rl_mqtt_exchange_fini(&c->exchange);
+    c->worn = false;
+    c->mosq = mosquitto_new(c->id, c->conf->session == 0, c);
+    RL_CHECK(c->mosq != NULL);
+    configure(c);
 }
 
 int rl_mqtt_client_open(rl_mqtt_client **out, rl_loop *loop, const rl_mqtt_config *conf,
@@ -595,9 +646,7 @@ int rl_mqtt_client_open(rl_mqtt_client **out, rl_loop *loop, const rl_mqtt_confi
     c->id = rl_strdup(id);
     c->tls = tls;
     c->reading = true;
-    c->mosq = mosquitto_new(c->id, conf->session == 0, c);
-    RL_CHECK(c->mosq != NULL);
-    configure(c, events->message != NULL);
+    make_mosq(c);
     rl_loop_add_hook(loop, RL_PHASE_ASK, &c->hook, on_turn);
     uv_timer_init(&loop->uv, &c->timer);
     c->timer.data = c;

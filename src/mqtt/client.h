@@ -9,7 +9,9 @@
  *   RESTING --> DIALLING --> UP --> LEAVING --> (closed)
  *      ^-----------'---------'
  *
- * What is in flight at QoS 1 and 2 is libmosquitto's to send again after a reconnect. */
+ * What is in flight at QoS 1 and 2 is libmosquitto's to send again after a reconnect. What it holds
+ * of QoS 2 is watched (exchange.h): it is begun anew, over a connection of its own, when it has
+ * copies too many, or a broker gives numbers anew. */
 #ifndef RL_MQTT_CLIENT_H
 #define RL_MQTT_CLIENT_H
 
