@@ -13,6 +13,13 @@ local rille = require("rille")
 
 local background = {}
 
+--- What is dispatched to: an application without routes, unless there is one.
+local function have_application()
+  if not dispatch.current() then
+    dispatch.switch { app = rille.app {}, number = core.worker.generation() }
+  end
+end
+
 local jobs, opened = {}, {}
 
 --- Records what it hears of type "chat.message" in `self.heard`, and does jobs.
@@ -46,7 +53,6 @@ Consumer.__index = Consumer
 ---@param cls rille.Consumer?  below Background
 ---@return spec.Consumer
 function background.open(cls)
-  core.worker.entries(dispatch)
   local scope = Scope.background { type = "spec", channel = "spec", _route = "spec" }
   local id = core.consumer.background { target = cls or Background, scope = scope }
   scope._id = id
@@ -105,5 +111,7 @@ function background.clean()
   end
   jobs = {}
 end
+
+have_application()
 
 return background
