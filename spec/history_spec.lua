@@ -291,7 +291,7 @@ describe("a group with a history", function()
     local one = background.open()
     local first
     one:run(function(self)
-      first = rille.spawn(function()
+      first = core.task.serve(function()
         self:arecover("kept.both", nil, {
           snapshot = function()
             rille.asleep(0.05)

@@ -91,7 +91,7 @@ describe("presence", function()
     end)
     assert.same({
       ann = { { at = "home" }, { at = "work" } },
-      bob = {},
+      bob = { {} },
       ["a\0b é"] = { "text" },
     }, people)
     assert.same({}, (Presence:alist("hard.nobody")))
@@ -176,7 +176,7 @@ describe("presence", function()
     open_tracked("quiet.room", "bob")
     rille.asleep(0.02)
     assert.same({}, watcher:heard())
-    assert.same({ bob = {} }, (Presence:alist("quiet.room")))
+    assert.same({ bob = { {} } }, (Presence:alist("quiet.room")))
   end)
 
   rule("does not disturb members that do not ask for it", function()
@@ -199,7 +199,7 @@ describe("presence", function()
         end,
       }
     end)
-    assert.same({ ann = {} }, (Presence:alist("hard.task")))
+    assert.same({ ann = { {} } }, (Presence:alist("hard.task")))
     local ok, err = pcall(Presence.atrack, Presence, "hard.task", "bob")
     assert.is_false(ok)
     assert.truthy(tostring(err):find("a presence is a consumer's", 1, true), tostring(err))

@@ -9,6 +9,7 @@ local json = require("rille.json")
 local layer = require("rille.layer")
 local loader = require("rille.loader")
 local mqtt = require("rille.mqtt")
+local outside = require("rille.layer.outside")
 local presence = require("rille.presence")
 local proxies = require("rille.proxies")
 local recovery = require("rille.recovery")
@@ -314,7 +315,7 @@ end
 ---@param generation rille.Generation
 function M.switch(generation)
   current = generation
-  core.layer.rules(generation.app.histories)
+  outside.set_histories(generation.layer, generation.app.histories)
   presence.rules = generation.app.presences
   local router = generation.app.router
   router.numbers = {}

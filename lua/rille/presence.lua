@@ -29,8 +29,21 @@ M.rules = {}
 local DEFAULT = { linger = 10, events = true }
 local MOST_META = 4096 -- bytes, encoded
 
---- Where it is kept: `rille.core.presence`, or what has functions like it, which may wait.
-M.store = core.presence
+--- Where it is kept: in memory, or what has methods like it, which wait.
+---@type rille.layer.Presences
+M.store = {
+  encode = function(meta)
+    return buffer.encode { meta }
+  end,
+  decode = function(bytes)
+    return buffer.decode(bytes)[1]
+  end,
+}
+for name, fn in pairs(core.presence) do
+  M.store[name] = function(_, ...)
+    return fn(...)
+  end
+end
 
 ---@class rille.PresenceChange
 ---@field event "join"|"update"|"leave"
@@ -50,7 +63,7 @@ end
 local function decode(people)
   local metas = {}
   for i = 2, #people, 2 do
-    metas[#metas + 1] = buffer.decode(people[i])[1]
+    metas[#metas + 1] = M.store.decode(people[i])
   end
   return metas
 end
@@ -102,6 +115,20 @@ local function note(group, key, event, seq, people)
   changes[#changes + 1] = { event = event, key = key, metas = decode(people), seq = seq }
 end
 
+--- Have it kept on a Redis, for all processes.
+---@param server rille.redis.Settings
+---@param prefix string
+---@param lease number?  seconds for which those of a process that died are still present
+function M.share(server, prefix, lease)
+  M.store = require("rille.layer.presences")(server, prefix, note, lease)
+end
+
+function M.close()
+  if M.store.close then
+    M.store:close()
+  end
+end
+
 -- Lingering
 
 --- Of each length of time those that linger, in the order in which they fall due.
@@ -118,7 +145,7 @@ local function lapse_on(linger)
     end
     queue[queue.first] = nil
     queue.first = queue.first + 1
-    note(one.group, one.key, M.store.lapse(one.group, one.key, one.channel))
+    note(one.group, one.key, M.store:lapse(one.group, one.key, one.channel))
   end
   queues[linger] = nil
 end
@@ -154,7 +181,7 @@ local function own_id()
 end
 
 local function encode(meta)
-  local ok, encoded = pcall(buffer.encode, { meta })
+  local ok, encoded = pcall(M.store.encode, meta)
   if not ok then
     error("what a presence says of itself holds only data: " .. tostring(encoded), 3)
   elseif #encoded > MOST_META then
@@ -168,10 +195,10 @@ jit.off(encode) -- as in rille.layer.message
 local function leave(one)
   local linger = settings_of(one.group).linger
   if linger > 0 then
-    M.store.linger(one.group, one.key, one.channel)
+    M.store:linger(one.group, one.key, one.channel, linger)
     lapse_later(linger, one)
   else
-    note(one.group, one.key, M.store.untrack(one.group, one.key, one.channel))
+    note(one.group, one.key, M.store:untrack(one.group, one.key, one.channel))
   end
 end
 
@@ -210,15 +237,18 @@ end
 ---@async
 ---@param group string
 ---@param key string  1 to 255 bytes
----@param meta any    what it says of itself: data, at most 4096 bytes encoded
+---@param meta any    what it says of itself: data, at most 4096 bytes encoded; default {}
 function Presence:atrack(group, key, meta)
   local id, channel = own_id()
-  local change, seq, people = M.store.track(group, key, channel, encode(meta))
+  if meta == nil then
+    meta = {}
+  end
+  local change, seq, people = M.store:track(group, key, channel, encode(meta))
   if change == "full" then
     error(errors.Error("there is no room for another presence (presence_bytes)"), 2)
   end
   if not core.consumer.is_bound(id) then
-    note(group, key, M.store.untrack(group, key, channel))
+    note(group, key, M.store:untrack(group, key, channel))
     error(errors.Closed("the connection is closed"), 0)
   end
   tracked[id] = tracked[id] or {}
@@ -250,7 +280,7 @@ function Presence:auntrack(group, key)
     return
   end
   all[name_of(group, key)] = nil
-  note(group, key, M.store.untrack(group, key, channel))
+  note(group, key, M.store:untrack(group, key, channel))
 end
 
 --- Who is in a group.
@@ -259,12 +289,12 @@ end
 ---@return table<string, any[]> people  key to what each of its connections says of itself
 ---@return number seq  changes up to this number are in it
 function Presence:alist(group)
-  local all, seq = M.store.list(group)
+  local all, seq = M.store:list(group)
   local people = {}
   for i = 1, #all, 2 do
     local key = all[i]
     people[key] = people[key] or {}
-    table.insert(people[key], buffer.decode(all[i + 1])[1])
+    table.insert(people[key], M.store.decode(all[i + 1]))
   end
   return people, seq
 end

@@ -206,7 +206,7 @@ end
 --- Before the first connection is accepted.
 ---@async
 function M.start()
-  outside.start(dispatch.current().layer)
+  outside.start(dispatch.current().layer, dispatch.current().app.histories)
   local on_start = dispatch.current().app.settings.on_start
   if on_start then
     on_start()

@@ -3,8 +3,26 @@
 local core = require("rille.core")
 local errors = require("rille.errors")
 local layer = require("rille.layer")
+local outside = require("rille.layer.outside")
 
 local M = {}
+
+--- In memory, or what the layer keeps for all processes.
+local memory = {
+  keeps = function(_, group)
+    return core.layer.keeps(group)
+  end,
+  mark = function(_, group)
+    return core.layer.mark(group)
+  end,
+  recover = function(_, ...)
+    return core.layer.recover(...)
+  end,
+}
+
+local function histories()
+  return outside.histories or memory
+end
 
 ---@class rille.Mark  a place in a group's history, as messages have it in `history`
 ---@field group string?
@@ -85,7 +103,7 @@ function M.has_seen(self, group, epoch, offset)
 end
 
 local function check(group, options)
-  if not core.layer.keeps(group) then
+  if not histories():keeps(group) then
     local told = "group %q keeps no history (see groups of rille.app)"
     error(errors.Error(told:format(group)), 4)
   end
@@ -112,7 +130,7 @@ local function step(self, turn, epoch, offset, last)
     error(errors.Error(told:format(group)), 0)
   end
   local state, now_epoch, now_offset, was_member, items =
-    core.layer.recover(group, self.channel_name, epoch, offset, last)
+    histories():recover(group, self.channel_name, epoch, offset, last)
   if not state then
     error(errors.Closed("the connection is closed"), 0)
   end
@@ -127,7 +145,7 @@ local function follow(self, turn, since, snapshot)
   local epoch, offset, last, came_back = read(since)
   local result = { group = group, recovered = came_back, gap = false, missed = 0 }
   if snapshot and not epoch and last == 0 then
-    epoch, offset = core.layer.mark(group)
+    epoch, offset = histories():mark(group)
     snapshot { group = group, epoch = epoch, offset = offset }
   end
   local state, items

@@ -1,6 +1,10 @@
 /* Groups that keep what they were told: which, and how somebody comes back to one. */
 #include "bind/bind_layer.h"
 
+#include "proto/utf8.h"
+
+#include <string.h>
+
 enum { BATCH = 16 }; /* messages that one step of a recovery brings into Lua */
 
 static void free_rules(rl_rule *rules, unsigned n)
@@ -201,7 +205,48 @@ static int l_note_recovery(lua_State *L)
     return 0;
 }
 
+/* send_placed(group, epoch, offset, encoded, text or nil, bytes or nil) -> delivered, dropped: to
+ * this worker's members, what has its place in a history elsewhere */
+static int l_send_placed(lua_State *L)
+{
+    rl_place place = {.group = rl_check_group(L, 1), .mark = opt_mark(L, 2)};
+    rl_str body = rl_check_str(L, 4), text = rl_opt_str(L, 5), bytes = rl_opt_str(L, 6);
+    bool is_text = !lua_isnoneornil(L, 5), is_frame = is_text || !lua_isnoneornil(L, 6);
+    rl_shared *frame = NULL;
+    char head[RL_WS_HEAD_MAX];
+
+    luaL_argcheck(L, place.mark.epoch, 2, "no epoch");
+    luaL_argcheck(L, !is_text || rl_utf8_valid(text), 5, "text is not UTF-8");
+    if (is_frame) {
+        rl_str payload = is_text ? text : bytes;
+        size_t n = rl_ws_head(head, is_text ? RL_WS_OP_TEXT : RL_WS_OP_BINARY, payload.n);
+        frame = rl_shared_new(n + payload.n);
+        memcpy(frame->data, head, n);
+        if (payload.n)
+            memcpy(frame->data + n, payload.p, payload.n);
+    }
+    rl_message *m = rl_message_new_placed(body, &place, frame);
+    rl_receipt receipt = rl_layer_group_send_here(&rl_worker_of(L)->layer, place.group, m);
+    return rl_push_receipt(L, receipt, m);
+}
+
+/* part(group, channel) -> was it a member? It is none now, if it is a channel of this worker. */
+static int l_part(lua_State *L)
+{
+    rl_layer *layer = &rl_worker_of(L)->layer;
+    rl_str group = rl_check_group(L, 1);
+    rl_channel *ch = rl_layer_find(layer, rl_check_channel(L, 2));
+    bool member = ch && rl_layer_is_member(layer, group, ch);
+
+    if (member)
+        rl_layer_leave(layer, group, ch);
+    lua_pushboolean(L, member);
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
+    {"send_placed", l_send_placed},
+    {"part", l_part},
     {"rules", l_rules},
     {"keeps", l_keeps},
     {"mark", l_mark},

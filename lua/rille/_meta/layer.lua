@@ -160,6 +160,23 @@ function layer.tell_members() end
 ---@field ttl number      seconds
 ---@field stamp boolean   texts for sockets say where they stand
 
+--- To this worker's members of a group: what has its place in a history that is kept elsewhere.
+---@param group string
+---@param epoch string
+---@param offset integer
+---@param encoded string
+---@param text string?
+---@param bytes string?
+---@return integer delivered
+---@return integer dropped
+function layer.send_placed(group, epoch, offset, encoded, text, bytes) end
+
+--- Take a channel of this worker out of a group, if it is in it.
+---@param group string
+---@param channel string
+---@return boolean was_member
+function layer.part(group, channel) end
+
 --- Which groups keep their history, from now on.
 ---@param rules rille.core.HistoryRule[]
 function layer.rules(rules) end

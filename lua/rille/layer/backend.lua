@@ -38,7 +38,9 @@ local Backend = class("Backend")
 --- here, since others may receive from it, too.
 Backend.queues = false
 
---- It keeps histories of groups (`rille.groups`) for all processes.
+--- Where groups keep their history (`rille.groups`) and who is in them (`rille.presence`) for all
+--- processes: a function from options to the settings of a Redis and a prefix of keys there.
+---@type false|fun(options: rille.layer.Options): rille.redis.Settings, string
 Backend.histories = false
 
 --- Look at options before anything else happens, also on reloads and for `rille check`. Raises

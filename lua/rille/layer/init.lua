@@ -60,6 +60,12 @@ local function send_to_channel(channel, message, body, text, bytes)
 end
 
 local function send_to_group(group, message, body, text, bytes, passing)
+  local histories = not passing and outside.histories
+  if histories and histories:keeps(group) then
+    histories:check(group, text, bytes)
+    local offset, epoch = histories:aadd(group, message)
+    return layer.count(group), 0, offset, epoch
+  end
   if outside.backend then
     layer.check_group_send(group, body, text, bytes, passing)
     outside.send("agroup_send", group, message)

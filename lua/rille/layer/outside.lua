@@ -30,8 +30,13 @@ M.schemes = {
 ---@type rille.layer.Backend?  nil: this process is alone
 M.backend = nil
 
+--- Where groups keep their history for all processes; nil: in memory, each process for itself.
+---@type rille.layer.Histories?
+M.histories = nil
+
 ---@type rille.layer.Options?
 local options
+local started = false
 local is_up, was_up, fresh = false, false, false
 ---@type rille.Task?
 local follower
@@ -153,6 +158,9 @@ local function follow_once()
   for _, group in ipairs(joined) do
     in_flight[group] = true
   end
+  if M.histories then
+    M.histories:afollow(joined, left)
+  end
   local changes = { joined = joined, left = left, opened = opened, closed = closed, all = all }
   local ok, err = pcall(M.backend.afollow, M.backend, changes)
   in_flight = {}
@@ -195,16 +203,41 @@ local function await_up(seconds)
   return is_up
 end
 
+--- Which groups keep their history, from now on: where the backend keeps it, or in memory.
+---@param parsed rille.layer.Options?  what joins the processes, or will
+---@param rules rille.core.HistoryRule[]
+function M.set_histories(parsed, rules)
+  local alone = not parsed -- before the start; a reload changes no layer
+  if started then
+    alone = not M.backend
+  end
+  layer.rules(alone and rules or {})
+  if M.histories then
+    M.histories:set_rules(rules)
+  elseif M.backend and rules[1] then
+    local server, prefix = class_of(options.scheme).histories(options)
+    M.histories = require("rille.layer.histories")(server, prefix, rules)
+    M.histories:set_rules(rules)
+  end
+end
+
 --- Begin, on this worker. Returns when there is a connection, or soon.
 ---@async
 ---@param parsed rille.layer.Options?
-function M.start(parsed)
+---@param rules rille.core.HistoryRule[]  which groups keep their history
+function M.start(parsed, rules)
+  started = true
   if not parsed then
     return
   end
   options = parsed
   M.backend = class_of(options.scheme)(options)
   layer.open()
+  M.set_histories(parsed, rules)
+  local class = class_of(options.scheme)
+  if class.histories then
+    require("rille.presence").share(class.histories(options))
+  end
   M.backend:astart()
   follower = M.serve(follow)
   if not await_up(START) then
@@ -223,6 +256,10 @@ function M.stop()
     follower:cancel()
     pcall(follower.ajoin, follower)
     M.backend:astop()
+    if M.histories then
+      M.histories:close()
+    end
+    require("rille.presence").close()
   end)
   if not ok and is_up then
     tell("stop", "traces of this worker may be left: " .. core.describe(err))
