@@ -15,6 +15,15 @@ function Redis.check(options)
   settings.read(options)
 end
 
+--- Histories and presence are on the first of the servers.
+---@param options rille.layer.Options
+---@return rille.redis.Settings
+---@return string prefix
+function Redis.histories(options)
+  local given = settings.read(options)
+  return given.servers[1], given.prefix
+end
+
 return setmetatable(Redis, {
   ---@param options rille.layer.Options
   ---@return rille.layer.Backend
