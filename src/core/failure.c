@@ -64,12 +64,15 @@ static void describe(const rl_consumer *c, rl_buf *out)
         rl_buf_add_str(out, rl_str_of(name ? name : "a consumer"));
         lua_pushliteral(L, "scope");
         lua_rawget(L, top + 1);
+        const char *route = c->worker->routes.at[c->route]->pattern;
         if (lua_istable(L, -1)) {
             lua_pushliteral(L, "_route");
             lua_rawget(L, -2);
             if (lua_isstring(L, -1))
-                rl_buf_printf(out, " on %s", lua_tostring(L, -1));
+                route = lua_tostring(L, -1);
         }
+        if (*route)
+            rl_buf_printf(out, " on %s", route);
     } else if (c->http) {
         const rl_http_head *head = rl_http_conn_head(c->http);
         rl_str method = rl_http_method(head), target = rl_http_target(head);
