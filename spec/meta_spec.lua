@@ -5,8 +5,8 @@ local core = require("rille.core")
 
 local PARTS = {
   "channel",
-  "consumer", "db", "fernet", "fs", "http", "json", "layer", "mqtt", "msgpack", "presence", "redis",
-  "task", "worker",
+  "consumer", "db", "fernet", "fs", "http", "json", "layer", "metrics", "mqtt", "msgpack",
+  "presence", "redis", "task", "worker",
 }
 
 local function declared(name)

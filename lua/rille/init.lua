@@ -100,6 +100,7 @@ local rille = {
   after = timers.after,
 
   log = log,
+  metrics = require("rille.metrics"),
 
   asleep = task.asleep,
   atimeout = task.atimeout,

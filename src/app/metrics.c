@@ -59,6 +59,11 @@ static const struct figure {
       "Messages received on WebSockets."),
     F("websocket_messages_sent_total", "counter", U64, messages_out,
       "Messages sent on WebSockets, fan-out included."),
+    F("websocket_messages_deflated_total", "counter", U64, deflated,
+      "Messages compressed; one for several WebSockets counts once."),
+    F("websocket_messages_inflated_total", "counter", U64, inflated, "Messages decompressed."),
+    F("deflate_streams", "gauge", U64, deflate_streams,
+      "Windows of compression that are held in memory."),
     F("layer_delivered_total", "counter", U64, delivered, "Messages of the layer delivered."),
     F("layer_dropped_total", "counter", U64, dropped,
       "Messages of the layer dropped: see rille_limit_hits_total for why."),
@@ -474,6 +479,18 @@ static void write_presence(rl_buf *out, rl_presence *presence)
         (double)f.refused);
 }
 
+/* What the script counts */
+
+static void write_meters(const struct page *p)
+{
+    rl_meters all = {0};
+
+    for (unsigned w = 0; w < p->n; w++)
+        rl_meters_merge(&all, &p->workers[w].meters, w);
+    rl_meters_write(p->out, &all);
+    rl_meters_fini(&all);
+}
+
 /* The process */
 
 static void write_process(rl_buf *out, const rl_process_figures *process, unsigned workers)
@@ -516,4 +533,5 @@ void rl_metrics_write(rl_buf *out, const rl_process_figures *process, const rl_f
     write_stalls(&p);
     write_routes(&p);
     write_databases(&p);
+    write_meters(&p);
 }

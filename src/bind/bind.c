@@ -126,6 +126,7 @@ static const struct {
     {"http", rl_open_http},
     {"json", rl_open_json},
     {"layer", rl_open_layer},
+    {"metrics", rl_open_metrics},
     {"mqtt", rl_open_mqtt},
     {"msgpack", rl_open_msgpack},
     {"presence", rl_open_presence},

@@ -21,6 +21,7 @@ int rl_open_fs(lua_State *L);
 int rl_open_http(lua_State *L);
 int rl_open_json(lua_State *L);
 int rl_open_layer(lua_State *L);
+int rl_open_metrics(lua_State *L);
 int rl_open_mqtt(lua_State *L);
 int rl_open_msgpack(lua_State *L);
 int rl_open_presence(lua_State *L);

@@ -59,6 +59,9 @@ void rl_figures_of(rl_worker *w, rl_figures *f)
         .bytes_out = w->conns.delivered,
         .messages_in = w->server.messages_in,
         .messages_out = w->server.messages_out,
+        .deflated = w->server.deflate.deflated,
+        .inflated = w->server.deflate.inflated,
+        .deflate_streams = w->server.deflate.streams,
         .delivered = w->layer.delivered,
         .dropped = w->layer.dropped,
         .outside = w->outside.figures,
@@ -76,6 +79,7 @@ void rl_figures_of(rl_worker *w, rl_figures *f)
     count_consumers(w, f);
     copy_databases(w, f);
     copy_routes(w, f);
+    rl_meters_copy(&f->meters, &w->meters);
 }
 
 void rl_figures_fini(rl_figures *f)
@@ -86,5 +90,6 @@ void rl_figures_fini(rl_figures *f)
         rl_route_fini(&f->routes[i]);
     rl_free(f->dbs);
     rl_free(f->routes);
+    rl_meters_fini(&f->meters);
     *f = (rl_figures){0};
 }

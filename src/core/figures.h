@@ -20,6 +20,7 @@ typedef struct rl_figures {
     size_t groups;
     uint64_t unsent; /* bytes that peers have not read yet */
     uint64_t bytes_in, bytes_out, messages_in, messages_out;
+    uint64_t deflated, inflated, deflate_streams;
     uint64_t delivered, dropped; /* by the layer */
     rl_outside_figures outside;  /* of the layer's backend */
     uint64_t events_dropped;     /* of sources */
@@ -32,6 +33,7 @@ typedef struct rl_figures {
     unsigned ndbs;
     rl_route *routes;
     unsigned nroutes;
+    rl_meters meters;
 } rl_figures;
 
 void rl_figures_of(rl_worker *w, rl_figures *out);

@@ -153,6 +153,7 @@ void rl_worker_fini(rl_worker *w)
     rl_exchange_leave(&w->layer);
     rl_layer_fini(&w->layer);
     rl_routes_fini(&w->routes);
+    rl_meters_fini(&w->meters);
     rl_loop_remove_hook(&w->hook);
     rl_roster_fini(&w->roster);
     rl_slab_fini(&w->memory);

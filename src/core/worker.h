@@ -6,6 +6,7 @@
 #define RL_CORE_WORKER_H
 
 #include "core/crew.h"
+#include "core/meters.h"
 #include "core/outside.h"
 #include "core/roster.h"
 #include "core/route.h"
@@ -87,6 +88,7 @@ struct rl_worker {
     uint64_t untold, told_at; /* drops that the log has not told of; ms on the loop's clock */
 
     rl_routes routes;        /* what is counted of each */
+    rl_meters meters;        /* what the script counts */
     uint64_t seeds[4];       /* random: names of requests and traces are made of them */
     const rl_consumer *told; /* whom the log tells about (names.h) */
     uint64_t close_codes[RL_CLOSE_CODES]; /* of WebSockets: 1000 to 1015, 3000s, 4000s */

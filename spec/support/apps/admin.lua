@@ -17,6 +17,11 @@ local function await(gate)
   end
 end
 
+local made = rille.metrics.counter("shop_made_total", "Things made.", { "kind" })
+local stock = rille.metrics.gauge("shop_stock", "Things in stock.")
+local sizes = rille.metrics.histogram("shop_size_bytes", "How big.", {}, { buckets = { 1, 10 } })
+stock:set(3)
+
 local Echo = rille.WebsocketConsumer:extend("Echo")
 Echo.groups = { "echoes" }
 
@@ -41,6 +46,9 @@ return rille.app {
       return 200, "ok"
     end),
     rille.post("/made/<int:id>", function(request)
+      made:inc { kind = 'a "thing"' }
+      sizes:observe(10)
+      sizes:observe(11)
       return 201, request:abody()
     end),
     rille.get("/raises", function()
