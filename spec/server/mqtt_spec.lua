@@ -273,7 +273,7 @@ describe("MQTT", function()
       broker:again()
       -- At QoS 2 Mosquitto 2.0 publishes again what it was told the receipt of before it stopped,
       -- to its own client, too; so here nobody counts what came twice.
-      counted(1500, 20)
+      counted(1500, 60)
       says("reconnected true;")
       assert.equal(0, running:stop())
       brokers.clean()
@@ -289,7 +289,7 @@ describe("MQTT", function()
       running = server.start { "run", APP, "--mqtt", url }
       assert.truthy(broker:says("spec 2 count"))
       broker:publish_numbers("count", 1500, 2, "-i numbers -c")
-      local got = counted(1500, 20)
+      local got = counted(1500, 60)
       assert.same({ 1500, 0, 0 }, { got.total, got.twice, got.disorder })
       says("reconnected true;")
       assert.equal(0, running:stop())

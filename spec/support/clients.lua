@@ -8,7 +8,7 @@ local clients = {}
 
 local FOLDER = "spec/support/clients/"
 local NODE_PATH = ".build/npm/node_modules"
-local LIMIT = 20 -- seconds that a client may take,
+local LIMIT = 60 -- seconds that a client may take,
 local BROWSER_LIMIT = 90 -- and one that starts browsers
 
 local function command(script, arguments)

@@ -20,7 +20,7 @@ import time
 
 peer = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
 peer.settimeout(10)
-received, ended = b"", "closed"
+received, ended = bytearray(), "closed"
 started = time.monotonic()
 try:
     for step in json.loads(sys.argv[2]):
