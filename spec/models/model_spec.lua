@@ -135,7 +135,7 @@ describe("define", function()
       function()
         models.define("x", {}, { order = { "id" } })
       end,
-      "define has no option 'order'; there are: indexes, name, ordering, unique",
+      "define has no option 'order'; there are: indexes, managed, name, ordering, unique",
     },
     {
       "an index on no field",

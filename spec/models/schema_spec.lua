@@ -61,6 +61,20 @@ CREATE TABLE IF NOT EXISTS "room" (
     )
   end)
 
+  it("gives long names a hash, and says them", function()
+    local long = ("l"):rep(60)
+    local Long = models.define(long, {
+      a = models.text({ unique = true }),
+      b = models.text({ index = true }),
+    })
+    local said = table.concat(schema.statements(Long, dialects.postgresql), "\n")
+    local key = said:match('"a" text NOT NULL CONSTRAINT "(l+_%x+_key)" UNIQUE')
+    local index = said:match('CREATE INDEX IF NOT EXISTS "(l+_%x+_idx)"')
+    assert.equal(63, #key)
+    assert.equal(63, #index)
+    assert.not_equal(key:match("_(%x+)_"), index:match("_(%x+)_"))
+  end)
+
   it("puts targets before what refers to them", function()
     local Room, Message = define()
     assert.same({ Room, Message }, schema.in_order({ Message, Room }))
@@ -113,6 +127,11 @@ CREATE TABLE IF NOT EXISTS "room" (
       local sent = table.concat(driver.take(), "\n")
       assert.truthy(sent:find("BEGIN IMMEDIATE.*CREATE TABLE.*CREATE INDEX.*COMMIT"))
       assert.is_nil(sent:find('CREATE TABLE IF NOT EXISTS "room"', 1, true))
+    end)
+
+    it("gets no table that is somebody else's", function()
+      local Theirs = models.define("auth_user", { name = models.text() }, { managed = false })
+      assert.same({}, schema.acreate_missing(database, { Theirs }))
     end)
 
     it("is not locked when nothing is missing", function()

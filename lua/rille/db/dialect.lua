@@ -72,6 +72,12 @@ local function quote_table(name)
   return (name:gsub("[^.]+", quote))
 end
 
+local function hex(bytes)
+  return (bytes:gsub(".", function(byte)
+    return ("%02x"):format(byte:byte())
+  end))
+end
+
 -- PostgreSQL ------------------------------------------------------------------------
 
 local UPPER_LIKE = "UPPER(%c) LIKE UPPER(%p)"
@@ -154,6 +160,11 @@ function dialects.postgresql.columns_param(name)
   return quote_table(name)
 end
 
+--- Bytes as SQL text, where there are no parameters.
+function dialects.postgresql.bytes_literal(bytes)
+  return "'\\x" .. hex(bytes) .. "'"
+end
+
 -- SQLite ----------------------------------------------------------------------------
 
 local LIKE = "%c LIKE %p ESCAPE '\\'"
@@ -221,6 +232,10 @@ dialects.sqlite.columns_sql = 'SELECT "name" FROM pragma_table_info($1)'
 
 function dialects.sqlite.columns_param(name)
   return name
+end
+
+function dialects.sqlite.bytes_literal(bytes)
+  return "x'" .. hex(bytes) .. "'"
 end
 
 for _, dialect in pairs(dialects) do

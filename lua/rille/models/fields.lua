@@ -236,6 +236,9 @@ local OF_KIND = {
   foreign_key = { on_delete = "string", related_name = "string" },
 }
 
+--- Options that shape a column's type.
+fields.type_options = { "max_length" }
+
 local function sorted_keys(...)
   local names = {}
   for i = 1, select("#", ...) do

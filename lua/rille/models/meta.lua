@@ -21,6 +21,7 @@ local null = require("rille.core").null
 ---@field ordering string[]?
 ---@field unique_together string[][]
 ---@field indexes string[][]
+---@field managed boolean                        its table is ours to create and to change
 ---@field instance table                         metatable of rows
 ---@field readers_of table<string, table>        by dialect: cells to convert
 ---@field selections table<string, string>       by dialect: its columns as SQL

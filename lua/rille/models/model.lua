@@ -290,7 +290,13 @@ end
 
 -- Definition ------------------------------------------------------------------------
 
-local OPTIONS = { name = "string", ordering = "table", unique = "table", indexes = "table" }
+local OPTIONS = {
+  name = "string",
+  ordering = "table",
+  unique = "table",
+  indexes = "table",
+  managed = "boolean",
+}
 
 --- "blog_post" to "BlogPost".
 local function class_name(table_name)
@@ -317,7 +323,7 @@ local function check_options(options, level)
     local wanted = OPTIONS[key]
     if not wanted then
       error(
-        ("define has no option '%s'; there are: indexes, name, ordering, unique"):format(
+        ("define has no option '%s'; there are: indexes, managed, name, ordering, unique"):format(
           tostring(key)
         ),
         level + 1
@@ -445,10 +451,12 @@ local function check_groups(meta, what, groups, level)
 end
 
 --- Make a model. Without a primary key among the fields, an automatic one named `id` is added.
---- Mistakes raise at the caller, with a sentence.
+--- With `managed = false` the table is somebody else's, a Django project's perhaps: nothing here
+--- creates or changes it. Mistakes raise at the caller, with a sentence.
 ---@param table_name string  may have a schema: "public.folder"
 ---@param declared table<string, rille.models.Field>
----@param options { name: string?, ordering: string[]?, unique: string[][]?, indexes: string[][]? }?
+---@param options { name: string?, ordering: string[]?, unique: string[][]?, indexes: string[][]?,
+---  managed: boolean? }?
 ---@return rille.models.Model
 local function define(table_name, declared, options)
   options = options or {}
@@ -475,6 +483,7 @@ local function define(table_name, declared, options)
     resolved_count = 0,
     unique_together = options.unique or {},
     indexes = options.indexes or {},
+    managed = options.managed ~= false,
   }, Meta)
   local all, has_key = {}, false
   for field_name, field in pairs(declared) do

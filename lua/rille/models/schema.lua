@@ -3,97 +3,18 @@
 --- `statements` is pure; `acreate_missing` runs it for the tables that a database lacks, and
 --- `acheck` says in sentences what a database lacks.
 
+local ddl = require("rille.db.ddl")
 local errors = require("rille.errors")
+local tables = require("rille.models.tables")
 
 local schema = {}
 
---- A column's type. A foreign key has its target's, without what makes that a key.
-local function type_of(field, dialect)
-  local storage = field:storage()
-  if storage.max_length then
-    return dialect.text_type(dialect.quote(field.column), storage.max_length)
-  end
-  return dialect.types[storage.kind]
-end
-
-local function column_sql(field, dialect)
-  local sql = dialect.quote(field.column)
-  if field.kind == "auto" then
-    return sql .. " " .. dialect.auto
-  end
-  sql = sql .. " " .. type_of(field, dialect)
-  if field.primary_key then
-    sql = sql .. " PRIMARY KEY"
-  end
-  sql = sql .. (field.null and "" or " NOT NULL")
-  if field.unique and not field.primary_key then
-    sql = sql .. " UNIQUE"
-  end
-  if field.kind == "foreign_key" then
-    local meta = field:target()._meta
-    sql = ("%s REFERENCES %s (%s) ON DELETE %s"):format(
-      sql,
-      dialect.quote_table(meta.table),
-      dialect.quote(meta.pk.column),
-      field.on_delete
-    )
-  end
-  return sql
-end
-
-local function columns_of(model, names)
-  local columns = {}
-  for i, name in ipairs(names) do
-    local meta = model._meta
-    local field = name == "pk" and meta.pk or meta.by_name[name] or meta.by_attr[name]
-    columns[i] = field.column
-  end
-  return columns
-end
-
-local function quoted(columns, dialect)
-  local list = {}
-  for i, column in ipairs(columns) do
-    list[i] = dialect.quote(column)
-  end
-  return table.concat(list, ", ")
-end
-
---- An index is named after what it is on, and names live in the table's schema.
-local function index_sql(model, columns, dialect)
-  local table_name = model._meta.table
-  local name = table_name:match("[^.]+$") .. "_" .. table.concat(columns, "_") .. "_idx"
-  return ("CREATE INDEX IF NOT EXISTS %s ON %s (%s)"):format(
-    dialect.quote(name),
-    dialect.quote_table(table_name),
-    quoted(columns, dialect)
-  )
-end
-
---- The statements that make a model's table and its indexes. Foreign keys have an index.
+--- The statements that make a model's table and its indexes, as far as they are missing.
 ---@param model rille.models.Model
 ---@param dialect rille.db.Dialect
 ---@return string[]
 function schema.statements(model, dialect)
-  local meta = model._meta
-  local lines, indexes = {}, {}
-  for _, field in ipairs(meta.fields) do
-    lines[#lines + 1] = column_sql(field, dialect)
-    if (field.index or field.kind == "foreign_key") and not field.unique then
-      indexes[#indexes + 1] = index_sql(model, { field.column }, dialect)
-    end
-  end
-  for _, group in ipairs(meta.unique_together) do
-    lines[#lines + 1] = "UNIQUE (" .. quoted(columns_of(model, group), dialect) .. ")"
-  end
-  for _, group in ipairs(meta.indexes) do
-    indexes[#indexes + 1] = index_sql(model, columns_of(model, group), dialect)
-  end
-  local create = ("CREATE TABLE IF NOT EXISTS %s (\n  %s\n)"):format(
-    dialect.quote_table(meta.table),
-    table.concat(lines, ",\n  ")
-  )
-  return { create, unpack(indexes) }
+  return ddl.create(tables.of(model), dialect, true)
 end
 
 --- Targets before what refers to them; otherwise in the order given. A model that refers to
@@ -158,10 +79,11 @@ local function acolumns(database, model)
   return columns
 end
 
+--- A table that is somebody else's (`managed = false`) is never missing.
 local function amissing(database, models)
   local missing = {}
   for _, model in ipairs(models) do
-    if not acolumns(database, model) then
+    if model._meta.managed and not acolumns(database, model) then
       missing[#missing + 1] = model
     end
   end
