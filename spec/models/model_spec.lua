@@ -100,7 +100,7 @@ describe("define", function()
         models.text({ length = 5 })
       end,
       "models.text has no option 'length'; there are: choices, db_column, default, index,"
-        .. " max_length, null, primary_key, unique",
+        .. " max_length, null, primary_key, unique, validators",
     },
     {
       "an option of the wrong type",
@@ -121,7 +121,7 @@ describe("define", function()
       function()
         models.foreign_key("self", { on_delete = "explode" })
       end,
-      "on_delete cannot be 'explode'; there are: cascade, do_nothing, restrict, set_null",
+      "on_delete cannot be 'explode'; there are: cascade, do_nothing, protect, restrict, set_null",
     },
     {
       "set_null on what cannot be null",
@@ -135,7 +135,8 @@ describe("define", function()
       function()
         models.define("x", {}, { order = { "id" } })
       end,
-      "define has no option 'order'; there are: indexes, managed, name, ordering, unique",
+      "define has no option 'order'; there are: bases, constraints, get_latest_by, indexes,"
+        .. " managed, managers, methods, name, ordering, unique, unique_together",
     },
     {
       "an index on no field",

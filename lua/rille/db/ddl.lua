@@ -8,6 +8,7 @@
 --- one that would be too long ends in a hash of itself, and is said out loud.
 
 local bit = require("bit")
+local errors = require("rille.errors")
 
 ---@class rille.db.Column
 ---@field name string
@@ -23,11 +24,17 @@ local bit = require("bit")
 ---@class rille.db.Index
 ---@field name string?         default: after what it is on
 ---@field columns string[]
----@field where string?        SQL: an index of these rows only
+---@field descending table<string, true>?  of these columns
+---@field unique boolean?
+---@field method string?       on PostgreSQL: "gin"
+---@field where rille.db.Text?  SQL: an index of these rows only
+
+--- SQL text, or one for each backend by its name, where they differ.
+---@alias rille.db.Text string|table<string, string>
 
 ---@class rille.db.Check
 ---@field name string
----@field sql string
+---@field sql rille.db.Text
 
 ---@class rille.db.Table
 ---@field name string          may have a schema: "public.room"
@@ -85,13 +92,33 @@ local function quoted(columns, dialect)
   return table.concat(list, ", ")
 end
 
---- A column's type.
+local function text_for(dialect, text)
+  return type(text) == "table" and text[dialect.name] or text
+end
+
+--- A column's type. Raises `NotSupportedError` where the backend has no such type.
 ---@param column rille.db.Column
 ---@param dialect rille.db.Dialect
 ---@return string
 function ddl.type_of(column, dialect)
   if column.max_length then
     return dialect.text_type(dialect.quote(column.name), column.max_length)
+  elseif column.max_digits then
+    local numeric = dialect.types.numeric
+    return ("%s(%d, %d)"):format(numeric, column.max_digits, column.decimal_places)
+  elseif column.kind == "array" then
+    if not dialect.arrays then
+      error(
+        errors.NotSupportedError(
+          ("the column '%s' holds arrays, which need PostgreSQL; %s has none"):format(
+            column.name,
+            dialect.name
+          )
+        ),
+        0
+      )
+    end
+    return dialect.types[column.of] .. "[]"
   end
   return dialect.types[column.kind]
 end
@@ -157,7 +184,8 @@ end
 ---@param dialect rille.db.Dialect
 ---@return string
 function ddl.check(check, dialect)
-  return ("CONSTRAINT %s CHECK (%s)"):format(dialect.quote(check.name), check.sql)
+  local sql = text_for(dialect, check.sql)
+  return ("CONSTRAINT %s CHECK (%s)"):format(dialect.quote(check.name), sql)
 end
 
 --- The name of an index. It lives in its table's schema.
@@ -165,7 +193,7 @@ end
 ---@param index rille.db.Index
 ---@return string
 function ddl.index_name(table_name, index)
-  return index.name or ddl.name(table_name, index.columns, "idx")
+  return index.name or ddl.name(table_name, index.columns, index.unique and "key" or "idx")
 end
 
 ---@param table_name string
@@ -174,12 +202,19 @@ end
 ---@param missing boolean?  only if there is none of this name
 ---@return string
 function ddl.create_index(table_name, index, dialect, missing)
-  return ("CREATE INDEX %s%s ON %s (%s)%s"):format(
+  local columns = {}
+  for i, column in ipairs(index.columns) do
+    local descending = index.descending and index.descending[column]
+    columns[i] = dialect.quote(column) .. (descending and " DESC" or "")
+  end
+  return ("CREATE %sINDEX %s%s ON %s%s (%s)%s"):format(
+    index.unique and "UNIQUE " or "",
     missing and "IF NOT EXISTS " or "",
     dialect.quote(ddl.index_name(table_name, index)),
     dialect.quote_table(table_name),
-    quoted(index.columns, dialect),
-    index.where and " WHERE " .. index.where or ""
+    index.method and dialect.index_methods and " USING " .. index.method or "",
+    table.concat(columns, ", "),
+    index.where and " WHERE " .. text_for(dialect, index.where) or ""
   )
 end
 

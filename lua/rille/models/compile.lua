@@ -45,6 +45,9 @@ end
 --- Add a parameter; its placeholder. In a template the value is open, and has a number; what the
 --- parameter is made of it by, if it is not the value itself, is `make`.
 function Statement:param(value, slot, make)
+  if self.literal then
+    return self.dialect.literal(make and make(value) or value)
+  end
   local params = self.params
   local n = params.n + 1
   params.n = n
@@ -87,6 +90,9 @@ function Statement:alias(joins)
 end
 
 function Statement:column(path)
+  if self.literal and #path.joins == 0 then
+    return self.dialect.quote(path.field.column)
+  end
   return self:alias(path.joins) .. "." .. self.dialect.quote(path.field.column)
 end
 
@@ -110,7 +116,13 @@ function Statement:comparison(node, column)
     local right = node.f and self:expression(node.f) or self:param(node.value, node.slot)
     return column .. " " .. operator .. " " .. right
   end
-  if lookup == "in" then
+  if lookup == "in" and self.literal then
+    local list = {}
+    for i, value in ipairs(node.value) do
+      list[i] = self:param(value)
+    end
+    return column .. " IN (" .. table.concat(list, ", ") .. ")"
+  elseif lookup == "in" then
     local kind = node.path.field:storage().kind
     return self.dialect.in_list(column, node.value, kind, function(value, make)
       return self:param(value, make and node.slot, make)
@@ -398,6 +410,24 @@ local function where_of_write(statement, query)
   local pk = statement.base .. "." .. statement.dialect.quote(query.model._meta.pk.column)
   local inner = "SELECT " .. pk .. statement:from() .. where
   return " WHERE " .. pk .. " IN (" .. inner .. ")"
+end
+
+--- A condition for the definition of a table: values stand in the text, columns by their names.
+---@param model rille.models.Model
+---@param dialect rille.db.Dialect
+---@param node table|boolean
+---@return string
+function compile.condition(model, dialect, node)
+  if type(node) == "boolean" then
+    return node and "1 = 1" or "1 = 0"
+  end
+  local statement = new(model, dialect)
+  statement.literal = true
+  local sql = statement:node(node, false)
+  if #statement.joins > 0 then
+    error(errors.FieldError("a condition of a table cannot follow foreign keys"), 0)
+  end
+  return sql
 end
 
 --- UPDATE of the rows of a query.

@@ -3,19 +3,27 @@
 ---     local Book = models.define("book", {
 ---       title  = models.text { max_length = 200 },
 ---       pages  = models.integer { default = 0 },
----       author = models.foreign_key(Author, { on_delete = "cascade" }),
+---       author = models.foreign_key(Author, { on_delete = "cascade", related_name = "books" }),
+---       tags   = models.many_to_many(Tag),
 ---     }, { ordering = { "title" }, unique = { { "author", "title" } } })
 ---
---- Fields: `auto integer bigint float numeric text boolean uuid bytes date timestamp json
---- foreign_key`, with the options `null default unique index choices primary_key db_column`.
+--- Fields: `auto integer bigint float numeric text boolean uuid bytes date timestamp json array`,
+--- with the options `null default unique index choices validators primary_key db_column`, and
+--- `foreign_key one_to_one many_to_many`. `abstract` makes what several models share; `Index`,
+--- `UniqueConstraint` and `CheckConstraint` are for the options of `define`.
 --- `Q` and `F` make conditions and expressions; `Count Sum Avg Min Max` are for `aaggregate`.
 
+local constraints = require("rille.models.constraints")
+local definition = require("rille.models.definition")
 local expressions = require("rille.models.expressions")
 local fields = require("rille.models.fields")
-local model = require("rille.models.model")
+local kinds = require("rille.models.kinds")
+local many_to_many = require("rille.models.many_to_many")
+local relations = require("rille.models.relations")
 
 local models = {
-  define = model.define,
+  define = definition.define,
+  abstract = definition.abstract,
   Q = expressions.Q,
   F = expressions.F,
   Count = expressions.Count,
@@ -23,23 +31,15 @@ local models = {
   Avg = expressions.Avg,
   Min = expressions.Min,
   Max = expressions.Max,
-  foreign_key = fields.foreign_key,
+  foreign_key = relations.foreign_key,
+  one_to_one = relations.one_to_one,
+  many_to_many = many_to_many.many_to_many,
+  Index = constraints.Index,
+  UniqueConstraint = constraints.UniqueConstraint,
+  CheckConstraint = constraints.CheckConstraint,
 }
 
-for _, kind in ipairs({
-  "auto",
-  "integer",
-  "bigint",
-  "float",
-  "numeric",
-  "text",
-  "boolean",
-  "uuid",
-  "bytes",
-  "date",
-  "timestamp",
-  "json",
-}) do
+for kind in pairs(kinds) do
   models[kind] = fields[kind]
 end
 

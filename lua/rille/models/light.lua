@@ -27,7 +27,7 @@ local function ordinary(self)
   end
   local query = { database = rawget(self, "database"), owner = rawget(self, "owner") }
   forms.close(form, self, query)
-  return setmetatable(query, Query)
+  return setmetatable(query, getmetatable(form.template))
 end
 
 --- Turn into it: for what reads its parts, or changes what it has fetched. A manager never does.
@@ -35,14 +35,15 @@ local function settle(self)
   if getmetatable(self) ~= Light then
     return ordinary(self)
   end
-  for key, value in pairs(ordinary(self)) do
+  local query = ordinary(self)
+  for key, value in pairs(query) do
     self[key] = value
   end
   for i = 1, self.form.n do
     self[i] = nil
   end
   self.form = nil
-  return setmetatable(self, Query)
+  return setmetatable(self, getmetatable(query))
 end
 
 function Light:__index(key)

@@ -23,7 +23,12 @@ end
 function Manager:__index(key)
   local method = methods[key]
   if method and not rawget(self, "form") then
-    self.form = forms.root(queries.new(self.model))
+    local query = queries.new(self.model)
+    self.form = forms.root(self.narrow and self.narrow(query):_ordinary() or query)
+  end
+  if method == nil then
+    local own = self.model._meta.methods
+    return own and own[key]
   end
   return method
 end
@@ -54,11 +59,12 @@ local function of_owner(field, instance)
   return query
 end
 
---- The `objects` of a model.
+--- The `objects` of a model, or another manager of its.
 ---@param model rille.models.Model
+---@param narrow (fun(all: rille.models.Query): rille.models.Query)?  makes its query of all rows
 ---@return rille.models.Manager
-local function of_model(model)
-  return setmetatable({ model = model }, Manager)
+local function of_model(model, narrow)
+  return setmetatable({ model = model, narrow = narrow }, Manager)
 end
 
 return { of_model = of_model, of_owner = of_owner }

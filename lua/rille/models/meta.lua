@@ -16,12 +16,22 @@ local null = require("rille.core").null
 ---@field pk rille.models.Field
 ---@field pk_path rille.models.Path
 ---@field relations table<string, rille.models.Field>  its foreign keys
----@field reverse table<string, rille.models.Field>    those that point to it, by related_name
+---@field many table<string, rille.models.ManyToMany>  its many-to-many fields, by name
+---@field many_list rille.models.ManyToMany[]
+---@field reverse table<string, table>         relations that lead here, by their name on instances
+---@field reverse_keys table<string, table>    and by their name in filters
+---@field pointing table[]                     all of them, hidden ones too
+---@field base rille.models.Manager            all rows, whatever `objects` is
+---@field methods table<string, function>?     of managers and queries
+---@field receivers table                      of signals, by signal
+---@field managed boolean
+---@field auto_created rille.models.ManyToMany?  the field that this is the table between of
+---@field get_latest_by string[]?
 ---@field relation_names string[]
 ---@field ordering string[]?
 ---@field unique_together string[][]
----@field indexes string[][]
----@field managed boolean                        its table is ours to create and to change
+---@field indexes rille.models.Index[]
+---@field constraints rille.models.Index[]
 ---@field instance table                         metatable of rows
 ---@field readers_of table<string, table>        by dialect: cells to convert
 ---@field selections table<string, string>       by dialect: its columns as SQL
@@ -200,7 +210,7 @@ function Meta:aupdate(database, instance, fields)
   for i, field in ipairs(fields) do
     changes[i] = { field = field, value = wire_value(instance, field, false) }
   end
-  local query = self.model.objects:order_by():filter({ pk = rawget(instance, self.pk.attr) })
+  local query = self.base:order_by():filter({ pk = rawget(instance, self.pk.attr) })
   if #changes == 0 then
     return query:using(database):aexists() and 1 or 0
   end

@@ -51,11 +51,29 @@ Query.__index = Query
 ---@field parent string?               `author`
 ---@field joins rille.models.Field[]   the last one is the key that points to it
 
+--- Queries of a model that has methods for them are of a class of its own.
+local function metatable_of(model)
+  local meta = model._meta
+  if not meta.methods then
+    return Query
+  elseif not meta.query_metatable then
+    local methods = {}
+    for name, method in pairs(meta.methods) do
+      methods[name] = method
+    end
+    meta.query_metatable = {
+      __index = setmetatable(methods, { __index = Query }),
+      __tostring = Query.__tostring,
+    }
+  end
+  return meta.query_metatable
+end
+
 --- All rows of a model.
 ---@param model rille.models.Model
 ---@return rille.models.Query
 local function new(model)
-  local query = setmetatable({ model = model }, Query)
+  local query = setmetatable({ model = model }, metatable_of(model))
   local ordering = model._meta.ordering
   return ordering and query:order_by(unpack(ordering)) or query
 end
@@ -70,7 +88,12 @@ function Query:_with(changes)
     copy[key] = value
   end
   copy.cached = nil
-  return setmetatable(copy, Query)
+  return setmetatable(copy, getmetatable(self))
+end
+
+--- Of a light query, the ordinary one that it stands for.
+function Query:_ordinary()
+  return self
 end
 
 function Query:_database()
@@ -358,4 +381,4 @@ function Query:select_for_update(opts)
   return self:_with({ lock = tail })
 end
 
-return { Query = Query, new = new, EMPTY = EMPTY }
+return { Query = Query, new = new, metatable_of = metatable_of, EMPTY = EMPTY }

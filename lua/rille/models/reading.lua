@@ -210,11 +210,15 @@ function Query:alast()
 end
 
 local function by_fields(self, what, ...)
-  if select("#", ...) == 0 then
-    error(what .. " needs the names of fields to order by", 3)
-  end
   self:_check_not_sliced("reorder", 3)
-  return self:order_by(...)
+  if select("#", ...) > 0 then
+    return self:order_by(...)
+  end
+  local latest = self.model._meta.get_latest_by
+  if not latest then
+    error(what .. " needs the names of fields to order by, or the option get_latest_by", 3)
+  end
+  return self:order_by(unpack(latest))
 end
 
 local function first_of(query)
@@ -225,7 +229,8 @@ local function first_of(query)
   return found
 end
 
---- The first row by these fields. Raises the model's `DoesNotExist`.
+--- The first row by these fields, or else by the model's `get_latest_by`. Raises the model's
+--- `DoesNotExist`.
 ---@async
 ---@param ... string
 ---@return rille.models.Instance
@@ -233,7 +238,8 @@ function Query:aearliest(...)
   return first_of(by_fields(self, "aearliest", ...))
 end
 
---- The last row by these fields. Raises the model's `DoesNotExist`.
+--- The last row by these fields, or else by the model's `get_latest_by`. Raises the model's
+--- `DoesNotExist`.
 ---@async
 ---@param ... string
 ---@return rille.models.Instance

@@ -17,6 +17,25 @@ function schema.statements(model, dialect)
   return ddl.create(tables.of(model), dialect, true)
 end
 
+--- These models, and those of the tables that their many-to-many fields had made.
+---@param models rille.models.Model[]
+---@return rille.models.Model[]
+function schema.with_between(models)
+  local all, listed = {}, {}
+  for i, model in ipairs(models) do
+    all[i], listed[model] = model, true
+  end
+  for _, model in ipairs(models) do
+    for _, many in ipairs(model._meta.many_list) do
+      local through = many:between()
+      if through._meta.auto_created and not listed[through] then
+        all[#all + 1], listed[through] = through, true
+      end
+    end
+  end
+  return all
+end
+
 --- Targets before what refers to them; otherwise in the order given. A model that refers to
 --- itself is fine; a cycle of several raises `ConfigurationError` and names it. Targets that
 --- are not in the list are not added.
@@ -97,7 +116,7 @@ end
 ---@param models rille.models.Model[]
 ---@return string[] created  names of tables
 function schema.acreate_missing(database, models)
-  local missing = amissing(database, schema.in_order(models))
+  local missing = amissing(database, schema.in_order(schema.with_between(models)))
   if #missing == 0 then
     return {}
   end
@@ -120,7 +139,7 @@ end
 ---@return string[] sentences
 function schema.acheck(database, models)
   local sentences = {}
-  for _, model in ipairs(models) do
+  for _, model in ipairs(schema.with_between(models)) do
     local meta = model._meta
     local columns = acolumns(database, model)
     if not columns then

@@ -1,21 +1,14 @@
---- Models: a table of the database as a Lua table, and its rows as instances.
+--- Instances: rows as objects.
 ---
----     local Folder = models.define("folder", {
----       name   = models.text { max_length = 100 },
----       parent = models.foreign_key("self", { null = true }),
----     })
----     function Folder:path() … end          -- a method of every instance
 ---     local folder = Folder { name = "x" }  -- not saved yet
 ---
 --- A row becomes an instance by `setmetatable` on the row itself: its columns are the
 --- attributes, NULL is an absent one. Only what is absent in the row costs a function call:
 --- methods, `pk`, and related objects.
 
-local Meta = require("rille.models.meta")
 local conditions = require("rille.models.conditions")
 local db = require("rille.db")
 local errors = require("rille.errors")
-local fields = require("rille.models.fields")
 local managers = require("rille.models.manager")
 local null = require("rille.core").null
 
@@ -26,14 +19,6 @@ local null = require("rille.core").null
 ---@field _related table<string, rille.models.Instance>?
 ---@field _deferred table<string, true>?  attributes that `only` or `defer` left out
 ---@field _db any                 where it came from; nil: the default database
-
----@class rille.models.Model
----@field __name string           "Folder"
----@field objects rille.models.Manager
----@field DoesNotExist rille.Class
----@field MultipleObjectsReturned rille.Class
----@field _meta rille.models.Meta
----@overload fun(values: table?): rille.models.Instance
 
 --- Methods of every instance.
 local Instance = {}
@@ -93,7 +78,7 @@ function Instance:adelete()
       0
     )
   end
-  local query = model.objects:filter({ pk = self.pk })
+  local query = model._meta.base:filter({ pk = self.pk })
   local database = rawget(self, "_db")
   local deleted = (database and query:using(database) or query):adelete()
   rawset(self, attr, nil)
@@ -109,7 +94,7 @@ function Instance:arefresh_from_db(opts)
   local model = getmetatable(self).model
   local meta = model._meta
   local list = opts and opts.fields and meta:fields_of(opts.fields) or meta.fields
-  local query = model.objects:all()
+  local query = model._meta.base:all()
   local database = rawget(self, "_db")
   local fresh = (database and query:using(database) or query):aget({ pk = self.pk })
   local related = rawget(self, "_related")
@@ -262,6 +247,17 @@ local function construct(model, values)
   end
   local given = {}
   for key, value in pairs(values) do
+    if meta.many[key] then
+      error(
+        errors.FieldError(
+          ("%s cannot be made with '%s', which is many-to-many: save it, then use aset"):format(
+            model.__name,
+            key
+          )
+        ),
+        0
+      )
+    end
     local path = conditions.path(model, key)
     local field = path.field
     if #path.joins > 0 then
@@ -288,247 +284,9 @@ local function construct(model, values)
   return instance
 end
 
--- Definition ------------------------------------------------------------------------
-
-local OPTIONS = {
-  name = "string",
-  ordering = "table",
-  unique = "table",
-  indexes = "table",
-  managed = "boolean",
+return {
+  methods = Instance,
+  RESERVED = RESERVED,
+  metatable = instance_metatable,
+  construct = construct,
 }
-
---- "blog_post" to "BlogPost".
-local function class_name(table_name)
-  local last = table_name:match("[^.]+$")
-  return (("_" .. last):gsub("_+(%w?)", string.upper))
-end
-
-local function check_table(name, level)
-  if type(name) ~= "string" then
-    error(("define needs the name of a table, not a %s"):format(type(name)), level + 1)
-  end
-  for part in (name .. "."):gmatch("(.-)%.") do
-    if not part:match("^[%a_][%w_]*$") or #part > 63 then
-      error(
-        ("'%s' cannot be the name of a table: letters, digits and _ only"):format(name),
-        level + 1
-      )
-    end
-  end
-end
-
-local function check_options(options, level)
-  for key, value in pairs(options) do
-    local wanted = OPTIONS[key]
-    if not wanted then
-      error(
-        ("define has no option '%s'; there are: indexes, managed, name, ordering, unique"):format(
-          tostring(key)
-        ),
-        level + 1
-      )
-    end
-    if type(value) ~= wanted then
-      error(("option '%s' of define must be a %s"):format(key, wanted), level + 1)
-    end
-  end
-end
-
-local function check_field(name, field, level)
-  if type(name) ~= "string" then
-    error("fields of define are name = field pairs", level + 1)
-  end
-  if getmetatable(field) ~= fields.Field then
-    error(
-      ("'%s' must be a field, such as models.text(), not a %s"):format(name, type(field)),
-      level + 1
-    )
-  end
-  if field.model then
-    error(
-      ("the field '%s' already belongs to %s; make one for each model"):format(
-        name,
-        field.model.__name
-      ),
-      level + 1
-    )
-  end
-  if not name:match("^%a[%w_]*$") or name:find("__", 1, true) or name:sub(-1) == "_" then
-    error(
-      ("'%s' cannot be the name of a field: letters, digits and single _ inside"):format(name),
-      level + 1
-    )
-  end
-  if RESERVED[name] then
-    error(
-      ("'%s' cannot be the name of a field: every instance has it already"):format(name),
-      level + 1
-    )
-  end
-  local column = field.column
-  if column and (column == "" or #column > 63 or column:find("%z")) then
-    error(("the db_column of '%s' cannot be the name of a column"):format(name), level + 1)
-  end
-end
-
-local function by_key_then_name(a, b)
-  if a.primary_key ~= b.primary_key then
-    return a.primary_key
-  end
-  return a.name < b.name
-end
-
---- Give the fields their places; find what collides.
-local function arrange(meta, declared, level)
-  local keys, columns = {}, {}
-  for name, field in pairs(declared) do
-    check_field(name, field, level + 1)
-    field.name, field.model = name, meta.model
-    field.attr = field.kind == "foreign_key" and name .. "_id" or name
-    field.column = field.column or field.attr
-    if field.to == "self" then
-      field.to = meta.model
-    end
-    meta.fields[#meta.fields + 1] = field
-    keys[#keys + 1] = field.primary_key and field or nil
-  end
-  if #keys > 1 then
-    error(
-      ("%s has more than one primary key: %s and %s"):format(
-        meta.model.__name,
-        keys[1].name,
-        keys[2].name
-      ),
-      level + 1
-    )
-  end
-  table.sort(meta.fields, by_key_then_name)
-  for _, field in ipairs(meta.fields) do
-    local taken = meta.by_attr[field.attr]
-      or meta.by_attr[field.name]
-      or meta.by_name[field.attr]
-      or columns[field.column:lower()]
-    if taken then
-      error(
-        ("the fields '%s' and '%s' of %s share a name or a column"):format(
-          taken.name,
-          field.name,
-          meta.model.__name
-        ),
-        level + 1
-      )
-    end
-    meta.by_name[field.name], meta.by_attr[field.attr] = field, field
-    columns[field.column:lower()] = field
-    if field.kind == "foreign_key" then
-      meta.relations[field.name] = field
-      meta.relation_names[#meta.relation_names + 1] = field.name
-    end
-  end
-  meta.pk = keys[1]
-  meta.pk_path = { joins = {}, field = meta.pk, nullable = false }
-end
-
-local function check_groups(meta, what, groups, level)
-  for _, group in ipairs(groups) do
-    if type(group) ~= "table" then
-      error(("option '%s' of define is a list of lists of fields"):format(what), level + 1)
-    end
-    for _, name in ipairs(group) do
-      if not conditions.find(meta.model, name) then
-        error(
-          ("option '%s' of define names '%s', which is no field of %s"):format(
-            what,
-            tostring(name),
-            meta.model.__name
-          ),
-          level + 1
-        )
-      end
-    end
-  end
-end
-
---- Make a model. Without a primary key among the fields, an automatic one named `id` is added.
---- With `managed = false` the table is somebody else's, a Django project's perhaps: nothing here
---- creates or changes it. Mistakes raise at the caller, with a sentence.
----@param table_name string  may have a schema: "public.folder"
----@param declared table<string, rille.models.Field>
----@param options { name: string?, ordering: string[]?, unique: string[][]?, indexes: string[][]?,
----  managed: boolean? }?
----@return rille.models.Model
-local function define(table_name, declared, options)
-  options = options or {}
-  check_table(table_name, 2)
-  if type(declared) ~= "table" then
-    error("define needs a table of fields", 2)
-  end
-  check_options(options, 2)
-
-  local name = options.name or class_name(table_name)
-  local model = { __name = name }
-  local meta = setmetatable({
-    model = model,
-    table = table_name,
-    fields = {},
-    by_name = {},
-    by_attr = {},
-    relations = {},
-    reverse = {},
-    relation_names = {},
-    readers_of = {},
-    selections = {},
-    resolved = {},
-    resolved_count = 0,
-    unique_together = options.unique or {},
-    indexes = options.indexes or {},
-    managed = options.managed ~= false,
-  }, Meta)
-  local all, has_key = {}, false
-  for field_name, field in pairs(declared) do
-    all[field_name] = field
-    has_key = has_key or getmetatable(field) == fields.Field and field.primary_key
-  end
-  if not has_key then
-    if all.id then
-      error(("%s has a field 'id' but no primary key; make it one"):format(name), 2)
-    end
-    all.id = fields.auto()
-  end
-  arrange(meta, all, 2)
-
-  model._meta = meta
-  for _, field in ipairs(meta.fields) do
-    field:announce()
-  end
-  model.DoesNotExist = errors.ObjectDoesNotExist:extend(name .. ".DoesNotExist")
-  model.MultipleObjectsReturned =
-    errors.MultipleObjectsReturned:extend(name .. ".MultipleObjectsReturned")
-  meta.instance = instance_metatable(model, meta)
-  setmetatable(model, {
-    __index = Instance,
-    __call = construct,
-    __tostring = function()
-      return "model " .. name
-    end,
-    __newindex = function(_, key, value)
-      if meta.by_attr[key] or meta.by_name[key] then
-        error(("%s.%s is a field already"):format(name, tostring(key)), 2)
-      end
-      rawset(model, key, value)
-    end,
-  })
-  rawset(model, "objects", managers.of_model(model))
-  check_groups(meta, "unique", meta.unique_together, 2)
-  check_groups(meta, "indexes", meta.indexes, 2)
-  for _, term in ipairs(options.ordering or {}) do
-    if term ~= "?" then
-      check_groups(meta, "ordering", { { (tostring(term):gsub("^%-", ""):gsub("__.*$", "")) } }, 2)
-    end
-  end
-  meta.ordering = options.ordering
-  return model
-end
-
-return { define = define }
