@@ -106,4 +106,29 @@ describe("the log of requests", function()
     end))
     server.shell(("kill %s"):format(reader))
   end)
+
+  it("tells of an event stream once its peer has left, and what it was sent", function()
+    local it_runs = server.start { "run", APP, "--log-format", "json" }
+    local function is_ticks(line)
+      return line.message == "request" and line.target == "/ticks"
+    end
+    local get = "GET /ticks HTTP/1.1\r\nhost: x\r\n\r\n"
+    local stream = clients.open_raw(it_runs.port, {
+      { "send", get },
+      { "until", "data: first" },
+      { "await", it_runs.folder .. "/go" },
+      { "leave" },
+    })
+    assert.is_nil(server.eventually(0.3, function()
+      for _, line in ipairs(lines_of(it_runs)) do
+        return is_ticks(line) or nil
+      end
+    end))
+    server.write(it_runs.folder .. "/go", "")
+    stream:finish()
+    local line = assert(find(it_runs, is_ticks), it_runs:stderr())
+    assert.same({ 200, true }, { line.status, line.aborted })
+    assert.truthy(line.bytes > #"data: first")
+    assert.equal(0, it_runs:stop())
+  end)
 end)

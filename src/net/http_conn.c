@@ -1,4 +1,5 @@
-/* http_conn.c - requests in, one at a time; answers out.
+/* http_conn.c - requests in, one at a time, and the way on to a WebSocket. Answers go out in
+ * http_answer.c.
  *
  *   IDLE --first byte--> HEAD --> HANDLED --the answer is complete--> IDLE, or closed
  *                          '--malformed: answered here, closed
@@ -6,10 +7,9 @@
  * While a request is HANDLED its body is parsed as it comes, up to a few tens of kilobytes
  * ahead of whoever reads it; what stands behind the body waits unread in the connection. An
  * IDLE connection has no parser. */
-#include "net/http_conn.h"
+#include "net/http_state.h"
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "proto/http_write.h"
 #include "proto/ws_extensions.h"
 #include "proto/ws_shake.h"
@@ -17,49 +17,9 @@
 enum {
     BODY_AHEAD = 64 * 1024,   /* bytes of a body that may wait to be taken */
     SKIP_AT_MOST = 64 * 1024, /* of a body that nobody wants, to save the connection */
-    HEAD_ROOM = 512,          /* an answer's head seldom needs more */
-};
-
-enum http_state { IDLE, HEAD, HANDLED };
-
-struct rl_http_conn {
-    rl_conn *conn;
-    rl_server *server;
-    const rl_http_conn_events *events;
-    void *owner;
-    rl_http *parser; /* NULL when IDLE */
-    rl_list link;    /* on server.https */
-    rl_timeout timer;
-    rl_buf body; /* came, and was not taken */
-    enum http_state state;
-    bool body_done;
-    bool started;    /* the answer's head is out */
-    bool chunked;    /* the answer's body is in chunks */
-    bool no_body;    /* HEAD, 204, 304: the answer has none */
-    bool continued;  /* 100 was sent: the peer sends the body */
-    bool keep;       /* another request may follow */
-    bool stays;      /* the answer ends when the peer leaves, or we do */
-    bool skipping;   /* answered; what is left of the body is read and dropped */
-    uint16_t limits; /* the number of its set */
-    uint32_t born;   /* s, loop's clock */
-    size_t skipped;
-    uint64_t began;  /* ns: when the head was complete; 0: it is not */
-    uint64_t before; /* bytes sent on the connection by then */
-    uint64_t heard;  /* the same when it was last seen that a half-closed peer still reads; bytes
-                        received when it was last seen that the body comes */
-    int status;      /* of the answer */
-    rl_deflate_settings compression; /* of a WebSocket */
-    int64_t left;                    /* of the announced body; INT64_MAX: none was announced */
 };
 
 const rl_slab rl_http_conn_memory = RL_SLAB_OF(rl_http_conn);
-
-static size_t on_data(void *owner, char *p, size_t n);
-
-static const rl_limit_set *set_of(const rl_http_conn *hc)
-{
-    return hc->server->sets[hc->limits];
-}
 
 static bool is_aged(const rl_http_conn *hc)
 {
@@ -71,16 +31,7 @@ static bool is_aged(const rl_http_conn *hc)
     return true;
 }
 
-/* From now on the body must come at some speed. */
-static void expect_body(rl_http_conn *hc)
-{
-    if (!set_of(hc)->bodies)
-        return;
-    hc->heard = hc->conn->received;
-    rl_timeout_start(set_of(hc)->bodies, &hc->timer);
-}
-
-static void next_request(rl_http_conn *hc)
+void rl_http_next_request(rl_http_conn *hc)
 {
     rl_http_free(hc->parser);
     hc->parser = NULL;
@@ -95,43 +46,7 @@ static void next_request(rl_http_conn *hc)
     rl_conn_resume(hc->conn);
 }
 
-/* Whose it was, and how it went. */
-static void tell_access(rl_http_conn *hc, void *owner, int status, bool aborted)
-{
-    rl_server *s = hc->server;
-
-    if (!s->events->on_access)
-        return;
-    rl_access access = {
-        .head = rl_http_head_of(hc->parser),
-        .status = status,
-        .aborted = aborted,
-        .bytes_out = hc->conn->delivered + rl_conn_pending(hc->conn) - hc->before,
-        .ms = hc->began ? (double)(rl_clock_ns() - hc->began) / 1e6 : 0,
-    };
-    if (!owner) /* who else knows it */
-        access.peer = hc->began ? rl_http_conn_client(hc) : rl_conn_peer(hc->conn);
-    s->events->on_access(s, owner, &access);
-}
-
-static void answer_error(rl_http_conn *hc, int status, const char *why)
-{
-    rl_buf out = {0};
-
-    rl_http_write_status(&out, status);
-    rl_buf_add_str(&out, rl_server_date(hc->server));
-    rl_buf_printf(&out,
-                  "content-type: text/plain; charset=utf-8\r\ncontent-length: %zu\r\n"
-                  "connection: close\r\n\r\n%s\n",
-                  strlen(why) + 1, why);
-    rl_conn_write(hc->conn, out.data, out.len);
-    rl_buf_fini(&out);
-    tell_access(hc, hc->owner, status, false);
-    rl_conn_finish(hc->conn);
-    rl_debug("http: answered %d: %s", status, why);
-}
-
-static void forget_owner(rl_http_conn *hc)
+void rl_http_forget_owner(rl_http_conn *hc)
 {
     void *owner = hc->owner;
 
@@ -143,8 +58,8 @@ static void forget_owner(rl_http_conn *hc)
 static void tell_gone(rl_http_conn *hc)
 {
     if (hc->owner)
-        tell_access(hc, hc->owner, hc->started ? hc->status : 499, true);
-    forget_owner(hc);
+        rl_http_tell_access(hc, hc->owner, hc->started ? hc->status : 499, true);
+    rl_http_forget_owner(hc);
 }
 
 static void begin_head(rl_http_conn *hc)
@@ -171,13 +86,6 @@ static void settle_empty_body(rl_http_conn *hc)
         hc->body_done = true;
 }
 
-/* The peer half closed: from now on, see now and then whether it still reads. */
-static void expect_reader(rl_http_conn *hc)
-{
-    hc->heard = hc->conn->delivered;
-    rl_timeout_start(&hc->server->requests, &hc->timer);
-}
-
 static void begin_request(rl_http_conn *hc)
 {
     const rl_http_head *head = rl_http_head_of(hc->parser);
@@ -186,9 +94,9 @@ static void begin_request(rl_http_conn *hc)
     if (!head->upgrade && !head->chunked && head->content_length == 0)
         settle_empty_body(hc);
     if (hc->conn->eof)
-        expect_reader(hc);
+        rl_http_expect_reader(hc);
     if (!hc->body_done && !head->upgrade)
-        expect_body(hc);
+        rl_http_expect_body(hc);
     hc->began = rl_clock_ns();
     hc->state = HANDLED;
     hc->keep = head->keep_alive && !head->upgrade && !is_aged(hc);
@@ -218,7 +126,7 @@ static void body_ended(rl_http_conn *hc)
     if (!hc->conn->eof)
         rl_timeout_stop(&hc->timer);
     if (hc->skipping) {
-        next_request(hc);
+        rl_http_next_request(hc);
         return;
     }
     /* What comes next is another request, or the peer's leaving. */
@@ -245,8 +153,8 @@ static void on_error(rl_http_conn *hc, const rl_http_event *ev)
 {
     count_error(hc, ev->status);
     if (!hc->started) {
-        answer_error(hc, ev->status, ev->why);
-        forget_owner(hc);
+        rl_http_answer_error(hc, ev->status, ev->why);
+        rl_http_forget_owner(hc);
         return;
     }
     rl_conn_finish(hc->conn);
@@ -314,7 +222,7 @@ static bool on_eof(void *owner)
     /* A WebSocket has no half, and an event stream only one. */
     if (hc->state != HANDLED || !hc->body_done || hc->stays || rl_http_conn_wants_websocket(hc))
         return false;
-    expect_reader(hc);
+    rl_http_expect_reader(hc);
     return true;
 }
 
@@ -387,82 +295,13 @@ bool rl_http_conn_take_body(rl_http_conn *hc, rl_buf *out)
     if (!hc->body_done)
         rl_conn_resume(hc->conn);
     if (was_paused && !hc->body_done)
-        expect_body(hc); /* the time that we took is not the peer's */
+        rl_http_expect_body(hc); /* the time that we took is not the peer's */
     return hc->body_done;
 }
 
 const rl_http_head *rl_http_conn_trailers(const rl_http_conn *hc)
 {
     return hc->body_done ? rl_http_trailers_of(hc->parser) : NULL;
-}
-
-static void add_owners_lines(rl_http_conn *hc, rl_str headers, rl_buf *out)
-{
-    if (hc->owner && hc->events->on_head)
-        hc->events->on_head(hc->owner, headers, out);
-}
-
-void rl_http_conn_start(rl_http_conn *hc, int status, rl_str headers, int64_t length)
-{
-    rl_buf out = {0};
-    bool bare = status == 204 || status == 304 || status < 200;
-
-    if (status == 205) /* RFC 9110 section 15.3.6: it has a body, of no bytes */
-        length = 0;
-    rl_buf_reserve(&out, HEAD_ROOM);
-    hc->started = true;
-    hc->status = status;
-    hc->left = length < 0 ? INT64_MAX : length;
-    hc->chunked = length < 0 && !hc->no_body && !bare;
-    if (hc->chunked && rl_http_conn_head(hc)->minor == 0) {
-        hc->chunked = false; /* HTTP/1.0: the end of the connection is the end of the body */
-        hc->keep = false;
-    }
-    rl_http_write_status(&out, status);
-    rl_buf_add_str(&out, rl_server_date(hc->server));
-    rl_buf_add_str(&out, headers);
-    add_owners_lines(hc, headers, &out);
-    if (length >= 0 && !bare)
-        rl_http_write_number(&out, "content-length", (uint64_t)length);
-    else if (hc->chunked)
-        rl_buf_add_str(&out, RL_STR("transfer-encoding: chunked\r\n"));
-    if (!hc->keep || hc->server->draining)
-        rl_buf_add_str(&out, RL_STR("connection: close\r\n"));
-    else if (rl_http_conn_head(hc)->minor == 0)
-        rl_buf_add_str(&out, RL_STR("connection: keep-alive\r\n"));
-    rl_http_write_end(&out);
-    rl_conn_write(hc->conn, out.data, out.len);
-    rl_buf_fini(&out);
-    hc->no_body |= bare || status == 205;
-}
-
-void rl_http_conn_write(rl_http_conn *hc, rl_str body)
-{
-    char size[24];
-
-    if (hc->no_body || body.n == 0)
-        return;
-    if (hc->left != INT64_MAX)
-        hc->left -= (int64_t)body.n;
-    if (!hc->chunked) {
-        rl_conn_write(hc->conn, body.p, body.n);
-        return;
-    }
-    int n = snprintf(size, sizeof(size), "%zx\r\n", body.n);
-    rl_conn_write2(hc->conn, size, (size_t)n, body.p, body.n);
-    rl_conn_write(hc->conn, "\r\n", 2);
-}
-
-void rl_http_conn_stay(rl_http_conn *hc)
-{
-    hc->stays = true;
-    if (hc->conn->eof)
-        rl_conn_close(hc->conn);
-}
-
-int64_t rl_http_conn_left(const rl_http_conn *hc)
-{
-    return hc->no_body ? INT64_MAX : hc->left;
 }
 
 bool rl_http_conn_forwarded(const rl_http_conn *hc, rl_forwarded *out)
@@ -483,57 +322,14 @@ rl_address rl_http_conn_client(const rl_http_conn *hc)
     return rl_http_conn_forwarded(hc, &f) && f.has_client ? f.client : rl_conn_peer(hc->conn);
 }
 
-void rl_http_conn_end(rl_http_conn *hc)
-{
-    void *owner = hc->owner;
-
-    hc->owner = NULL;
-    rl_timeout_stop(&hc->timer);
-    if (hc->chunked)
-        rl_conn_write(hc->conn, "0\r\n\r\n", 5);
-    if (!hc->no_body && hc->left > 0 && hc->left != INT64_MAX) {
-        rl_warn("an answer ended %lld bytes short of its content-length: closing",
-                (long long)hc->left);
-        hc->keep = false; /* the peer waits for the rest: let it see that there is none */
-    }
-    tell_access(hc, owner, hc->status, false);
-    if (hc->body_done || hc->conn->eof) {
-        next_request(hc);
-        return;
-    }
-    /* Somebody did not care for the body. Skip a little to save the connection. */
-    if (rl_http_conn_head(hc)->expect_continue && !hc->continued)
-        hc->keep = false; /* it may send the body, or may not: nobody can tell */
-    hc->skipping = true;
-    hc->skipped = 0;
-    rl_buf_fini(&hc->body);
-    rl_timeout_start(&hc->server->requests, &hc->timer);
-    if (!hc->keep)
-        rl_conn_finish(hc->conn);
-    else
-        rl_conn_resume(hc->conn);
-}
-
-void rl_http_conn_respond(rl_http_conn *hc, int status, rl_str headers, rl_str body)
-{
-    rl_http_conn_start(hc, status, headers, (int64_t)body.n);
-    rl_http_conn_write(hc, body);
-    rl_http_conn_end(hc);
-}
-
 bool rl_http_conn_limit(rl_http_conn *hc, uint16_t limits)
 {
     hc->limits = limits;
-    if (!rl_http_limit_body(hc->parser, set_of(hc)->of.max_body))
+    if (!rl_http_limit_body(hc->parser, rl_http_limits_of(hc)->of.max_body))
         return false;
     if (!hc->body_done)
-        expect_body(hc);
+        rl_http_expect_body(hc);
     return true;
-}
-
-bool rl_http_conn_started(const rl_http_conn *hc)
-{
-    return hc->started;
 }
 
 bool rl_http_conn_is_over(rl_http_conn *hc)
@@ -572,7 +368,7 @@ rl_ws_conn *rl_http_conn_upgrade(rl_http_conn *hc, rl_str subprotocol, rl_str he
 
     RL_CHECK(rl_http_field_get(rl_http_conn_head(hc), RL_STR("sec-websocket-key"), &key));
     rl_ws_accept(key, accept);
-    rl_buf_reserve(&out, HEAD_ROOM);
+    rl_buf_reserve(&out, RL_HTTP_HEAD_ROOM);
     rl_http_write_status(&out, 101);
     rl_buf_add_str(&out, RL_STR("upgrade: websocket\r\nconnection: Upgrade\r\n"
                                 "sec-websocket-accept: "));
@@ -583,12 +379,12 @@ rl_ws_conn *rl_http_conn_upgrade(rl_http_conn *hc, rl_str subprotocol, rl_str he
     if (rl_ws_extensions_agree(rl_http_conn_head(hc), &hc->compression, &terms, &out))
         deflate = rl_deflate_new(&hc->server->deflate, &hc->compression, &terms);
     rl_buf_add_str(&out, headers);
-    add_owners_lines(hc, headers, &out);
+    rl_http_add_owners_lines(hc, headers, &out);
     rl_http_write_end(&out);
     rl_conn_write(hc->conn, out.data, out.len);
     rl_buf_fini(&out);
 
-    tell_access(hc, hc->owner, 101, false);
+    rl_http_tell_access(hc, hc->owner, 101, false);
     rl_ws_conn *ws = rl_ws_conn_open(hc->server, hc->conn, deflate, limits, events, owner);
     rl_timeout_stop(&hc->timer);
     rl_list_remove(&hc->link);
@@ -596,14 +392,6 @@ rl_ws_conn *rl_http_conn_upgrade(rl_http_conn *hc, rl_str subprotocol, rl_str he
     rl_buf_fini(&hc->body);
     rl_slab_give(&hc->server->http_memory, hc);
     return ws;
-}
-
-void rl_http_conn_break(rl_http_conn *hc)
-{
-    tell_access(hc, hc->owner, hc->status, true);
-    hc->owner = NULL;
-    rl_timeout_stop(&hc->timer);
-    rl_conn_finish(hc->conn);
 }
 
 void rl_http_conn_abort(rl_http_conn *hc)
@@ -623,49 +411,4 @@ void rl_http_conn_drain(rl_list *link)
 void rl_http_conn_cut(rl_list *link)
 {
     rl_conn_close(RL_CONTAINER_OF(link, rl_http_conn, link)->conn);
-}
-
-/* The head, or the rest of an unwanted body, did not come in time; or the peer half closed, and
- * nothing was sent since: whether it still reads only sending can tell. */
-void rl_http_on_request_due(rl_timeout *t)
-{
-    rl_http_conn *hc = RL_CONTAINER_OF(t, rl_http_conn, timer);
-
-    if (hc->state == HEAD) {
-        hc->server->loop->counters.request_timeouts++;
-        answer_error(hc, 408, "the request did not come in time");
-    } else if (hc->state == HANDLED && !hc->skipping && hc->heard != hc->conn->delivered) {
-        expect_reader(hc);
-    } else {
-        rl_conn_close(hc->conn);
-    }
-}
-
-/* A time has passed in which the body should have come some way. */
-void rl_http_on_body_due(rl_timeout *t)
-{
-    rl_http_conn *hc = RL_CONTAINER_OF(t, rl_http_conn, timer);
-    const rl_limits *l = &set_of(hc)->of;
-    uint64_t want = l->min_body_rate * l->body_timeout / 1000;
-    bool ours = hc->conn->paused || (rl_http_conn_head(hc)->expect_continue && !hc->continued);
-
-    if (ours || hc->conn->received - hc->heard >= want) {
-        expect_body(hc);
-        return;
-    }
-    hc->server->loop->counters.body_timeouts++;
-    if (!hc->started) {
-        answer_error(hc, 408, "the request's body did not come in time");
-        forget_owner(hc);
-    } else {
-        rl_conn_close(hc->conn);
-    }
-}
-
-void rl_http_on_keepalive_due(rl_timeout *t)
-{
-    rl_http_conn *hc = RL_CONTAINER_OF(t, rl_http_conn, timer);
-
-    hc->server->loop->counters.keepalive_timeouts++;
-    rl_conn_finish(hc->conn);
 }

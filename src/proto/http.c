@@ -1,18 +1,19 @@
 #include "proto/http.h"
 
+#include "proto/http_lines.h"
 #include "proto/url.h"
 
 #include <llhttp.h>
 
 /* llhttp knows the grammar; this file knows what we want of it.
  *
- * Two readers go over a head, and over trailers, one step after the other. scan() looks at
+ * Two readers go over a head, and over trailers, one step after the other. http_lines.h looks at
  * lines only: their ends, what may not be in them, and where the head ends. llhttp then gets
- * exactly the bytes that passed, and its callbacks build the rl_http_head. scan() is there because
- * llhttp 8 accepts some of what we refuse: headers without a name, folded lines, a bare line feed
- * behind the last header, runs of spaces, protocols other than HTTP. When both object, the one that
- * objects to the earlier byte is heard, so that the answer does not depend on how the stream was
- * cut.
+ * exactly the bytes that passed, and its callbacks build the rl_http_head. The first is there
+ * because llhttp 8 accepts some of what we refuse: headers without a name, folded lines, a bare
+ * line feed behind the last header, runs of spaces, protocols other than HTTP. When both object,
+ * the one that objects to the earlier byte is heard, so that the answer does not depend on how the
+ * stream was cut.
  *
  * Since callbacks cannot return events, llhttp is paused in each of them and resumed by
  * the next feed: that is what makes it a pull parser. */
@@ -33,31 +34,20 @@ typedef enum phase {
     BROKEN,
 } phase;
 
-typedef struct lines {
-    size_t used;    /* bytes of the head so far */
-    size_t target;  /* bytes of the target so far */
-    size_t column;  /* in the current line */
-    size_t line;    /* 0: the request line, or an empty one before it */
-    uint8_t last;   /* the byte before */
-    uint8_t spaces; /* in the request line */
-    uint8_t name;   /* bytes of "HTTP/" seen there */
-    bool ended;     /* the empty line behind the head was met */
-} lines;
-
 struct rl_http {
     llhttp_t parser;
     rl_http_limits limits; /* all set */
     rl_http_head head;
     rl_http_head trailers; /* only fields */
     phase phase;
-    lines lines;      /* of the head, then of the trailers */
-    uint64_t body;    /* bytes of it told */
-    uint64_t framing; /* bytes between them that chunking took */
-    bool in_field;    /* a header's name or value is being read */
-    bool head_seen;   /* llhttp has met the end of the head */
-    bool body_seen;   /* … and of the request */
-    rl_str piece;     /* of the body, from on_body to the event */
-    int status;       /* 0, or what a callback objects with */
+    rl_http_lines lines; /* of the head, then of the trailers */
+    uint64_t body;       /* bytes of it told */
+    uint64_t framing;    /* bytes between them that chunking took */
+    bool in_field;       /* a header's name or value is being read */
+    bool head_seen;      /* llhttp has met the end of the head */
+    bool body_seen;      /* … and of the request */
+    rl_str piece;        /* of the body, from on_body to the event */
+    int status;          /* 0, or what a callback objects with */
     const char *why;
 };
 
@@ -141,7 +131,7 @@ static int on_chunk(llhttp_t *parser)
     if (parser->content_length > 0)
         return 0;
     h->phase = IN_TRAILERS;
-    h->lines = (lines){.line = 1};
+    h->lines = (rl_http_lines){.line = 1};
     return HPE_PAUSED;
 }
 
@@ -230,95 +220,6 @@ void rl_http_swap_head(rl_http *h, rl_http_head *out)
     rl_http_head_clear(out);
     h->head = *out;
     *out = head;
-}
-
-/* Look at one byte of the head's lines: 0, or the status to answer, with *why. */
-static int scan_byte(lines *l, const rl_http_limits *limits, uint8_t c, const char **why)
-{
-    uint8_t before = l->last;
-
-    l->last = c;
-    if (before == '\r') {
-        *why = "a carriage return without a line feed";
-        if (c != '\n')
-            return 400;
-        *why = "the request line is not of HTTP/1";
-        if (l->column == 0)
-            l->ended = l->line > 0;
-        else if (l->line == 0 && l->name < 5)
-            return 400;
-        else
-            l->line++;
-        l->column = 0;
-        return 0;
-    }
-    if (c == '\r')
-        return 0;
-    *why = "a line feed without a carriage return";
-    if (c == '\n')
-        return 400;
-    *why = "a control character in the head";
-    if ((c < 0x20 && (c != '\t' || l->line == 0)) || c == 0x7f || c == 0x85)
-        return 400;
-
-    size_t column = l->column++;
-    if (l->line > 0) {
-        *why = "a header is folded over two lines";
-        if (column == 0 && (c == ' ' || c == '\t'))
-            return 400;
-        *why = "a header has no name";
-        if (column == 0 && c == ':')
-            return 400;
-        *why = "there are too many headers";
-        return l->line > limits->max_fields ? 431 : 0;
-    }
-    if (c == ' ') {
-        *why = "a space too many in the request line";
-        l->spaces++;
-        return column == 0 || before == ' ' || l->spaces > 2 ? 400 : 0;
-    }
-    if (l->spaces == 1) {
-        *why = "the target is too long";
-        return ++l->target > limits->max_target ? 414 : 0;
-    }
-    *why = "the request line is not of HTTP/1";
-    return l->spaces == 2 && l->name < 5 && c != "HTTP/"[l->name++] ? 400 : 0;
-}
-
-/* How many bytes at p change nothing but the column: most of a head is inside a line. */
-static size_t plain_bytes(const char *p, size_t n)
-{
-    size_t i = 0;
-
-    while (i < n && (uint8_t)p[i] >= 0x20 && (uint8_t)p[i] < 0x7f)
-        i++;
-    return i;
-}
-
-/* How many of p[0..n) belong to the head and are fit to be parsed. What is wrong with
- * the one behind them is in *status, and heard if llhttp has no objection before it. */
-static size_t scan(rl_http *h, const char *p, size_t n, int *status, const char **why)
-{
-    lines *l = &h->lines;
-    size_t i = 0;
-
-    if (n > h->limits.max_head - l->used)
-        n = h->limits.max_head - l->used;
-    *status = 0;
-    *why = NULL;
-    while (i < n && !l->ended && !*status) {
-        if (l->line && l->column && l->last != '\r') {
-            size_t plain = plain_bytes(p + i, n - i);
-            l->column += plain;
-            i += plain;
-            if (i == n)
-                break;
-        }
-        *status = scan_byte(l, &h->limits, (uint8_t)p[i], why);
-        i += !*status;
-    }
-    l->used += i;
-    return i;
 }
 
 static const char BAD_VERSION[] = "the version of HTTP is not 1.0 or 1.1";
@@ -448,7 +349,7 @@ static size_t feed_head(rl_http *h, const char *p, size_t n, rl_http_event *ev)
 {
     int status;
     const char *why;
-    size_t used = scan(h, p, n, &status, &why);
+    size_t used = rl_http_lines_scan(&h->lines, &h->limits, p, n, &status, &why);
 
     if (used && run(h, p, used) < used && h->parser.error == HPE_OK)
         refuse(h, 400, "the head ends in an unexpected place");
@@ -478,7 +379,7 @@ static size_t feed_trailers(rl_http *h, const char *p, size_t n, rl_http_event *
 {
     int status;
     const char *why;
-    size_t used = scan(h, p, n, &status, &why);
+    size_t used = rl_http_lines_scan(&h->lines, &h->limits, p, n, &status, &why);
 
     if (used && run(h, p, used) < used && h->parser.error == HPE_OK)
         refuse(h, 400, "the trailers end in an unexpected place");
