@@ -6,7 +6,7 @@ local core = require("rille.core")
 local PARTS = {
   "channel",
   "consumer", "db", "fernet", "fs", "http", "json", "layer", "metrics", "mqtt", "msgpack",
-  "presence", "redis", "task", "worker",
+  "presence", "redis", "task", "testing", "worker",
 }
 
 local function declared(name)

@@ -131,8 +131,15 @@ end
 ---@type table<string, { route: rille.Route, workers: rille.ChannelWorker[] }>
 local living = {}
 
+---@class rille.ChannelJob
+---@field name string   of the channel
+---@field body string
+---@field done boolean? its handler has returned
+---@field error string? or what it raised, in words,
+---@field raised any    and as it was
+
 --- Messages under way on this worker, by number.
----@type table<integer, { body: string, name: string, done: boolean? }>
+---@type table<integer, rille.ChannelJob>
 local jobs = {}
 local last_job = 0
 
@@ -150,7 +157,7 @@ function M.run(self, event)
   local ok, err = xpcall(function()
     self:dispatch(layer.decode(job.body))
   end, function(err)
-    job.error = core.describe(err)
+    job.error, job.raised = core.describe(err), err
     return type(err) == "string" and debug.traceback(err, 2) or err
   end)
   if not ok then
@@ -200,6 +207,23 @@ local function fail_job(name, job, attempt)
   end)
 end
 
+--- Have a consumer handle a message, to the end.
+---@async
+---@param id number
+---@param name string
+---@param body string
+---@return rille.ChannelJob
+---@return boolean? handled  false: it was cancelled; nil: the consumer leaves
+function M.aperform(id, name, body)
+  last_job = last_job + 1
+  local number = last_job
+  local job = { name = name, body = body }
+  jobs[number] = job
+  local handled = channel.work(id, number)
+  jobs[number] = nil
+  return job, handled
+end
+
 --- Take one message, and see it through.
 ---@return boolean  false: no more
 local function pull(worker)
@@ -211,12 +235,7 @@ local function pull(worker)
   elseif body == true then
     return not worker.stopped
   end
-  last_job = last_job + 1
-  local number = last_job
-  local job = { name = worker.name, body = body }
-  jobs[number] = job
-  local handled = channel.work(worker.origin.scope._id, number)
-  jobs[number] = nil
+  local job, handled = M.aperform(worker.origin.scope._id, worker.name, body)
   if job.done then
     return not worker.stopped
   elseif handled == nil then -- it leaves: for another one
@@ -231,15 +250,22 @@ local function pull(worker)
   return not worker.stopped
 end
 
-local function open(route)
+--- A consumer of a route, which waits for messages.
+---@param route rille.Route
+---@return rille.Origin
+function M.consumer(route)
   local scope = Scope.background {
     type = "channel",
     channel = route.channel,
     _route = route.channel,
   }
   local origin = { target = route.target, scope = scope }
-  local worker = { name = route.channel, origin = origin, taking = true }
   scope._id = consumer.background(origin, true)
+  return origin
+end
+
+local function open(route)
+  local worker = { name = route.channel, origin = M.consumer(route), taking = true }
   worker.puller = task.spawn_detached(function()
     while pull(worker) do
     end

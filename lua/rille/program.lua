@@ -36,6 +36,7 @@ local M = {}
 ---@field only_channels string?  receive from these channels, and do nothing else
 ---@field no_channels boolean?   receive from none
 ---@field migrate boolean     --migrate: create tables on every backend, or do not start
+---@field apply? fun(limits: { limits: table[], trusted: string })  rille test: have these limits
 
 ---@class rille.Staged
 ---@field listen string[]
@@ -297,6 +298,18 @@ function M.send(arguments)
   layer:agroup_send(arguments[1], message)
   outside.stop()
   return "sent"
+end
+
+--- rille test: make a generation ready to be switched to, and have its limits.
+---@param generation rille.Generation
+function M.try(generation)
+  local app = generation.app
+  app.root_path = proxies.root_path(app.settings, options.root_path)
+  generation.layer = layer_options(generation)
+  options.apply {
+    limits = limit_sets(app),
+    trusted = proxies.trusted(app.settings, options.trusted),
+  }
 end
 
 --- rille test: busted as a task, so that specs may wait.

@@ -15,6 +15,8 @@ static void push_program(rl_script *s, const char *name)
 
 /* Opening */
 
+static int l_apply(lua_State *L);
+
 static int open_library(lua_State *L)
 {
     rl_script *s = lua_touserdata(L, 1);
@@ -62,6 +64,11 @@ static int open_library(lua_State *L)
         lua_rawseti(L, -2, (int)i + 1);
     }
     lua_setfield(L, -2, "limits");
+    if (given->command == RL_CMD_TEST) {
+        lua_pushlightuserdata(L, s);
+        lua_pushcclosure(L, l_apply, 1);
+        lua_setfield(L, -2, "apply");
+    }
     lua_call(L, 1, 0);
     return 0;
 }
@@ -213,9 +220,23 @@ static void apply_limits(rl_script *s)
     rl_worker_configure(w, &s->consumers, &s->server, s->sets, s->nsets);
     rl_history_limit(w->crew->history, &s->history); /* the process's: all say the same */
     rl_presence_limit(w->crew->presence, s->presence_bytes);
-    rl_watchdog_watch(&w->vm, s->handler_cpu_limit);
+    if (s->settings->command != RL_CMD_TEST)
+        rl_watchdog_watch(&w->vm, s->handler_cpu_limit);
     if (s->settings->memory_limit == 0)
         rl_vm_limit(&w->vm, (size_t)s->memory_limit);
+}
+
+/* apply{ limits =, trusted = }: of an application under test, as rl_script_commit() would. */
+static int l_apply(lua_State *L)
+{
+    rl_script *s = lua_touserdata(L, lua_upvalueindex(1));
+
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    take_limits(s, L);
+    take_trusted(s, L);
+    apply_limits(s);
+    return 0;
 }
 
 int rl_script_stage(rl_script *s, rl_loaded *out, rl_buf *text)

@@ -132,6 +132,7 @@ static const struct {
     {"presence", rl_open_presence},
     {"redis", rl_open_redis},
     {"task", rl_open_task},
+    {"testing", rl_open_testing},
     {"worker", rl_open_worker},
 };
 

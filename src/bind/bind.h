@@ -27,6 +27,7 @@ int rl_open_msgpack(lua_State *L);
 int rl_open_presence(lua_State *L);
 int rl_open_redis(lua_State *L);
 int rl_open_task(lua_State *L);
+int rl_open_testing(lua_State *L);
 int rl_open_worker(lua_State *L);
 
 /* A task for the function at index 1, on its owner's list; pushes its handle. Errors of a watched

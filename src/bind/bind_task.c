@@ -5,6 +5,7 @@
 #include "bind/bind.h"
 
 #include "base/log.h"
+#include "core/witness.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -52,10 +53,21 @@ static int push_results(lua_State *L, struct handle *h, int index)
     return n + 1;
 }
 
+/* The log is told, or the test that holds the other end of its consumer's connection. */
 static void tell_failure(rl_task *t, const struct handle *h, rl_buf *text)
 {
-    t->vm->loop->counters.tasks_failed++;
-    rl_error("a task%s%s failed: %s", *h->where ? " spawned at " : "", h->where, rl_buf_cstr(text));
+    rl_worker *w = RL_CONTAINER_OF(t->vm, rl_worker, vm);
+    rl_witness *witness = rl_witness_of(w, t->owner);
+    rl_buf said = {0};
+
+    w->loop.counters.tasks_failed++;
+    rl_buf_printf(&said, "a task%s%s failed: %s", *h->where ? " spawned at " : "", h->where,
+                  rl_buf_cstr(text));
+    if (witness)
+        witness->hear(witness, NULL, rl_buf_str(&said));
+    else
+        rl_error("%s", rl_buf_cstr(&said));
+    rl_buf_fini(&said);
 }
 
 /* It ended with its consumer, which its script may not have meant. */
@@ -297,6 +309,24 @@ static int l_own(lua_State *L)
     return 1;
 }
 
+/* places() -> where each task was spawned that has not ended and is not a consumer's: "app.lua:12";
+ * the library's own are left out */
+static int l_places(lua_State *L)
+{
+    rl_worker *w = rl_worker_of(L);
+
+    lua_newtable(L);
+    RL_LIST_EACH (it, &w->tasks) {
+        rl_task *t = RL_LIST_ENTRY(it, rl_task, owned);
+        const struct handle *h = t->arg;
+        if (t->ended != on_spawned_ended || !*h->where)
+            continue;
+        lua_pushstring(L, h->where);
+        lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);
+    }
+    return 1;
+}
+
 /* Sleeping */
 
 struct sleep {
@@ -350,6 +380,7 @@ static const luaL_Reg functions[] = {
     {"may_wait", l_may_wait},
     {"owner", l_owner},
     {"own", l_own},
+    {"places", l_places},
     {"sleep", l_sleep}, /* yields */
     {NULL, NULL},
 };

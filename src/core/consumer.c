@@ -4,6 +4,7 @@
 #include "core/background.h"
 #include "core/failure.h"
 #include "core/names.h"
+#include "core/witness.h"
 #include "proto/url.h"
 
 #include <string.h>
@@ -616,6 +617,8 @@ void rl_consumer_open(rl_worker *w, rl_http_conn *hc)
         c->secure = via.scheme == RL_SCHEME_HTTPS;
     rl_http_conn_own(hc, &http_events, c);
     rl_names_take(c, rl_http_conn_head(hc));
+    if (RL_UNLIKELY(!rl_list_empty(&w->witnesses)))
+        rl_witness_meet(c);
 
     int upgrade = rl_http_conn_wants_websocket(hc);
     if (upgrade > 101) {

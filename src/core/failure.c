@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "core/names.h"
+#include "core/witness.h"
 
 #include <string.h>
 
@@ -46,9 +47,8 @@ bool rl_failure_is_quiet(const rl_consumer *c, lua_State *co)
            (rl_failure_is(co, "Closed") || rl_failure_is(co, "Cancelled"));
 }
 
-/* "Chat on /ws/<room>" of a bound consumer, "a consumer on notify orders" of what one is made of;
- * raw reads, no Lua runs. */
-static void describe(const rl_consumer *c, rl_buf *out)
+/* Raw reads, no Lua runs. */
+void rl_failure_name(const rl_consumer *c, rl_buf *out)
 {
     lua_State *L = c->worker->vm.L;
     int top = lua_gettop(L);
@@ -87,7 +87,7 @@ void rl_failure_tell(const rl_consumer *c, lua_State *co, rl_buf *out)
 {
     char host[RL_HOST_MAX];
 
-    describe(c, out);
+    rl_failure_name(c, out);
     rl_buf_printf(out, " failed in %s", c->event);
     if (c->kind != RL_CONSUMER_BACKGROUND) {
         rl_address_text(&c->peer, host);
@@ -104,8 +104,12 @@ void rl_failure_log(const rl_consumer *c, lua_State *co)
     c->worker->loop.counters.handlers_failed++;
     c->worker->routes.at[c->route]->failed++;
     rl_failure_tell(c, co, &text);
+    rl_witness *witness = rl_witness_of(c->worker, c->id);
     rl_names_tell(c->worker, c);
-    rl_error("%s", rl_buf_cstr(&text));
+    if (witness)
+        witness->hear(witness, co, rl_buf_str(&text));
+    else
+        rl_error("%s", rl_buf_cstr(&text));
     rl_names_tell(c->worker, NULL);
     rl_buf_fini(&text);
 }
@@ -114,7 +118,7 @@ void rl_failure_log_silence(const rl_consumer *c)
 {
     rl_buf who = {0};
 
-    describe(c, &who);
+    rl_failure_name(c, &who);
     rl_names_tell(c->worker, c);
     rl_error("%s returned without an answer", rl_buf_cstr(&who));
     rl_names_tell(c->worker, NULL);
@@ -125,7 +129,7 @@ void rl_failure_log_drops(const rl_consumer *c, unsigned n)
 {
     rl_buf who = {0};
 
-    describe(c, &who);
+    rl_failure_name(c, &who);
     rl_names_tell(c->worker, c);
     rl_warn("%s: %u event%s dropped, too many waited", rl_buf_cstr(&who), n, n == 1 ? "" : "s");
     rl_names_tell(c->worker, NULL);
@@ -136,7 +140,7 @@ void rl_failure_log_full(const rl_consumer *c, const char *limit, uint64_t n)
 {
     rl_buf who = {0};
 
-    describe(c, &who);
+    rl_failure_name(c, &who);
     rl_warn("%s dropped a message (%s); so far unsaid: %llu", rl_buf_cstr(&who), limit,
             (unsigned long long)n);
     rl_buf_fini(&who);
@@ -146,7 +150,7 @@ void rl_failure_log_late(const rl_consumer *c, const char *limit)
 {
     rl_buf who = {0};
 
-    describe(c, &who);
+    rl_failure_name(c, &who);
     rl_warn("%s did not answer in time (%s): 503", rl_buf_cstr(&who), limit);
     rl_buf_fini(&who);
 }
@@ -156,7 +160,7 @@ void rl_failure_log_cut(const rl_consumer *c)
     rl_buf who = {0};
 
     c->worker->loop.counters.runs_cut++;
-    describe(c, &who);
+    rl_failure_name(c, &who);
     rl_warn("%s is cancelled in %s: the drain took too long", rl_buf_cstr(&who), c->event);
     rl_buf_fini(&who);
 }

@@ -13,6 +13,9 @@ bool rl_failure_is_quiet(const rl_consumer *c, lua_State *co);
 /* The error's message: "" unless it is one of rille's. Valid while the error is. */
 rl_str rl_failure_message(lua_State *co);
 
+/* "Chat on /ws/<room>" of a bound consumer, "a consumer on notify orders" of what one is made of.
+ */
+void rl_failure_name(const rl_consumer *c, rl_buf *out);
 void rl_failure_tell(const rl_consumer *c, lua_State *co, rl_buf *out);
 void rl_failure_log(const rl_consumer *c, lua_State *co);
 /* It returned, and left the request without an answer. */

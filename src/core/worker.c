@@ -87,6 +87,7 @@ int rl_worker_init(rl_worker *w, rl_crew *crew, unsigned index, const rl_vm_opts
     rl_list_init(&w->tasks);
     rl_list_init(&w->named);
     rl_list_init(&w->services);
+    rl_list_init(&w->witnesses);
     rl_outside_init(&w->outside);
 
     int rc = rl_loop_init(&w->loop);

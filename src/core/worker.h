@@ -27,10 +27,11 @@
 
 /* The functions of lua/rille/dispatch.lua that events begin in. */
 enum rl_entry {
-    RL_ENTRY_OPEN,       /* (id, kind, method, path, fields) */
-    RL_ENTRY_RECEIVE,    /* (self, text, bytes) */
-    RL_ENTRY_MESSAGE,    /* (self, encoded message, and its place in a history: group, epoch, offset) */
-    RL_ENTRY_EVENT,      /* (self, event), in the background */
+    RL_ENTRY_OPEN,    /* (id, kind, method, path, fields) */
+    RL_ENTRY_RECEIVE, /* (self, text, bytes) */
+    RL_ENTRY_MESSAGE, /* (self, encoded message, and its place in a history: group, epoch, offset)
+                       */
+    RL_ENTRY_EVENT,   /* (self, event), in the background */
     RL_ENTRY_DISCONNECT, /* (self, code, reason) */
     RL_ENTRY_ADOPT,      /* (old generation, entry, its arguments…) after a reload */
     RL_ENTRY_BACKGROUND, /* (id, origin): a consumer without a peer begins */
@@ -75,9 +76,10 @@ struct rl_worker {
     rl_roster roster; /* every consumer */
     rl_list stirred;  /* consumers with something to do at the end of the turn */
     rl_hook hook;
-    rl_list tasks;    /* spawned by nobody's consumer; cancelled when the worker stops */
-    rl_list services; /* of the library: they serve until on_stop has returned */
-    rl_list named;    /* background channels that are open here (channels.h) */
+    rl_list tasks;     /* spawned by nobody's consumer; cancelled when the worker stops */
+    rl_list services;  /* of the library: they serve until on_stop has returned */
+    rl_list named;     /* background channels that are open here (channels.h) */
+    rl_list witnesses; /* tests that want to know why a consumer failed (witness.h) */
     rl_timeouts graces;
     rl_timeouts sweeps; /* of histories, while some group may have one */
     rl_timeout sweep;

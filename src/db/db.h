@@ -204,6 +204,9 @@ void rl_lease_mark_dirty(rl_lease *lease);
  * its fn called with RL_ECANCELLED. */
 void rl_lease_return(rl_lease *lease);
 
+/* fn with each borrower's `where`: those whose lease is not returned. */
+void rl_db_each_lease(const rl_db *db, void (*fn)(void *arg, const char *where), void *arg);
+
 /* The boundary: retire what is past its age, begin a new health-check epoch. With nothing to do
  * it is a comparison or two. Never touches a lease. */
 void rl_db_close_old(rl_db *db);

@@ -456,6 +456,12 @@ rl_lease_state rl_lease_look(const rl_lease *l)
                             .failed = l->slot->conn->txn == RL_TXN_FAILED};
 }
 
+void rl_db_each_lease(const rl_db *db, void (*fn)(void *arg, const char *where), void *arg)
+{
+    for (const rl_list *it = db->leases.next; it != &db->leases; it = it->next)
+        fn(arg, RL_LIST_ENTRY(it, const rl_lease, link)->where);
+}
+
 void rl_lease_mark_dirty(rl_lease *l)
 {
     if (l->slot)

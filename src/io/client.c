@@ -262,6 +262,22 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
 /* Opening */
 
+/* fd is ours, or closed: 0 or negative, libuv's. */
+static int take_socket(rl_client *c, int fd)
+{
+    int rc = uv_poll_init(&c->loop->uv, &c->poll, fd);
+
+    if (rc < 0) {
+        close(fd);
+        return rc;
+    }
+    c->fd = fd;
+    c->polling = true;
+    c->handles++;
+    watch(c, false);
+    return 0;
+}
+
 static void on_dialled(void *arg, int fd, const rl_err *err)
 {
     rl_client *c = arg;
@@ -271,16 +287,11 @@ static void on_dialled(void *arg, int fd, const rl_err *err)
         fail(c, err->msg);
         return;
     }
-    int rc = uv_poll_init(&c->loop->uv, &c->poll, fd);
+    int rc = take_socket(c, fd);
     if (rc < 0) {
-        close(fd);
         fail(c, uv_strerror(rc));
         return;
     }
-    c->fd = fd;
-    c->polling = true;
-    c->handles++;
-    watch(c, false);
     if (!c->tls) {
         open_now(c);
         return;
@@ -300,22 +311,44 @@ static void on_late(uv_timer_t *timer)
     fail(c, why);
 }
 
-rl_client *rl_client_open(rl_loop *loop, const rl_client_opts *opts, const rl_client_events *events,
-                          void *owner)
+static rl_client *new_client(rl_loop *loop, const rl_client_events *events, void *owner)
 {
     rl_client *c = rl_calloc(1, sizeof(*c));
 
-    *c = (rl_client){
-        .loop = loop, .events = events, .owner = owner, .fd = -1, .patience = opts->patience};
+    *c = (rl_client){.loop = loop, .events = events, .owner = owner, .fd = -1, .handles = 1};
     rl_list_init(&c->hook.link);
+    uv_timer_init(&loop->uv, &c->timer);
+    return c;
+}
+
+rl_client *rl_client_open(rl_loop *loop, const rl_client_opts *opts, const rl_client_events *events,
+                          void *owner)
+{
+    rl_client *c = new_client(loop, events, owner);
+
+    c->patience = opts->patience;
     if (opts->tls) {
         c->tls = rl_calloc(1, sizeof(*c->tls));
         rl_tls_stream_init_client(c->tls, opts->tls);
     }
-    uv_timer_init(&loop->uv, &c->timer);
     uv_update_time(&loop->uv);
     uv_timer_start(&c->timer, on_late, opts->patience, 0);
-    c->handles = 1;
     c->dial = rl_dial_start(loop, &opts->where, on_dialled, c);
     return c;
+}
+
+static void free_unused(uv_handle_t *h)
+{
+    rl_free(RL_CONTAINER_OF((uv_timer_t *)h, rl_client, timer));
+}
+
+rl_client *rl_client_adopt(rl_loop *loop, int fd, const rl_client_events *events, void *owner)
+{
+    rl_client *c = new_client(loop, events, owner);
+
+    c->state = OPEN;
+    if (take_socket(c, fd) == 0)
+        return c;
+    uv_close((uv_handle_t *)&c->timer, free_unused);
+    return NULL;
 }

@@ -31,6 +31,10 @@ typedef struct rl_client_opts {
 rl_client *rl_client_open(rl_loop *loop, const rl_client_opts *opts, const rl_client_events *events,
                           void *owner);
 
+/* A connected, non-blocking socket, which is taken: open already, so on_open does not come. NULL,
+ * and fd closed, when the kernel cannot watch another one. */
+rl_client *rl_client_adopt(rl_loop *loop, int fd, const rl_client_events *events, void *owner);
+
 /* Once it is open. Copied. Nothing happens on a closed one: its on_closed is on the way. */
 void rl_client_write(rl_client *c, const void *p, size_t n);
 

@@ -170,7 +170,7 @@ static void return_place(rl_server *s, unsigned most)
         atomic_fetch_sub(s->conns->tally.everywhere, 1);
 }
 
-void rl_server_admit(rl_server *s, int fd, rl_tls *keys, const rl_proxy *who)
+rl_conn *rl_server_admit(rl_server *s, int fd, rl_tls *keys, const rl_proxy *who)
 {
     unsigned most = s->limits.max_connections_per_address;
     rl_counters *n = &s->loop->counters;
@@ -180,13 +180,14 @@ void rl_server_admit(rl_server *s, int fd, rl_tls *keys, const rl_proxy *who)
             close(fd);
             n->refused_per_address++;
             tell_refusal(s, "max_connections_per_address", most, n->refused_per_address);
-            return;
+            return NULL;
         }
         s->conns->counts_peers = true;
     }
     rl_conn *c = rl_http_conn_open(s, fd, keys);
     if (c && who)
         rl_conn_introduce(c, who);
+    return c;
 }
 
 void rl_server_accept(rl_server *s, int fd, const rl_bound *from)

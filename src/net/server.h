@@ -74,8 +74,9 @@ void rl_server_fini(rl_server *s);
 
 /* A new connection; takes fd. */
 void rl_server_accept(rl_server *s, int fd, const rl_bound *from);
-/* There is a place for it, and it is known for whom it speaks; NULL: for itself. */
-void rl_server_admit(rl_server *s, int fd, rl_tls *keys, const rl_proxy *who);
+/* There is a place for it, and it is known for whom it speaks; NULL: for itself. Its stream, unless
+ * it was refused after all. */
+rl_conn *rl_server_admit(rl_server *s, int fd, rl_tls *keys, const rl_proxy *who);
 
 /* From now on every response is the last on its connection; those that idle are closed. */
 void rl_server_drain(rl_server *s);

@@ -24,6 +24,7 @@
 ---@field presence rille.core.presence
 ---@field redis rille.core.redis
 ---@field task rille.core.task
+---@field testing rille.core.testing
 ---@field worker rille.core.worker
 local core = {}
 

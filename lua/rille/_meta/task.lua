@@ -94,6 +94,10 @@ function task.shield() end
 
 function task.unshield() end
 
+--- Where each task was spawned, as "app.lua:12", that has not ended and is no consumer's.
+---@return string[]
+function task.places() end
+
 --- Something to wait with, once.
 ---@return userdata
 function task.ticket() end

@@ -1,27 +1,46 @@
 --- busted inside the runtime: the whole run is one task, so an `it` may call any `a` function.
 
 local core = require("rille.core")
+local opened = require("rille.testing.opened")
 
 local M = {}
 
 --- busted ends with `os.exit`; unwind to here instead, with the status.
 local Exit = {}
 
---- What is left of a test once it has ended; it may take a turn or two to unwind. nil: nothing.
+--- What is left of a test once it has ended; it may take a turn or two to unwind.
 local function asettle()
   local census
   for _ = 1, 200 do
     census = core.worker.census()
     if census.consumers == 0 and census.tasks <= 1 and census.leases == 0 then
-      return nil
+      return true
     end
     core.task.sleep(0.01)
   end
-  return ("the test left behind %d consumers, %d tasks and %d borrowed connections"):format(
-    census.consumers,
-    census.tasks - 1,
-    census.leases
-  )
+  return false
+end
+
+--- In words: what a communicator has left, or else what is alive.
+local function aremains()
+  local left = opened.remains()
+  opened.drop_all()
+  if asettle() or left[1] then
+    return left
+  end
+  for _, name in pairs(core.testing.consumers()) do
+    left[#left + 1] = "a consumer, " .. name
+  end
+  for _, place in ipairs(core.task.places()) do
+    left[#left + 1] = "a task, spawned at " .. place
+  end
+  for _, place in ipairs(core.testing.leases()) do
+    left[#left + 1] = "a borrowed connection of a database, pinned in the function at " .. place
+  end
+  if not left[1] then
+    left[1] = ("%d tasks"):format(core.worker.census().tasks - 1)
+  end
+  return left
 end
 
 --- Have every busted core that is made fail tests that leave something behind.
@@ -30,10 +49,11 @@ local function watch_for_leaks()
   package.loaded["busted.core"] = function()
     local busted = new_core()
     busted.subscribe({ "test", "end" }, function(element, parent, status)
-      local left = status == "success" and asettle()
-      if left then
-        local trace = { message = left, traceback = "" }
-        busted.publish({ "failure", element.descriptor }, element, parent, left, trace)
+      local left = aremains()
+      if status == "success" and left[1] then
+        local told = "the test left behind " .. table.concat(left, "\n  and ")
+        local trace = { message = told, traceback = "" }
+        busted.publish({ "failure", element.descriptor }, element, parent, told, trace)
       end
       return nil, true
     end, { priority = 1 })

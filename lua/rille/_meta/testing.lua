@@ -1,0 +1,86 @@
+---@meta rille.core.testing
+
+--- What tests need of the worker (src/bind/bind_testing.c).
+
+---@class rille.core.testing
+local testing = {}
+
+--- The client's end of a connection that the server takes for an accepted one.
+---@return userdata? peer
+---@return rille.Error?
+function testing.pair() end
+
+--- A peer without a connection, which only hears of a consumer's failures.
+---@param id number  of the consumer
+---@return userdata peer
+function testing.watch(id) end
+
+--- Connect to an address; see `opened`.
+---@param host string
+---@param port integer
+---@return userdata peer
+function testing.dial(host, port) end
+
+--- Wait until what was dialled is open.
+---@async
+---@param peer userdata
+---@return true?
+---@return rille.Error?
+function testing.opened(peer) end
+
+---@param peer userdata
+---@param bytes string
+---@return true?
+---@return rille.Error?
+function testing.write(peer, bytes) end
+
+--- What has come since the last call.
+---@param peer userdata
+---@return string bytes  perhaps none
+---@return string? over  why nothing follows, once that is so
+function testing.take(peer) end
+
+--- Wait until something has changed.
+---@async
+---@param peer userdata
+---@return true?
+---@return rille.Error?
+function testing.wait(peer) end
+
+--- What the peer's consumer, or a task of it, has raised first; forgotten then.
+---@param peer userdata
+---@return any err      as it was raised; nil of a task
+---@return string? text  the same in words, with the traceback; nil: nothing was raised
+function testing.failure(peer) end
+
+--- Is there something for `failure`?
+---@param peer userdata
+---@return boolean
+function testing.failed(peer) end
+
+--- The consumer that the peer's last request began.
+---@param peer userdata
+---@return number? id  nil: there is none, or none any more
+function testing.consumer(peer) end
+
+--- Hang up, without a word.
+---@param peer userdata
+function testing.close(peer) end
+
+--- Accept connections on 127.0.0.1.
+---@return integer? port  one that was free
+---@return rille.Error?
+function testing.listen() end
+
+--- Have no listener accept any more.
+function testing.unlisten() end
+
+--- What each consumer that is alive is called, by its number.
+---@return table<number, string>
+function testing.consumers() end
+
+--- Where each connection of a database was pinned that is not back.
+---@return string[]
+function testing.leases() end
+
+return testing

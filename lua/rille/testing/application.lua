@@ -1,0 +1,79 @@
+--- The application under test: what the worker dispatches to.
+---
+--- There is one at a time. A communicator makes its own the one; consumers of another that are
+--- still there go on with their own classes.
+
+local App = require("rille.app")
+local class = require("rille.class")
+local core = require("rille.core")
+local dispatch = require("rille.dispatch")
+local loader = require("rille.loader")
+local routing = require("rille.routing")
+local WebsocketConsumer = require("rille.consumer.websocket").WebsocketConsumer
+
+local M = {}
+
+--- What was made of what a test has named.
+---@type table<any, rille.Generation>
+local generations = setmetatable({}, { __mode = "k" })
+
+--- An application in which every path leads to a target.
+local function app_around(target)
+  local route = routing.http
+  if class.is_instance(type(target) == "table" and setmetatable({}, target), WebsocketConsumer) then
+    route = routing.websocket
+  end
+  return App { routes = { route("/", target), route("/<path:path>", target) } }
+end
+
+local function generation_around(app)
+  return {
+    folder = ".",
+    modules = {},
+    classes = {},
+    files = {},
+    timers = {},
+    app = app,
+  }
+end
+
+--- The generation of an application, of a script's path, of a consumer class or of a function.
+---@param what rille.App|string|rille.Class|function
+---@return rille.Generation
+function M.generation(what)
+  local known = generations[what]
+  if known then
+    return known
+  end
+  local made
+  if type(what) == "string" then
+    made = loader.load(what, 1)
+    generations[made.app] = made
+  elseif getmetatable(what) == App then
+    made = generation_around(what)
+  elseif type(what) == "table" or type(what) == "function" then
+    made = generation_around(app_around(what))
+  else
+    local told = "an application expected, its path, a consumer class or a function; got a %s"
+    error(told:format(type(what)), 0)
+  end
+  made.keeps_classes = true
+  generations[what] = made
+  return made
+end
+
+--- Have events be dispatched to it.
+---@param what rille.App|string|rille.Class|function
+---@return rille.Generation
+function M.use(what)
+  local generation = M.generation(what)
+  if dispatch.current() ~= generation then
+    local program = require("rille.program") -- which requires what requires us
+    generation.number = core.worker.generation() + 1
+    program.try(generation)
+    dispatch.switch(generation)
+  end
+  return generation
+end
+
+return M
