@@ -38,16 +38,31 @@ describe("loading a script", function()
     end
   end)
 
-  it("lists every file it read, for the watcher", function()
+  it("lists every file it depends on, there or not, for the watcher", function()
     local folder = script.folder {
       ["app.lua"] = 'require "a" ' .. APP,
-      ["a.lua"] = 'require "b.c"',
-      ["b/c.lua"] = "",
+      ["a.lua"] = [[
+        require "b.c"
+        local here = debug.getinfo(1, "S").source:match("^@(.*)/")
+        io.open(here .. "/page.html"):close()
+        io.open(here .. "/log.txt", "a"):close()
+        io.open(here .. "/log.txt"):close()
+        io.open("/proc/self/stat"):close()
+      ]],
+      ["b/c/init.lua"] = "",
+      ["page.html"] = "",
       ["unused.lua"] = "",
     }
-    local generation = loader.load(folder, 1)
-    local files = { folder .. "/app.lua", folder .. "/a.lua", folder .. "/b/c.lua" }
-    assert.same(files, generation.files)
+    local files = {}
+    for _, path in ipairs(loader.load(folder, 1).files) do
+      files[#files + 1] = path:sub(#folder + 2)
+    end
+    table.sort(files)
+    local expected = { "a.lua", "app.lua", "b/c.lua", "b/c/init.lua", "page.html" }
+    -- APP's own `require "rille"` is looked for in the folder first.
+    table.insert(expected, "rille.lua")
+    table.insert(expected, "rille/init.lua")
+    assert.same(expected, files)
   end)
 
   it("finds modules in its folder, in folders below, and as init.lua", function()

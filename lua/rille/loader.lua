@@ -5,6 +5,7 @@
 --- runs, and a generation that fails to load is simply forgotten. Functions keep their own
 --- generation's `require`, so code that runs on after a reload still finds its own modules.
 
+local core = require("rille.core")
 local errors = require("rille.errors")
 
 local M = {}
@@ -14,7 +15,8 @@ local M = {}
 ---@field folder string             where the script lives
 ---@field modules table<string, any>
 ---@field classes table<string, rille.Class>   "module:name" to class
----@field files string[]            everything read, to be watched
+---@field files string[]            all it depends on, there or not: to be watched
+---@field uses table<string, boolean>  the same, by path
 ---@field timers rille.Timer[]      in the order in which they were made
 ---@field app rille.App?
 ---@field layer rille.layer.Options?
@@ -87,11 +89,26 @@ local function read_file(path)
   return text
 end
 
+--- Files that the script writes: its own doing, whatever it reads there later. Of all generations.
+---@type table<string, boolean>
+local written = {}
+
+--- Remember that a generation depends on a file.
+local function use(generation, path)
+  if not generation.uses[path] and not written[path] then
+    generation.uses[path] = true
+    generation.files[#generation.files + 1] = path
+    core.worker.uses(path)
+  end
+end
+
 local run_module
 
+--- What is not there counts, too: if it comes, it is loaded instead of what was found later.
 local function find_module(generation, name)
   local base = generation.folder .. "/" .. name:gsub("%.", "/")
   for _, path in ipairs { base .. ".lua", base .. "/init.lua" } do
+    use(generation, path)
     local text = read_file(path)
     if text then
       return path, text
@@ -111,6 +128,43 @@ local function require_in(generation, name)
   return run_module(generation, name, path, text)
 end
 
+--- Is it likely the script's own? Others change for reasons of theirs.
+local function is_near(generation, path)
+  if path:sub(1, 1) ~= "/" then
+    return path:sub(1, 3) ~= "../"
+  end
+  local folder = generation.folder .. "/"
+  return path:sub(1, #folder) == folder
+end
+
+--- `io` as a script has it: what it reads there, a template perhaps, is a file of the script. What
+--- it writes is not.
+local function new_io(generation)
+  local mine = {}
+
+  local function note(path, mode)
+    if type(path) ~= "string" or type(mode) ~= "string" then
+      return
+    elseif mode:find("[wa+]") then
+      written[path] = true
+    elseif is_near(generation, path) then
+      use(generation, path)
+    end
+  end
+
+  function mine.open(path, mode)
+    note(path, mode or "r")
+    return io.open(path, mode)
+  end
+
+  function mine.lines(path)
+    note(path, "r")
+    return io.lines(path)
+  end
+
+  return setmetatable(mine, { __index = io })
+end
+
 --- The globals of a generation: those of Lua to read, an error to write. A global that a handler
 --- makes by accident would be shared by every connection.
 local function new_environment(generation)
@@ -119,6 +173,7 @@ local function new_environment(generation)
       return require_in(generation, name)
     end,
   }
+  env.io = new_io(generation)
   env._G = env
   return setmetatable(env, {
     __index = _G,
@@ -148,7 +203,7 @@ local function run_chunk(chunk, name)
 end
 
 function run_module(generation, name, path, text)
-  generation.files[#generation.files + 1] = path
+  use(generation, path)
   local chunk, why = loadstring(text, "@" .. path)
   if not chunk then
     error(errors.ConfigurationError(why), 0)
@@ -176,12 +231,14 @@ function M.load(path, number)
   if not path:find("%.lua$") then
     file = path:gsub("/+$", "") .. "/app.lua"
   end
+  local folder = file:match("^(.*)/[^/]*$") or "."
+  local generation = { number = number, folder = folder, modules = {}, classes = {}, files = {} }
+  generation.uses = {}
+  use(generation, file)
   local text, why = read_file(file)
   if not text then
     error(errors.ConfigurationError("cannot read the script: " .. why), 0)
   end
-  local folder = file:match("^(.*)/[^/]*$") or "."
-  local generation = { number = number, folder = folder, modules = {}, classes = {}, files = {} }
   generation.timers = {}
   generation.environment = new_environment(generation)
   local app = run_module(generation, file:match("([^/]*)%.lua$"), file, text)

@@ -163,6 +163,14 @@ static void on_files(void *arg, char *const *files, size_t n)
         rl_watch_set(p->watch, files, n);
 }
 
+static void on_used(void *arg, const char *file)
+{
+    struct program *p = arg;
+
+    if (p->watch)
+        rl_watch_add(p->watch, file);
+}
+
 /* Every worker gets a socket for every address. */
 static int spread(struct program *p, rl_bound *all, unsigned workers, unsigned *made, rl_err *err)
 {
@@ -370,6 +378,7 @@ int rl_program_run(const rl_settings *settings)
     static const rl_workers_events events = {
         .on_loaded = on_loaded,
         .on_files = on_files,
+        .on_used = on_used,
         .on_ready = on_ready,
         .on_serving = on_serving,
         .on_reloading = on_reloading,
@@ -394,7 +403,7 @@ int rl_program_run(const rl_settings *settings)
     uv_timer_init(&p.loop.uv, &p.patience);
     rl_pulse_init(&p.pulse, &p.loop);
     open_signals(&p);
-    if (settings->watch || settings->command == RL_CMD_DEV)
+    if (rl_settings_watch(settings))
         p.watch = rl_watch_open(&p.loop, on_change, &p);
 
     if (rl_workers_open(&p.workers, &p.loop, settings, &events, &p, &err) < 0) {

@@ -27,6 +27,7 @@ typedef enum rl_news {
     RL_NEWS_SERVING,   /* connections are accepted */
     RL_NEWS_STAGED,    /* or not: then with a text */
     RL_NEWS_COMMITTED, /* or not: then with a text */
+    RL_NEWS_USED,      /* a file, named by the text: while files are watched */
     RL_NEWS_PRINTED,   /* what a command has to say */
     RL_NEWS_FAILED,    /* it cannot go on; stops by itself */
     RL_NEWS_STOPPED,   /* the thread is about to end */

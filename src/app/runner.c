@@ -316,12 +316,18 @@ static void begin(rl_runner *r)
     rl_buf_fini(&text);
 }
 
+static void tell_used(rl_worker *w, const char *path)
+{
+    rl_report_tell(&RL_CONTAINER_OF(w, rl_runner, worker)->reporter, RL_NEWS_USED, path);
+}
+
 static void thread_main(void *arg)
 {
     rl_runner *r = arg;
     rl_report *last = rl_report_new(&r->reporter, RL_NEWS_STOPPED);
 
     rl_names_log(&r->worker);
+    r->worker.uses = rl_settings_watch(r->settings) ? tell_used : NULL;
     begin(r);
     rl_loop_run(&r->worker.loop);
     rl_log_set_context(NULL, NULL);

@@ -61,6 +61,12 @@ typedef struct rl_settings {
 /* Negative, with one sentence, on wrong arguments. */
 int rl_settings_read(rl_settings *s, int argc, char **argv, rl_err *err) RL_MUST_USE;
 
+/* Files of the script are watched. */
+static inline bool rl_settings_watch(const rl_settings *s)
+{
+    return s->watch || s->command == RL_CMD_DEV;
+}
+
 void rl_settings_help(const char *command); /* to stdout; NULL: all commands */
 
 #endif

@@ -290,6 +290,9 @@ static void on_report(void *arg, const rl_report *rep)
     case RL_NEWS_COMMITTED:
         on_committed(ws, worker, rep);
         break;
+    case RL_NEWS_USED:
+        ws->events.on_used(ws->arg, rep->text);
+        break;
     case RL_NEWS_PRINTED:
         ws->events.on_printed(ws->arg, rep->text);
         break;

@@ -22,8 +22,9 @@ typedef struct rl_workers_events {
     /* Worker 0 has loaded the script; return how many workers there are to be, 0 to give up. */
     unsigned (*on_loaded)(void *arg, const rl_loaded *loaded);
     void (*on_files)(void *arg, char *const *files, size_t n); /* all that was read, each once */
-    void (*on_ready)(void *arg);   /* every on_start has ended: listen */
-    void (*on_serving)(void *arg); /* all accept */
+    void (*on_used)(void *arg, const char *file); /* one more; perhaps it is not there */
+    void (*on_ready)(void *arg);                  /* every on_start has ended: listen */
+    void (*on_serving)(void *arg);                /* all accept */
     void (*on_reloading)(void *arg);
     /* Worker 0 has staged the script again; whether it will serve is not known yet. */
     void (*on_staged)(void *arg, const rl_loaded *loaded);

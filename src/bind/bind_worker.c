@@ -116,7 +116,20 @@ static int l_route(lua_State *L)
     return 1;
 }
 
+/* uses(path): the script depends on what this file holds, or on its not being there; where files
+ * are watched, it counts from now on */
+static int l_uses(lua_State *L)
+{
+    rl_worker *w = rl_worker_of(L);
+    const char *path = luaL_checkstring(L, 1);
+
+    if (w->uses)
+        w->uses(w, path);
+    return 0;
+}
+
 static const luaL_Reg functions[] = {
+    {"uses", l_uses},
     {"route", l_route},
     {"place", l_place},
     {"entries", l_entries},

@@ -104,7 +104,8 @@ struct rl_worker {
     unsigned to_drain, drained;
     bool show_errors; /* to the peer, in full: development only */
 
-    void *program; /* the app's */
+    /* The script uses this file, from now on or again. NULL: nobody wants to know. */
+    void (*uses)(rl_worker *w, const char *path);
 };
 
 /* Its limits are those of a worker that nobody is connected to. */

@@ -55,4 +55,9 @@ function worker.compression() end
 ---@return integer
 function worker.route(kind, pattern, consumer) end
 
+--- The script depends on what this file holds, or on its not being there: where files are watched, a
+--- change of it starts a reload from now on.
+---@param path string
+function worker.uses(path) end
+
 return worker
