@@ -9,6 +9,7 @@ local limits = require("rille.limits")
 local mqtt = require("rille.mqtt.settings")
 local origins = require("rille.origins")
 local outside = require("rille.layer.outside")
+local probation = require("rille.probation")
 local proxies = require("rille.proxies")
 local publish = require("rille.publish")
 local routing = require("rille.routing")
@@ -20,6 +21,7 @@ local tls = require("rille.tls")
 ---@field allowed_origins rille.Origins?
 ---@field histories rille.core.HistoryRule[]  which groups keep their history
 ---@field presences rille.PresenceRule[]
+---@field probation rille.Probation?  when it is to be rolled back by itself
 ---@field compression rille.core.Compression?  of WebSockets whose route says nothing else
 local App = class("App")
 
@@ -38,6 +40,7 @@ local SETTINGS = {
   on_start = "function",
   on_stop = "function",
   publish_token = "string or table",
+  rollback = "table",
   root_path = "string",
   routes = "table",
   tls = "table",
@@ -103,6 +106,7 @@ function App:init(settings)
   self.settings = settings
   self.compression = compression.compile(settings.compression, "compression")
   self.histories, self.presences = groups.compile(settings.groups or {})
+  self.probation = settings.rollback and probation.compile(settings.rollback)
   self.router = routing.Router(settings.routes or {})
   self.middleware = settings.middleware or {}
   self.models = settings.models or {}

@@ -5,6 +5,7 @@ local Scope = require("rille.scope")
 local answer = require("rille.answer")
 local channels = require("rille.channels")
 local core = require("rille.core")
+local generations = require("rille.generations")
 local json = require("rille.json")
 local layer = require("rille.layer")
 local loader = require("rille.loader")
@@ -19,8 +20,10 @@ local consumer = core.consumer
 
 local M = {}
 
----@type rille.Generation  the code that serves
+---@type rille.Generation  the newest code that serves
 local current
+---@type rille.DevPages?  rille dev's
+M.pages = nil
 
 local TEXT = { ["content-type"] = "text/plain; charset=utf-8" }
 
@@ -56,8 +59,8 @@ local function respond(scope, status, body, headers)
 end
 
 --- A new instance of a class, in its groups, which answers from now on.
-local function make_consumer(cls, scope)
-  local anew = current.app.middleware[1] == nil and Scope.is_bare(scope)
+local function make_consumer(app, cls, scope)
+  local anew = app.middleware[1] == nil and Scope.is_bare(scope)
   local self = cls:open(scope, anew)
   local groups = self.groups
   if groups then
@@ -70,8 +73,8 @@ local function make_consumer(cls, scope)
 end
 
 --- Run the rest of the first event with a new instance of a class.
-local function open_consumer(cls, scope, compression)
-  local self = make_consumer(cls, scope)
+local function open_consumer(app, cls, scope, compression)
+  local self = make_consumer(app, cls, scope)
   if scope.type == "websocket" then
     if compression then
       consumer.compression(scope._id, compression)
@@ -117,15 +120,23 @@ local function number_of(kind, pattern, target)
   return core.worker.route(kind, pattern, name)
 end
 
---- Innermost: what the path leads to; that of the request, unless middleware has put another in
---- the scope.
-local function run_route(scope, path)
+--- The path as the routes have it: that of the request, unless middleware has put another in the
+--- scope.
+local function path_of(scope, path)
   path = rawget(scope, "path") or path
   local root = scope.root_path
   if root ~= "" then
     path = proxies.below(scope.path, root) or scope.path
   end
-  local route, kwargs = current.app.router:match(scope.type, path, scope.method)
+  return path
+end
+
+--- Innermost: what the path leads to.
+---@param generation rille.Generation  the one that the request began in
+local function run_route(generation, scope, path)
+  local app = generation.app
+  path = path_of(scope, path)
+  local route, kwargs = app.router:match(scope.type, path, scope.method)
   if not route then
     if kwargs then
       return other_methods(scope, kwargs)
@@ -138,9 +149,12 @@ local function run_route(scope, path)
   if kwargs then
     scope.url_route = { kwargs = kwargs }
   end
-  consumer.route(scope._id, current.app.router.numbers[route])
-  if route.limits_set and not consumer.limit(scope._id, route.limits_set) then
+  consumer.route(scope._id, generation.numbers[route])
+  if route.place and not consumer.limit(scope._id, route.place) then
     return
+  end
+  if route.pinned then
+    consumer.pin(scope._id)
   end
   local target = route.target
   if type(target) == "function" then
@@ -148,30 +162,30 @@ local function run_route(scope, path)
   end
   local compression = route.compression
   if compression == nil then
-    compression = current.app.compression
+    compression = app.compression
   end
-  return open_consumer(target, scope, compression)
+  return open_consumer(app, target, scope, compression)
 end
 
-local function run_middleware(scope, path, i)
-  local fn = current.app.middleware[i]
+local function run_middleware(generation, scope, path, i)
+  local fn = generation.app.middleware[i]
   if not fn then
-    return run_route(scope, path)
+    return run_route(generation, scope, path)
   end
   return fn(scope, function(inner)
-    return run_middleware(inner or scope, path, i + 1)
+    return run_middleware(generation, inner or scope, path, i + 1)
   end)
 end
 
 --- Looks for the two headers by itself: asking the scope for all would keep them for as long as the
 --- connection lives.
-local function refuse_origin(scope, fields)
+local function refuse_origin(generation, scope, fields)
   local origin = core.http.field(fields, "origin")
   if not origin then
     return false
   end
   local own = core.http.via(fields, "host") or core.http.field(fields, "host")
-  local origins = current.app.allowed_origins
+  local origins = generation.app.allowed_origins
   if Origins.allow(origins, origin, own, consumer.secure(scope._id)) then
     return false
   end
@@ -208,10 +222,26 @@ function M.open(id, kind, method, path, fields)
     consumer.respond(id, 400, TEXT, "Bad Request\n")
     return
   end
-  if kind == "websocket" and refuse_origin(scope, fields) then
+  if M.pages and kind == "http" and M.pages.answer(id, method, fields) then
     return
   end
-  return finish(scope, run_middleware(scope, path, 1))
+  local generation = current
+  if generations.trial then
+    generation = generations.choose(kind, path_of(scope, path), method)
+    consumer.run(id, generation.number)
+  end
+  if kind == "websocket" and refuse_origin(generation, scope, fields) then
+    return
+  end
+  return finish(scope, run_middleware(generation, scope, path, 1))
+end
+
+--- A handler has failed, and a browser waits for its answer.
+---@param text string   what the log says
+---@param again boolean  may it ask once more by itself?
+---@return string?  HTML
+function M.page(text, again)
+  return M.pages and M.pages.of_handler(text, again)
 end
 
 --- A message from the client.
@@ -248,7 +278,7 @@ end
 function M.background(_, origin)
   local scope = origin.scope
   consumer.route(scope._id, number_of(scope.type, scope.channel, origin.target))
-  make_consumer(origin.target, scope)
+  make_consumer(current.app, origin.target, scope)
 end
 
 --- What is told to those who want to know, and to nobody else.
@@ -263,6 +293,9 @@ local OPTIONAL = {
 ---@param self rille.Consumer
 ---@param event { type: string, [string]: any }
 function M.event(self, event)
+  if event.type == "reload" then
+    return -- it has its new class by now
+  end
   local optional = OPTIONAL[event.type]
   if optional and not getmetatable(self):defines(optional) then
     return
@@ -287,43 +320,116 @@ function M.disconnect(self, code, reason)
   return self:disconnect(code, reason)
 end
 
---- The first event after a reload: the new class takes over `self`, then the event goes on.
+--- Groups of the class, which were joined for the consumer: others now.
 ---@async
----@param old_generation integer
+local function change_groups(self, old, cls)
+  local before, after = {}, {}
+  for _, group in ipairs(old.groups or {}) do
+    before[group] = true
+  end
+  for _, group in ipairs(cls.groups or {}) do
+    after[group] = true
+    if not before[group] then
+      layer:agroup_add(group, self.channel_name)
+    end
+  end
+  for group in pairs(before) do
+    if not after[group] then
+      layer:agroup_discard(group, self.channel_name)
+    end
+  end
+end
+
+--- What else is to be done, which may wait or raise.
+---@async
+local function migrate(self, old, cls, number)
+  if old.groups ~= cls.groups and rawget(self, "groups") == nil then
+    change_groups(self, old, cls)
+  end
+  if cls.on_reload then
+    self:on_reload(number)
+  end
+end
+
+--- The class that a consumer is to have, the number of its generation, and that of the one that it
+--- runs. No class: it is gone. The same class: it has it.
+local function heir_of(self)
+  local old = getmetatable(self)
+  local number, route = consumer.generation(self._id)
+  local to = generations.destination(number, route)
+  if not to then
+    return old, number, number
+  end
+  return rawget(old, "library") and old or loader.successor(to, old), to.number, number
+end
+
+--- The first event after a change of the code: the new class takes over `self`, then the event goes
+--- on. `disconnect` runs in any case: an `on_reload` that raises before it does so in vain.
+---@async
 ---@param entry async fun(self: rille.Consumer, ...)  one of the above
 ---@param self rille.Consumer
 ---@param ... any  the entry's other arguments
-function M.adopt(old_generation, entry, self, ...)
+function M.adopt(entry, self, ...)
   local old = getmetatable(self)
-  local cls = rawget(old, "library") and old or loader.successor(current, old)
-  if not cls then
-    if entry ~= M.disconnect then
-      consumer.close(self._id, 1012, "the code that served this is gone")
-      return
-    end
-  elseif cls ~= old then
+  local cls, to, number = heir_of(self)
+  if not cls and entry ~= M.disconnect then
+    consumer.close(self._id, 1012, "the code that served this is gone")
+    return
+  elseif cls == old then
+    consumer.run(self._id, to)
+  elseif cls then
     setmetatable(self, cls)
-    consumer.own_send(self._id, cls:defines("websocket_send"))
-    if cls.on_reload then
-      self:on_reload(old_generation)
+    consumer.run(self._id, to, cls:defines("websocket_send"))
+    if entry ~= M.disconnect then
+      migrate(self, old, cls, number)
+    else
+      local ok, err = xpcall(migrate, debug.traceback, self, old, cls, number)
+      if not ok then
+        core.log("error", ("%s:on_reload failed: %s"):format(cls.__name, core.describe(err)))
+      end
     end
   end
   return entry(self, ...)
 end
 
---- Serve with this generation from the next event on.
----@param generation rille.Generation
-function M.switch(generation)
-  current = generation
-  outside.set_histories(generation.layer, generation.app.histories)
-  presence.rules = generation.app.presences
-  local router = generation.app.router
-  router.numbers = {}
-  for _, route in ipairs(router.routes) do
-    local what = route.pattern or route.channel or route.name
-    router.numbers[route] = number_of(route.kind, what, route.target)
+--- One that waits for nothing but an event: its class now, unless that has something to do.
+local function adopt_idle(self)
+  local old = getmetatable(self)
+  local cls, to = heir_of(self)
+  if cls == old then
+    consumer.run(self._id, to)
+  elseif not cls or cls.on_reload or old.groups ~= cls.groups then
+    consumer.nudge(self._id)
+  elseif consumer.is_idle(self._id) then
+    setmetatable(self, cls)
+    consumer.run(self._id, to, cls:defines("websocket_send"))
   end
-  core.worker.generation(generation.number)
+end
+
+local AT_ONCE = 100 -- consumers that are looked at before others have a turn
+
+--- After a change: nobody keeps the old code, or waits for `on_reload`, only because nothing
+--- happens on a connection.
+---@async
+function M.adopt_all()
+  local at = 0
+  repeat
+    local selfs
+    selfs, at = core.worker.stale(at, AT_ONCE)
+    for _, self in ipairs(selfs) do
+      adopt_idle(self)
+    end
+  until not at or not core.task.sleep(0)
+end
+
+--- Serve otherwise from the next event on.
+---@param generation rille.Generation
+---@param change rille.Change?  default "replace"
+function M.switch(generation, change)
+  generations.make(change or "replace", generation)
+  current = generations.serving
+  outside.set_histories(current.layer, current.app.histories)
+  presence.rules = current.app.presences
   core.worker.entries(M)
 end
 

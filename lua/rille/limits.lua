@@ -251,6 +251,12 @@ M.list = {
     what = "for a handler whose peer has left: cancelled",
   },
   {
+    name = "reload_timeout",
+    default = 10,
+    unit = "seconds",
+    what = "for every worker to load other code: the old one serves on",
+  },
+  {
     name = "handler_cpu_limit",
     default = 1,
     unit = "seconds",

@@ -12,11 +12,13 @@ local M = {}
 
 ---@class rille.Generation
 ---@field number integer
+---@field hash string               of all that was read, the same for the same files
 ---@field folder string             where the script lives
 ---@field modules table<string, any>
----@field classes table<string, rille.Class>   "module:name" to class
+---@field classes table<string, rille.Class>   "module:name" to class, also by former names
 ---@field files string[]            all it depends on, there or not: to be watched
 ---@field uses table<string, boolean>  the same, by path
+---@field digests table<string, string>  what modules held, by path
 ---@field timers rille.Timer[]      in the order in which they were made
 ---@field app rille.App?
 ---@field layer rille.layer.Options?
@@ -204,6 +206,7 @@ end
 
 function run_module(generation, name, path, text)
   use(generation, path)
+  generation.digests[path] = core.digest(text)
   local chunk, why = loadstring(text, "@" .. path)
   if not chunk then
     error(errors.ConfigurationError(why), 0)
@@ -220,6 +223,44 @@ function run_module(generation, name, path, text)
   end
   generation.modules[name] = value == nil and true or value
   return generation.modules[name]
+end
+
+--- Of names below the script's folder and contents, in an order that does not depend on who
+--- requires whom first.
+local function hash_of(generation)
+  local lines = {}
+  for path, digest in pairs(generation.digests) do
+    lines[#lines + 1] = ("%s %s\n"):format(digest, path:sub(#generation.folder + 2))
+  end
+  table.sort(lines)
+  return core.digest(table.concat(lines)):sub(1, 12)
+end
+
+local function misnamed(cls, why)
+  local told = ("%s:%s.formerly: %s"):format(cls.module, cls.__name, why)
+  error(errors.ConfigurationError(told), 0)
+end
+
+--- Classes are found under their former names, too, so that the connections of one that was
+--- renamed or moved go over to it.
+local function add_former_names(generation)
+  local former = {}
+  for _, cls in pairs(generation.classes) do
+    local names = rawget(cls, "formerly")
+    for _, name in ipairs(type(names) == "table" and names or { names }) do
+      if type(name) ~= "string" then
+        misnamed(cls, "names expected")
+      end
+      local key = name:find(":", 1, true) and name or cls.module .. ":" .. name
+      if generation.classes[key] or former[key] then
+        misnamed(cls, ("there is a class %s"):format(key))
+      end
+      former[key] = cls
+    end
+  end
+  for key, cls in pairs(former) do
+    generation.classes[key] = cls
+  end
 end
 
 --- Load a script as generation `number`. Raises what is wrong with it, with file and line.
@@ -239,7 +280,7 @@ function M.load(path, number)
   if not text then
     error(errors.ConfigurationError("cannot read the script: " .. why), 0)
   end
-  generation.timers = {}
+  generation.digests, generation.timers = {}, {}
   generation.environment = new_environment(generation)
   local app = run_module(generation, file:match("([^/]*)%.lua$"), file, text)
   if type(app) ~= "table" or getmetatable(app) ~= require("rille.app") then
@@ -248,10 +289,26 @@ function M.load(path, number)
     error(errors.ConfigurationError(told:format(file, got)), 0)
   end
   generation.app = app
+  add_former_names(generation)
+  generation.hash = hash_of(generation)
   return generation
 end
 
---- The class that takes over from `cls` in a generation, or nil when it is gone.
+--- What a class is at bottom: the library's class for one kind of peer, or for none.
+local function kind_of(cls)
+  local kind
+  repeat
+    local base = rawget(cls, "super")
+    if rawget(cls, "library") and base and rawget(base, "library") then
+      kind = cls
+    end
+    cls = base
+  until not cls
+  return kind
+end
+
+--- The class that takes over from `cls` in a generation, or nil when it is gone, or has become
+--- one for another kind of peer.
 ---@param generation rille.Generation
 ---@param cls rille.Class
 ---@return rille.Class?
@@ -259,7 +316,8 @@ function M.successor(generation, cls)
   if generation.keeps_classes then
     return cls
   end
-  return generation.classes[cls.module .. ":" .. cls.__name]
+  local heir = generation.classes[cls.module .. ":" .. cls.__name]
+  return heir and kind_of(heir) == kind_of(cls) and heir or nil
 end
 
 return M

@@ -9,6 +9,8 @@ local coroutines = require("rille.coroutine")
 local db = require("rille.db")
 local dispatch = require("rille.dispatch")
 local errors = require("rille.errors")
+local fixed = require("rille.fixed")
+local generations = require("rille.generations")
 local layer = require("rille.layer")
 local limits = require("rille.limits")
 local loader = require("rille.loader")
@@ -35,6 +37,7 @@ local M = {}
 ---@field limits string[]?     "NAME=VALUE,…", from RILLE_LIMITS and --limit
 ---@field only_channels string?  receive from these channels, and do nothing else
 ---@field no_channels boolean?   receive from none
+---@field fixed table<string, boolean>  settings that the command line or the environment has said
 ---@field migrate boolean     --migrate: create tables on every backend, or do not start
 ---@field apply? fun(limits: { limits: table[], trusted: string })  rille test: have these limits
 
@@ -44,14 +47,19 @@ local M = {}
 ---@field trusted string  whose word on others it takes
 ---@field tls string[]  what it wants of it, in words of the command line
 ---@field workers integer?
+---@field probation rille.Probation?
 ---@field limits table<string, number>
 ---@field files string[]
+---@field digests string[]  of each file; "" when it was not read as a module, or does not matter
+---@field hash string
 ---@field folder string
 
 ---@type rille.ProgramOptions
 local options
----@type rille.Generation?
+---@type { change: rille.Change, generation: rille.Generation }?
 local staged
+---@type string[]  databases that were opened for it
+local opened = {}
 local started = false
 
 --- The databases of an application: the strongest word on the default one wins.
@@ -80,10 +88,11 @@ end
 
 --- A URL or a setting that makes no sense is somebody's slip, told in a sentence.
 local function configure_databases(generation)
-  local ok, err = pcall(db.configure, database_settings(generation))
+  local ok, result = pcall(db.configure, database_settings(generation))
   if not ok then
-    error(errors.is_error(err) and errors.ConfigurationError(err.message) or err, 0)
+    error(errors.is_error(result) and errors.ConfigurationError(result.message) or result, 0)
   end
+  opened = result
 end
 
 --- What joins the layers of processes; checked again, since the command line may have another word.
@@ -108,30 +117,52 @@ end
 ---@param given rille.ProgramOptions
 function M.configure(given)
   options = given
+  if given.dev then
+    dispatch.pages = require("rille.dev")
+  end
 end
 
---- Load the script as the next generation, completely, and change nothing. Raises what is wrong.
+--- What workers must have read alike when they load. (What handlers required later each worker has
+--- read at its own time.)
+local function digests_of(change, generation)
+  local digests = {}
+  for i, path in ipairs(generation.files) do
+    digests[i] = change == "load" and generation.digests[path] or ""
+  end
+  return digests
+end
+
+--- Make ready for a change, completely, and change nothing; `load` reads the script as the next
+--- generation. Raises what is wrong.
+---@param change rille.Change
 ---@return rille.Staged
-function M.stage()
-  staged = nil
-  local running = dispatch.current()
-  local generation = loader.load(options.app, running and running.number + 1 or 1)
+function M.stage(change)
+  M.discard()
+  local generation
+  if change == "load" then
+    generation = loader.load(options.app, generations.next_number())
+  else
+    generation = generations.after(change)
+  end
   configure_databases(generation)
   generation.layer = layer_options(generation)
   background.check(generation.app.router.background)
   channels.choose(generation.app.router.channels, options.only_channels)
   generation.mqtt = mqtt.stage(generation.app, options.mqtt, generation.folder)
   generation.app.root_path = proxies.root_path(generation.app.settings, options.root_path)
-  staged = generation
+  staged = { change = change, generation = generation }
   local listen = generation.app.settings.listen or {}
   return {
     listen = type(listen) == "string" and { listen } or listen,
     admin = generation.app.settings.admin,
     workers = generation.app.settings.workers,
+    probation = generation.app.probation,
     limits = limit_sets(generation.app),
     trusted = proxies.trusted(generation.app.settings, options.trusted),
     tls = tls.words(generation.app.settings.tls, generation.folder),
     files = generation.files,
+    digests = digests_of(change, generation),
+    hash = generation.hash,
     folder = generation.folder,
   }
 end
@@ -139,6 +170,13 @@ end
 --- Forget what was staged: it does not fit, here or on another worker.
 function M.discard()
   staged = nil
+  for _, name in ipairs(opened) do
+    local database = db.forget(name)
+    core.task.spawn_detached(function()
+      database.driver.close(database.handle)
+    end)
+  end
+  opened = {}
 end
 
 --- What lives in the background, and the tables, are one worker's business.
@@ -162,21 +200,41 @@ local function follow(generation)
 end
 
 --- Serve with what was staged. Cannot fail.
----@return integer  the generation's number
+---@return { number: integer, hash: string, previous: integer?, trial: boolean }
 function M.commit()
-  dispatch.switch(staged)
-  publish.configure(staged.app.settings.publish_token)
-  if started and (staged.layer and staged.layer.url) ~= outside.url() and is_first() then
-    core.log("warn", "another layer is for the next start: a reload does not change it")
+  local generation = staged.generation
+  local settings = generation.app.settings
+  dispatch.switch(generation, staged.change)
+  publish.configure(settings.publish_token)
+  if not started then
+    fixed.note(settings)
+  elseif is_first() then
+    fixed.tell(settings, options.fixed)
   end
-  mqtt.switch(staged.mqtt)
+  mqtt.switch(generation.mqtt)
   if started then
-    follow(staged)
+    follow(generation)
   end
   mqtt.settle()
-  staged = nil
+  staged, opened = nil, {}
+  if dispatch.pages then
+    dispatch.pages.trouble(nil)
+  end
   jit.flush()
-  return dispatch.current().number
+  return {
+    number = generation.number,
+    hash = generation.hash,
+    previous = generations.previous and generations.previous.number,
+    trial = generations.trial,
+  }
+end
+
+--- The last load failed, on whichever worker; told to all under rille dev.
+---@param text string
+function M.trouble(text)
+  if dispatch.pages then
+    dispatch.pages.trouble(text)
+  end
 end
 
 local function acreate_tables(required)
@@ -216,9 +274,10 @@ function M.start()
   follow(dispatch.current())
 end
 
---- After a reload: a new model may need its table.
+--- After a change: everybody gets their class, and a new model may need its table.
 ---@async
 function M.after_reload()
+  dispatch.adopt_all()
   if is_first() then
     acreate_tables(false)
   end

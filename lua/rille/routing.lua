@@ -78,7 +78,10 @@ end
 ---@field target function|rille.Class
 ---@field compression rille.core.Compression|false|nil  of websocket; nil: as the app says
 ---@field limits table<string, any>?  its own, see rille.limits
----@field limits_set integer?  for the core
+---@field limits_set integer?  its number among the application's
+---@field place integer?       where the core has these limits
+---@field pinned boolean?      its connections stay with their generation of the code
+---@field canary number?       percent of new connections that a new generation gets at first
 
 local function check_pattern(pattern)
   if type(pattern) ~= "string" then
@@ -107,15 +110,40 @@ local function extends(target, base)
   return false
 end
 
---- The limits among the options of a route, checked, or nil.
-local function limits_of(kind, pattern, options)
-  if options == nil then
-    return nil
-  elseif type(options) ~= "table" then
-    fail(("route %q: options are a table, got a %s"):format(pattern, type(options)))
+--- What a route wants of a reload.
+local function take_policy(route, policy)
+  local canary = type(policy) == "table" and policy.canary
+  if policy == "pin" then
+    route.pinned = true
+  elseif type(canary) == "number" and canary > 0 and canary <= 100 then
+    route.canary = canary < 100 and canary or nil -- all of them: no trial
+  elseif policy ~= "swap" then
+    local told = 'route %q: reload is "swap", "pin" or { canary = 5 }, percent up to 100'
+    fail(told:format(route.pattern))
   end
-  limits.check(options, kind, ("route %q"):format(pattern))
-  return next(options) ~= nil and options or nil
+end
+
+--- The options of a route that paths lead to, checked; what is none of these is a limit.
+local function take_options(route, options)
+  if options == nil then
+    return route
+  elseif type(options) ~= "table" then
+    fail(("route %q: options are a table, got a %s"):format(route.pattern, type(options)))
+  end
+  local own = {}
+  for name, value in pairs(options) do
+    if name == "reload" then
+      take_policy(route, value)
+    elseif name == "compression" and route.kind == "websocket" then
+      local where = ("route %q: compression"):format(route.pattern)
+      route.compression = compression.compile(value, where) or false
+    else
+      own[name] = value
+    end
+  end
+  limits.check(own, route.kind, ("route %q"):format(route.pattern))
+  route.limits = next(own) ~= nil and own or nil
+  return route
 end
 
 local function new_http(method, pattern, target, options)
@@ -131,15 +159,17 @@ local function new_http(method, pattern, target, options)
       .. "EventStreamConsumer expected"
     fail(told:format(pattern))
   end
-  local own = limits_of("http", pattern, options)
-  return { kind = "http", method = method, pattern = pattern, target = target, limits = own }
+  local route = { kind = "http", method = method, pattern = pattern, target = target }
+  return take_options(route, options)
 end
 
 --- A route for WebSockets.
 ---@param pattern string
 ---@param consumer rille.Class  extends WebsocketConsumer
 ---@param options table<string, any>?  `compression`, a boolean or `rille.Compression` (true: the
----  default, whatever the app says); and limits of its own: `{ max_message = 4096, … }`
+---  default, whatever the app says); `reload`, what other code means for its connections: "swap",
+---  the default, "pin" (they stay with the code they began in) or `{ canary = 5 }` (percent of new
+---  ones that get it, until it is promoted); and limits of its own: `{ max_message = 4096, … }`
 ---@return rille.Route
 function M.websocket(pattern, consumer, options)
   check_pattern(pattern)
@@ -147,20 +177,7 @@ function M.websocket(pattern, consumer, options)
   if not extends(consumer, WebsocketConsumer) then
     fail(("route %q: a class that extends WebsocketConsumer expected"):format(pattern))
   end
-  local own = options
-  local route = { kind = "websocket", pattern = pattern, target = consumer }
-  if type(options) == "table" and options.compression ~= nil then
-    local where = ("route %q: compression"):format(pattern)
-    route.compression = compression.compile(options.compression, where) or false
-    own = {}
-    for name, value in pairs(options) do
-      if name ~= "compression" then
-        own[name] = value
-      end
-    end
-  end
-  route.limits = limits_of("websocket", pattern, own)
-  return route
+  return take_options({ kind = "websocket", pattern = pattern, target = consumer }, options)
 end
 
 --- Raise unless it is a class for the background, with a method for what it is told.
@@ -236,7 +253,8 @@ end
 ---@param target rille.Class|async fun(request: rille.Scope): ...  a class that extends
 ---  HttpConsumer, or EventStreamConsumer (then of GET only), or a function that returns status,
 ---  body and headers
----@param options table<string, any>?  limits of its own: `{ max_body = 100, … }`
+---@param options table<string, any>?  `reload`, as of `websocket`; and limits of its own:
+---  `{ max_body = 100, … }`
 ---@return rille.Route
 function M.http(pattern, target, options)
   return new_http(nil, pattern, target, options)

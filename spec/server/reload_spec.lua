@@ -130,6 +130,59 @@ describe("reload", function()
     assert.equal(0, it_runs:stop())
   end)
 
+  it("shows in a browser what is wrong, while that is so", function()
+    local BROKEN = "local x = <script>alert(1)</script>\n"
+    local page = { headers = { Accept = "text/html,*/*;q=0.8" } }
+    server.write(path, SCRIPT:format("one"))
+    local it_runs = server.start { "dev", path }
+    local function get(options, where)
+      return clients.fetch(it_runs.url .. (where or "/word"), options)
+    end
+    local function poll()
+      return get { headers = { ["rille-page"] = "any" } }.headers["rille-page"]
+    end
+    local well = poll()
+    assert.equal("one", get(page).body)
+    server.write(path, "\n" .. BROKEN)
+    assert.is_true(it_runs:says("the reload failed", 8))
+    local shown = get(page)
+    assert.equal(500, shown.status)
+    assert.equal("text/html; charset=utf-8", shown.headers["content-type"])
+    assert.truthy(shown.body:find("app.lua:2:", 1, true), shown.body)
+    assert.truthy(shown.body:find("local x = &lt;script&gt;alert", 1, true), shown.body)
+    assert.is_nil(shown.body:find("<script>alert", 1, true))
+    assert.truthy(shown.body:find(poll(), 1, true))
+    assert.are_not.equal(well, poll())
+    assert.equal("one", get().body) -- who wants no page is served as before
+    assert.equal(404, get({ method = "POST", headers = page.headers }, "/x").status)
+    local raising = 'error("see <here>")'
+    server.write(path, (SCRIPT:format("two"):gsub("return 200, WORD", raising)))
+    local failed
+    assert.truthy(server.eventually(8, function()
+      failed = get(page)
+      return failed.body:find("A handler failed", 1, true)
+    end))
+    assert.equal(500, failed.status)
+    assert.truthy(failed.body:find("see &lt;here&gt;\n", 1, true), failed.body)
+    assert.truthy(failed.body:find("stack traceback:", 1, true))
+    assert.truthy(failed.body:find("<b><i>  23</i>", 1, true), failed.body)
+    assert.truthy(get().body:find("see <here>", 1, true)) -- as text
+    server.write(path, SCRIPT:format("three"))
+    assert.equal("three", word(it_runs, "three"))
+    assert.equal("three", get(page).body)
+  end)
+
+  it("shows nothing of it under `rille run`", function()
+    server.write(path, (SCRIPT:format("one"):gsub("return 200, WORD", 'error("secret")')))
+    local it_runs = server.start { "run", path }
+    local page = { headers = { Accept = "text/html", ["rille-page"] = "x" } }
+    assert.equal("Internal Server Error\n", clients.fetch(it_runs.url .. "/word", page).body)
+    server.write(path, "nonsense")
+    it_runs:signal("HUP")
+    assert.is_true(it_runs:says("the reload failed", 8))
+    assert.equal("Internal Server Error\n", clients.fetch(it_runs.url .. "/word", page).body)
+  end)
+
   it("closes a consumer whose class is gone with 1012", function()
     server.write(path, SCRIPT:format("one"))
     local it_runs = server.start { "dev", path }

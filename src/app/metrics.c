@@ -403,6 +403,31 @@ static void write_db_histogram(const struct page *p, const char *name, const cha
     rl_buf_fini(&labels);
 }
 
+static void write_generations(const struct page *p)
+{
+    static const struct {
+        const char *name, *type, *help;
+    } families[] = {
+        {"rille_generation_consumers", "gauge",
+         "Connections, requests and background consumers that run a load of the code."},
+        {"rille_generation_events_total", "counter", "Events that it has handled."},
+        {"rille_generation_errors_total", "counter", "Of them, those whose handler raised."},
+    };
+
+    for (unsigned i = 0; i < RL_COUNT(families); i++) {
+        rl_exposition_family(p->out, families[i].name, families[i].type, families[i].help);
+        for (unsigned w = 0; w < p->n; w++)
+            for (unsigned k = 0; k < p->workers[w].ngenerations; k++) {
+                const rl_generation *g = &p->workers[w].generations[k];
+                const double values[] = {g->consumers, (double)g->events, (double)g->failed};
+                rl_exposition_begin(p->out, families[i].name, "");
+                add_number_label(p->out, "worker", w);
+                add_number_label(p->out, "generation", g->number);
+                rl_exposition_end(p->out, values[i]);
+            }
+    }
+}
+
 static void write_databases(const struct page *p)
 {
     for (size_t i = 0; i < RL_COUNT(db_figures); i++) {
@@ -472,8 +497,8 @@ static void write_presence(rl_buf *out, rl_presence *presence)
     rl_presence_figures f;
 
     rl_presence_figures_of(presence, &f);
-    one(out, "rille_presences", "gauge",
-        "Connections that are present in groups, or linger there.", (double)f.connections);
+    one(out, "rille_presences", "gauge", "Connections that are present in groups, or linger there.",
+        (double)f.connections);
     one(out, "rille_presence_bytes", "gauge", "Bytes of memory they take.", (double)f.bytes);
     one(out, "rille_presences_refused_total", "counter", "Connections refused: presence_bytes.",
         (double)f.refused);
@@ -493,6 +518,32 @@ static void write_meters(const struct page *p)
 
 /* The process */
 
+static void write_role(rl_buf *out, const char *name, const struct rl_code_of *of, const char *role)
+{
+    if (!of->number)
+        return;
+    rl_exposition_begin(out, name, "");
+    add_number_label(out, "generation", of->number);
+    rl_exposition_label(out, "hash", rl_str_of(of->hash));
+    rl_exposition_label(out, "role", rl_str_of(role));
+    rl_exposition_end(out, 1);
+}
+
+static void write_code(rl_buf *out, const rl_process_figures *process)
+{
+    static const char rollbacks[] = "rille_rollbacks_total", info[] = "rille_generation_info";
+    const rl_code *code = process->code;
+
+    rl_exposition_family(out, rollbacks, "counter", "Returns to the code before, by reason.");
+    write_outcome(out, rollbacks, "reason", "asked",
+                  code->rolled_back - process->rolled_back_by_itself);
+    write_outcome(out, rollbacks, "reason", "errors", process->rolled_back_by_itself);
+    rl_exposition_family(out, info, "gauge",
+                         "Loads of the code that serve, are on trial, or can be returned to.");
+    write_role(out, info, &code->serving, code->trial ? "trial" : "serving");
+    write_role(out, info, &code->previous, code->trial ? "serving" : "previous");
+}
+
 static void write_process(rl_buf *out, const rl_process_figures *process, unsigned workers)
 {
     rl_process_load load;
@@ -501,9 +552,10 @@ static void write_process(rl_buf *out, const rl_process_figures *process, unsign
     one(out, "rille_ready", "gauge", "1: it accepts connections; 0: not yet, or not any more.",
         !process->unready);
     one(out, "rille_reloads_total", "counter", "Reloads of the code that succeeded.",
-        (double)process->reloads);
+        (double)process->code->loads);
     one(out, "rille_reloads_failed_total", "counter",
-        "Reloads that failed: the old code served on.", (double)process->reloads_failed);
+        "Reloads that failed: the old code served on.", (double)process->code->loads_failed);
+    write_code(out, process);
     one(out, "rille_log_lines_dropped_total", "counter", "Lines that nobody read in time.",
         (double)rl_log_dropped());
 
@@ -532,6 +584,7 @@ void rl_metrics_write(rl_buf *out, const rl_process_figures *process, const rl_f
     write_close_codes(&p);
     write_stalls(&p);
     write_routes(&p);
+    write_generations(&p);
     write_databases(&p);
     write_meters(&p);
 }

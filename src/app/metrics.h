@@ -4,11 +4,13 @@
 #define RL_APP_METRICS_H
 
 #include "base/buf.h"
+#include "app/workers.h"
 #include "core/figures.h"
 
 /* What the main thread knows. */
 typedef struct rl_process_figures {
-    uint64_t reloads, reloads_failed;
+    const rl_code *code;
+    uint64_t rolled_back_by_itself;
     rl_history *history;
     rl_presence *presence;
     const char *unready; /* why it does not accept connections; NULL: it does */

@@ -2,6 +2,7 @@
 
 #include "app/admin.h"
 #include "app/certificates.h"
+#include "app/probation.h"
 #include "app/pulse.h"
 #include "app/systemd.h"
 #include "app/workers.h"
@@ -26,6 +27,7 @@ struct program {
     uv_signal_t signals[3];
     uv_timer_t patience; /* after a drain began */
     rl_pulse pulse;
+    rl_probation probation;
     rl_bindings bindings;
     rl_bindings admin_bindings;
     rl_admin admin;
@@ -116,6 +118,7 @@ static int open_admin(struct program *p, rl_err *err)
 
     if (!bs->n)
         return 0;
+    p->figures.code = rl_workers_code(p->workers);
     p->figures.history = rl_workers_crew(p->workers)->history;
     p->figures.presence = rl_workers_crew(p->workers)->presence;
     int rc = rl_admin_open(&p->admin, &p->loop, bs, p->workers, &p->figures, err);
@@ -230,12 +233,18 @@ static void on_change(void *arg)
 {
     struct program *p = arg;
 
-    rl_workers_reload(p->workers);
+    rl_workers_change(p->workers, RL_CHANGE_LOAD, NULL, NULL);
 }
 
-static void on_reloading(void *arg)
+static const char *const change_words[] = {
+    [RL_CHANGE_LOAD] = "reload",
+    [RL_CHANGE_ROLLBACK] = "rollback",
+    [RL_CHANGE_PROMOTE] = "promotion",
+};
+
+static void on_changing(void *arg, rl_change what)
 {
-    rl_debug("reloading");
+    rl_debug("a %s begins", change_words[what]);
     rl_systemd_reloading();
 }
 
@@ -246,24 +255,45 @@ static void on_staged(void *arg, const rl_loaded *loaded)
     rl_certificates_stage(&p->certificates, loaded->tls, loaded->ntls);
 }
 
-static void on_reloaded(void *arg, unsigned generation)
+static void on_changed(void *arg, rl_change what, const rl_loaded *serving)
 {
+    static const char *const done[] = {
+        [RL_CHANGE_LOAD] = "reloaded",
+        [RL_CHANGE_ROLLBACK] = "rolled back",
+        [RL_CHANGE_PROMOTE] = "promoted",
+    };
     struct program *p = arg;
 
-    p->figures.reloads++;
     rl_certificates_reload(&p->certificates, true);
-    rl_info("reloaded: generation %u serves", generation);
-    rl_systemd_notify("READY=1\nSTATUS=serving, generation %u", generation);
+    rl_info("%s: generation %u serves (%s)%s", done[what], serving->generation, serving->hash,
+            serving->trial ? ", on trial" : "");
+    rl_systemd_notify("READY=1\nSTATUS=serving, generation %u", serving->generation);
+    rl_probation_begin(&p->probation, p->workers, serving);
 }
 
-static void on_reload_failed(void *arg, const char *text)
+static void on_change_failed(void *arg, rl_change what, const char *text)
 {
     struct program *p = arg;
 
-    p->figures.reloads_failed++;
-    rl_error("the reload failed, the old code serves on: %s", text);
-    rl_systemd_notify("READY=1\nSTATUS=serving; the last reload failed, see the log");
+    rl_error("the %s failed, the old code serves on: %s", change_words[what], text);
+    rl_systemd_notify("READY=1\nSTATUS=serving; the last %s failed, see the log",
+                      change_words[what]);
     rl_certificates_reload(&p->certificates, false);
+}
+
+static void on_taken_back(void *arg, bool done, const char *text)
+{
+    struct program *p = arg;
+
+    p->figures.rolled_back_by_itself += done;
+}
+
+static void on_probation_failed(void *arg, const char *why)
+{
+    struct program *p = arg;
+
+    rl_error("rolling back: %s", why);
+    rl_workers_change(p->workers, RL_CHANGE_ROLLBACK, on_taken_back, p);
 }
 
 /* Ending */
@@ -334,7 +364,7 @@ static void on_signal(uv_signal_t *h, int signum)
     struct program *p = h->data;
 
     if (signum == SIGHUP)
-        rl_workers_reload(p->workers);
+        rl_workers_change(p->workers, RL_CHANGE_LOAD, NULL, NULL);
     else if (p->draining)
         stop_at_once(p);
     else
@@ -381,10 +411,10 @@ int rl_program_run(const rl_settings *settings)
         .on_used = on_used,
         .on_ready = on_ready,
         .on_serving = on_serving,
-        .on_reloading = on_reloading,
+        .on_changing = on_changing,
         .on_staged = on_staged,
-        .on_reloaded = on_reloaded,
-        .on_reload_failed = on_reload_failed,
+        .on_changed = on_changed,
+        .on_change_failed = on_change_failed,
         .on_printed = on_printed,
         .on_failed = on_failed,
         .on_stopped = on_stopped,
@@ -402,6 +432,7 @@ int rl_program_run(const rl_settings *settings)
     }
     uv_timer_init(&p.loop.uv, &p.patience);
     rl_pulse_init(&p.pulse, &p.loop);
+    rl_probation_init(&p.probation, &p.loop, on_probation_failed, &p);
     open_signals(&p);
     if (rl_settings_watch(settings))
         p.watch = rl_watch_open(&p.loop, on_change, &p);
@@ -419,6 +450,7 @@ int rl_program_run(const rl_settings *settings)
     ignore_signals();
     rl_watch_close(p.watch);
     rl_pulse_close(&p.pulse);
+    rl_probation_close(&p.probation);
     uv_close((uv_handle_t *)&p.patience, NULL);
     for (size_t i = 0; i < RL_COUNT(p.signals); i++)
         uv_close((uv_handle_t *)&p.signals[i], NULL);

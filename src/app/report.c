@@ -2,7 +2,7 @@
 
 static void free_strings(char **list, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; list && i < n; i++)
         rl_free(list[i]);
     rl_free(list);
 }
@@ -10,6 +10,7 @@ static void free_strings(char **list, size_t n)
 void rl_report_free(rl_report *rep)
 {
     free_strings(rep->loaded.files, rep->loaded.nfiles);
+    free_strings(rep->loaded.digests, rep->loaded.nfiles);
     free_strings(rep->loaded.listen, rep->loaded.nlisten);
     rl_free(rep->loaded.admin);
     free_strings(rep->loaded.tls, rep->loaded.ntls);

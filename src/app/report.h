@@ -7,17 +7,35 @@
 
 #include "io/loop.h"
 
+#define RL_HASH_SIZE 16 /* of a generation's, as text, with its end */
+
+/* What may become of the code that serves (lua/rille/generations.lua). */
+typedef enum rl_change { RL_CHANGE_LOAD, RL_CHANGE_ROLLBACK, RL_CHANGE_PROMOTE } rl_change;
+
+/* When it is to be rolled back by itself (lua/rille/probation.lua). */
+typedef struct rl_probation_rule {
+    double errors;     /* a part of all events; 0: never */
+    uint64_t within;   /* ms */
+    uint64_t at_least; /* events */
+} rl_probation_rule;
+
 /* What loading a script brings to light. */
 typedef struct rl_loaded {
-    char **files; /* everything that was read */
+    char **files;   /* everything that was read */
+    char **digests; /* of what each held */
     size_t nfiles;
     char **listen; /* the script's own addresses */
     size_t nlisten;
     char *admin; /* and the one for admin; NULL: none */
-    char **tls; /* what it wants of TLS, in words of the command line */
+    char **tls;  /* what it wants of TLS, in words of the command line */
     size_t ntls;
-    unsigned workers;    /* how many the script wants; 0: it says nothing */
+    unsigned workers;  /* how many the script wants; 0: it says nothing */
+    uint64_t patience; /* ms that a reload may take */
+    rl_probation_rule probation;
     unsigned generation; /* 0: staged, not serving yet */
+    unsigned previous;   /* once it serves: what can be returned to; 0: nothing */
+    bool trial;          /* and whether that serves, too */
+    char hash[RL_HASH_SIZE];
 } rl_loaded;
 
 typedef enum rl_news {
@@ -50,6 +68,7 @@ struct rl_report {
     rl_loaded loaded; /* the strings are the report's */
     char *text;       /* the report's; NULL: none */
     int status;
+    unsigned attempt; /* STAGED: which one (rl_runner_stage) */
 };
 
 rl_report *rl_report_new(const rl_reporter *from, rl_news news);

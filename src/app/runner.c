@@ -30,6 +30,8 @@ struct rl_runner {
     bool draining, drain_open, stopping, loaded;
     bool ended;       /* what is still ordered comes too late */
     unsigned closing; /* databases and brokers */
+    rl_change change; /* to be staged, */
+    unsigned attempt;
     int status;
 };
 
@@ -267,8 +269,8 @@ static void load(rl_runner *r)
     rl_buf text = {0};
     rl_report *rep = rl_report_new(&r->reporter, RL_NEWS_LOADED);
 
-    if (rl_script_stage(&r->script, &rep->loaded, &text) < 0 ||
-        rl_script_commit(&r->script, &rep->loaded.generation, &text) < 0) {
+    if (rl_script_stage(&r->script, RL_CHANGE_LOAD, &rep->loaded, &text) < 0 ||
+        rl_script_commit(&r->script, &rep->loaded, &text) < 0) {
         rep->news = RL_NEWS_FAILED;
         rep->text = rl_strdup(rl_buf_cstr(&text));
         rl_report_send(rep);
@@ -276,7 +278,6 @@ static void load(rl_runner *r)
         rl_buf_fini(&text);
         return;
     }
-    rep->loaded.generation = 0; /* nobody is served yet */
     r->loaded = true;
     switch (r->settings->command) {
     case RL_CMD_CHECK:
@@ -345,6 +346,9 @@ struct order {
     void (*fn)(rl_runner *r);
     rl_bound bounds[RL_MAX_SOCKETS];
     unsigned nbounds;
+    rl_change change; /* of stage */
+    unsigned attempt;
+    char *words; /* of trouble */
 };
 
 static void on_order(rl_post *post)
@@ -357,8 +361,25 @@ static void on_order(rl_post *post)
             close(o->bounds[i].fd);
         else
             r->bounds[r->nbounds++] = o->bounds[i];
-    if (!r->ended)
+    r->change = o->change;
+    r->attempt = o->attempt;
+    if (o->words && !r->ended)
+        rl_script_trouble(&r->script, o->words);
+    if (o->fn && !r->ended)
         o->fn(r);
+    rl_free(o->words);
+    rl_free(o);
+}
+
+/* Takes it. */
+static void post(struct order *o)
+{
+    o->post.fn = on_order;
+    if (rl_runner_post(o->runner, &o->post))
+        return;
+    for (unsigned i = 0; i < o->nbounds; i++)
+        close(o->bounds[i].fd);
+    rl_free(o->words);
     rl_free(o);
 }
 
@@ -366,17 +387,12 @@ static void send_order(rl_runner *r, void (*fn)(rl_runner *r), const rl_bound *b
 {
     struct order *o = rl_calloc(1, sizeof(*o));
 
-    o->post.fn = on_order;
     o->runner = r;
     o->fn = fn;
     o->nbounds = n;
     for (unsigned i = 0; i < n; i++)
         o->bounds[i] = bounds[i];
-    if (rl_runner_post(r, &o->post))
-        return;
-    for (unsigned i = 0; i < n; i++)
-        close(bounds[i].fd);
-    rl_free(o);
+    post(o);
 }
 
 static void do_prepare(rl_runner *r)
@@ -417,7 +433,8 @@ static void do_stage(rl_runner *r)
     if (r->draining)
         return;
     rl_report *rep = rl_report_new(&r->reporter, RL_NEWS_STAGED);
-    if (rl_script_stage(&r->script, &rep->loaded, &text) < 0)
+    rep->attempt = r->attempt;
+    if (rl_script_stage(&r->script, r->change, &rep->loaded, &text) < 0)
         rep->text = rl_strdup(rl_buf_cstr(&text));
     rl_buf_fini(&text);
     rl_report_send(rep);
@@ -440,7 +457,7 @@ static void do_commit(rl_runner *r)
     if (r->draining)
         return;
     rl_report *rep = rl_report_new(&r->reporter, RL_NEWS_COMMITTED);
-    if (rl_script_commit(&r->script, &rep->loaded.generation, &text) < 0)
+    if (rl_script_commit(&r->script, &rep->loaded, &text) < 0)
         rep->text = rl_strdup(rl_buf_cstr(&text));
     else
         rl_task_queue(rl_script_task(&r->script, "after_reload", on_after_reload_ended, r), 0);
@@ -468,9 +485,24 @@ void rl_runner_serve(rl_runner *r, const rl_bound *bounds, unsigned n)
     send_order(r, do_serve, bounds, n);
 }
 
-void rl_runner_stage(rl_runner *r)
+void rl_runner_stage(rl_runner *r, rl_change what, unsigned attempt)
 {
-    send_order(r, do_stage, NULL, 0);
+    struct order *o = rl_calloc(1, sizeof(*o));
+
+    o->runner = r;
+    o->fn = do_stage;
+    o->change = what;
+    o->attempt = attempt;
+    post(o);
+}
+
+void rl_runner_trouble(rl_runner *r, const char *words)
+{
+    struct order *o = rl_calloc(1, sizeof(*o));
+
+    o->runner = r;
+    o->words = rl_strdup(words);
+    post(o);
 }
 
 void rl_runner_commit(rl_runner *r)

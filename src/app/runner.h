@@ -18,11 +18,13 @@ void rl_runner_free(rl_runner *r); /* joins the thread; after STOPPED */
 void rl_runner_prepare(rl_runner *r); /* PREPARED: of one worker only */
 void rl_runner_begin(rl_runner *r);   /* STARTED: the script's on_start has ended */
 void rl_runner_serve(rl_runner *r, const rl_bound *bounds, unsigned n); /* SERVING; takes them */
-void rl_runner_stage(rl_runner *r);  /* STAGED: a reload's first half */
+/* STAGED, with this attempt: a change's first half. */
+void rl_runner_stage(rl_runner *r, rl_change what, unsigned attempt);
 void rl_runner_commit(rl_runner *r); /* COMMITTED: serve with what was staged */
 void rl_runner_discard(rl_runner *r);
-void rl_runner_drain(rl_runner *r); /* then stop */
-void rl_runner_abort(rl_runner *r); /* stop at once */
+void rl_runner_trouble(rl_runner *r, const char *words); /* of the last load, which failed */
+void rl_runner_drain(rl_runner *r);                      /* then stop */
+void rl_runner_abort(rl_runner *r);                      /* stop at once */
 
 /* Any call on the worker's thread, between two events. False: it has ended. */
 bool rl_runner_post(rl_runner *r, rl_post *post);

@@ -1,8 +1,11 @@
 #include "app/script.h"
 
 #include "app/library.h"
+#include "base/log.h"
 #include "bind/bind.h"
 #include "vm/watchdog.h"
+
+#include <stdio.h>
 
 static void push_program(rl_script *s, const char *name)
 {
@@ -16,6 +19,20 @@ static void push_program(rl_script *s, const char *name)
 /* Opening */
 
 static int l_apply(lua_State *L);
+
+/* Settings that are decided, whatever the script says. */
+static void push_fixed(lua_State *L, const rl_settings *given)
+{
+    lua_createtable(L, 0, 4);
+    lua_pushboolean(L, given->nlisten > 0);
+    lua_setfield(L, -2, "listen");
+    lua_pushboolean(L, given->workers > 0 || given->command == RL_CMD_DEV);
+    lua_setfield(L, -2, "workers");
+    lua_pushboolean(L, given->admin != NULL);
+    lua_setfield(L, -2, "admin");
+    lua_pushboolean(L, given->layer != NULL);
+    lua_setfield(L, -2, "layer");
+}
 
 static int open_library(lua_State *L)
 {
@@ -58,6 +75,8 @@ static int open_library(lua_State *L)
     lua_setfield(L, -2, "no_channels");
     lua_pushboolean(L, given->migrate);
     lua_setfield(L, -2, "migrate");
+    push_fixed(L, given);
+    lua_setfield(L, -2, "fixed");
     lua_createtable(L, (int)given->nlimits, 0);
     for (unsigned i = 0; i < given->nlimits; i++) {
         lua_pushstring(L, given->limits[i]);
@@ -182,6 +201,7 @@ static void take_common(rl_script *s, lua_State *L)
         .bytes = count(L, "history_bytes"),
     };
     s->presence_bytes = count(L, "presence_bytes");
+    s->patience = ms(L, "reload_timeout");
 }
 
 static void take_limits(rl_script *s, lua_State *L)
@@ -239,16 +259,43 @@ static int l_apply(lua_State *L)
     return 0;
 }
 
-int rl_script_stage(rl_script *s, rl_loaded *out, rl_buf *text)
+static void take_probation(rl_script *s, lua_State *L)
 {
+    s->probation = (rl_probation_rule){0};
+    lua_getfield(L, -1, "probation");
+    if (lua_istable(L, -1)) {
+        s->probation.errors = number(L, "errors");
+        s->probation.within = ms(L, "within");
+        s->probation.at_least = count(L, "at_least");
+    }
+    lua_pop(L, 1);
+}
+
+static void take_hash(lua_State *L, char out[RL_HASH_SIZE])
+{
+    lua_getfield(L, -1, "hash");
+    if (lua_isstring(L, -1))
+        snprintf(out, RL_HASH_SIZE, "%s", lua_tostring(L, -1));
+    lua_pop(L, 1);
+}
+
+int rl_script_stage(rl_script *s, rl_change what, rl_loaded *out, rl_buf *text)
+{
+    static const char *const words[] = {
+        [RL_CHANGE_LOAD] = "load",
+        [RL_CHANGE_ROLLBACK] = "rollback",
+        [RL_CHANGE_PROMOTE] = "promote",
+    };
     lua_State *L = s->worker->vm.L;
     rl_err err;
 
     push_program(s, "stage");
-    int rc = rl_vm_call(&s->worker->vm, 0, 1, text, &err);
+    lua_pushstring(L, words[what]);
+    int rc = rl_vm_call(&s->worker->vm, 1, 1, text, &err);
     if (rc < 0)
         return rc;
     out->files = take_strings(L, "files", &out->nfiles);
+    out->digests = take_strings(L, "digests", &out->nfiles);
     out->listen = take_strings(L, "listen", &out->nlisten);
     out->tls = take_strings(L, "tls", &out->ntls);
     lua_getfield(L, -1, "admin");
@@ -260,25 +307,44 @@ int rl_script_stage(rl_script *s, rl_loaded *out, rl_buf *text)
     lua_pop(L, 1);
     take_limits(s, L);
     take_trusted(s, L);
+    take_probation(s, L);
     lua_pop(L, 1);
     return 0;
 }
 
-int rl_script_commit(rl_script *s, unsigned *generation, rl_buf *text)
+int rl_script_commit(rl_script *s, rl_loaded *out, rl_buf *text)
 {
     lua_State *L = s->worker->vm.L;
     rl_err err;
 
+    apply_limits(s); /* first: routes look where theirs are */
     push_program(s, "commit");
     rl_vm_enter(&s->worker->vm); /* memory is no reason */
     int rc = rl_vm_call(&s->worker->vm, 0, 1, text, &err);
     rl_vm_leave(&s->worker->vm);
     if (rc < 0)
         return rc;
-    apply_limits(s);
-    *generation = (unsigned)lua_tointeger(L, -1);
-    lua_pop(L, 1);
+    out->generation = (unsigned)number(L, "number");
+    out->previous = (unsigned)number(L, "previous");
+    take_hash(L, out->hash);
+    lua_getfield(L, -1, "trial");
+    out->trial = lua_toboolean(L, -1);
+    lua_pop(L, 2);
+    out->patience = s->patience;
+    out->probation = s->probation;
     return 0;
+}
+
+void rl_script_trouble(rl_script *s, const char *words)
+{
+    rl_buf text = {0};
+    rl_err err;
+
+    push_program(s, "trouble");
+    lua_pushstring(s->worker->vm.L, words);
+    if (rl_vm_call(&s->worker->vm, 1, 0, &text, &err) < 0)
+        rl_warn("the last failure is not shown: %s", rl_buf_cstr(&text));
+    rl_buf_fini(&text);
 }
 
 void rl_script_discard(rl_script *s)

@@ -1,8 +1,8 @@
 /* script.h - one worker's copy of the application: lua/rille/program.lua, called from C.
  *
- * Staging loads the script completely beside the one that serves, committing serves with it,
- * discarding forgets it. None of them suspends; what may is a task. Failures come as a text with
- * its traceback. */
+ * Staging makes ready for a change of the code: it loads the script completely beside the one that
+ * serves, or takes the one that is kept. Committing makes the change, discarding forgets it. None
+ * of them suspends; what may is a task. Failures come as a text with its traceback. */
 #ifndef RL_APP_SCRIPT_H
 #define RL_APP_SCRIPT_H
 
@@ -25,6 +25,8 @@ typedef struct rl_script {
     double memory_limit;      /* bytes */
     rl_history_limits history;
     size_t presence_bytes;
+    uint64_t patience;
+    rl_probation_rule probation;
 } rl_script;
 
 int rl_script_open(rl_script *s, rl_worker *w, const rl_settings *settings,
@@ -32,10 +34,12 @@ int rl_script_open(rl_script *s, rl_worker *w, const rl_settings *settings,
 void rl_script_close(rl_script *s);
 
 /* out gets what the script says of itself; its strings are the caller's, also on failure. */
-int rl_script_stage(rl_script *s, rl_loaded *out, rl_buf *text) RL_MUST_USE;
-/* It fails only if the script broke what Lua itself provides. */
-int rl_script_commit(rl_script *s, unsigned *generation, rl_buf *text) RL_MUST_USE;
+int rl_script_stage(rl_script *s, rl_change what, rl_loaded *out, rl_buf *text) RL_MUST_USE;
+/* out gets what serves now. It fails only if the script broke what Lua itself provides. */
+int rl_script_commit(rl_script *s, rl_loaded *out, rl_buf *text) RL_MUST_USE;
 void rl_script_discard(rl_script *s);
+/* The last load failed with these words, perhaps elsewhere. */
+void rl_script_trouble(rl_script *s, const char *words);
 
 /* What a function of rille.program returns for people, a string; yours. */
 int rl_script_say(rl_script *s, const char *name, char **out, rl_buf *text) RL_MUST_USE;

@@ -5,10 +5,11 @@
  *      '------------'------------'----------'-----------'-----------'--> STOPPING */
 #include "app/workers.h"
 
+#include "app/ballot.h"
 #include "app/runner.h"
 #include "base/log.h"
-#include "base/map.h"
 
+#include <stdio.h>
 #include <unistd.h>
 
 enum step {
@@ -35,14 +36,22 @@ struct rl_workers {
     unsigned stopped; /* of them */
     enum step step;
     unsigned missing; /* of this step */
-    bool again;       /* a reload was asked for during another one */
     bool failed;      /* and it was told why */
     int status;
 
-    rl_map files;     /* what all workers have read; the keys are what counts */
-    unsigned nstaged; /* in a reload: workers that could load the new code */
-    char *why;        /* one could not; the first one's words */
-    unsigned who;
+    rl_ballot ballot;    /* on the change under way; at the start, of the files alone */
+    rl_list wishes;      /* for changes, in order */
+    rl_list granted;     /* those that the change under way is for */
+    uv_timer_t deadline; /* of a ballot */
+    uint64_t patience;   /* ms */
+    rl_code code;
+};
+
+struct wish {
+    rl_list link;
+    rl_change what;
+    rl_change_told *told; /* NULL: nobody waits */
+    void *arg;
 };
 
 static void each(rl_workers *ws, void (*order)(rl_runner *r))
@@ -66,7 +75,7 @@ static void begin_step(rl_workers *ws, enum step step, unsigned missing)
 static void stop_all(rl_workers *ws, void (*order)(rl_runner *r))
 {
     ws->step = STOPPING;
-    ws->again = false;
+    uv_timer_stop(&ws->deadline);
     each(ws, order);
 }
 
@@ -112,33 +121,29 @@ static void start_others(rl_workers *ws, const rl_loaded *loaded)
         }
 }
 
-static void collect_files(rl_workers *ws, const rl_loaded *loaded)
-{
-    for (size_t i = 0; i < loaded->nfiles; i++)
-        rl_map_put(&ws->files, rl_str_of(loaded->files[i]), ws);
-}
-
 static void tell_files(rl_workers *ws)
 {
-    char **files = rl_calloc(ws->files.len, sizeof(*files));
-    size_t at = 0, n = 0;
-    rl_str name;
-    void *value;
+    size_t n;
+    char **files = rl_ballot_files(&ws->ballot, &n);
 
-    while (rl_map_next(&ws->files, &at, &name, &value))
-        files[n++] = rl_strndup(name.p, name.n);
     ws->events.on_files(ws->arg, files, n);
-    while (n)
-        rl_free(files[--n]);
-    rl_free(files);
-    rl_map_fini(&ws->files);
+    rl_ballot_free_files(files, n);
+}
+
+static void set_code(struct rl_code_of *of, unsigned number, const char *hash)
+{
+    of->number = number;
+    snprintf(of->hash, sizeof(of->hash), "%s", hash);
 }
 
 static void on_loaded(rl_workers *ws, unsigned worker, const rl_loaded *loaded)
 {
-    collect_files(ws, loaded);
-    if (worker == 0)
+    rl_ballot_collect(&ws->ballot, loaded);
+    if (worker == 0) {
+        ws->patience = loaded->patience;
+        set_code(&ws->code.serving, loaded->generation, loaded->hash);
         start_others(ws, loaded);
+    }
     if (!is_done(ws, LOADING))
         return;
     tell_files(ws);
@@ -166,75 +171,171 @@ void rl_workers_serve(rl_workers *ws, const rl_bound *bounds, unsigned n)
         rl_runner_serve(ws->runners[i], bounds + i * n, n);
 }
 
-/* Reloading */
+/* Changes of the code */
 
-void rl_workers_reload(rl_workers *ws)
-{
-    if (ws->step != SERVING) {
-        ws->again = ws->step != STOPPING;
-        return;
-    }
-    ws->again = false;
-    begin_step(ws, STAGING, ws->count);
-    ws->nstaged = 0;
-    rl_map_fini(&ws->files);
-    ws->events.on_reloading(ws->arg);
-    each(ws, rl_runner_stage);
-}
+static void begin_change(rl_workers *ws);
+static void on_deadline(uv_timer_t *timer);
 
-static void serve_on(rl_workers *ws)
+static void next_change(rl_workers *ws)
 {
     ws->step = SERVING;
-    rl_free(ws->why);
-    ws->why = NULL;
-    if (ws->again)
-        rl_workers_reload(ws);
+    if (!rl_list_empty(&ws->wishes))
+        begin_change(ws);
 }
 
-/* What only one of several could not do is likely about that one. */
-static void tell_why(rl_workers *ws)
+/* Its wishes have come true, or not. */
+static void tell_granted(rl_workers *ws, bool done, const char *text)
 {
-    char *text = ws->nstaged ? rl_sprintf("worker %u: %s", ws->who, ws->why) : rl_strdup(ws->why);
+    rl_list *it;
 
-    ws->events.on_reload_failed(ws->arg, text);
+    while ((it = rl_list_pop(&ws->granted))) {
+        struct wish *wish = RL_LIST_ENTRY(it, struct wish, link);
+        if (wish->told)
+            wish->told(wish->arg, done, text);
+        rl_free(wish);
+    }
+}
+
+static void hold_ballot(rl_workers *ws)
+{
+    ws->step = STAGING;
+    for (unsigned i = 0; i < ws->count; i++)
+        rl_runner_stage(ws->runners[i], ws->ballot.what, ws->ballot.attempt);
+}
+
+/* The first wish; of several for a load that follow each other, all. */
+static void begin_change(rl_workers *ws)
+{
+    const struct wish *first = RL_LIST_ENTRY(rl_list_first(&ws->wishes), struct wish, link);
+    rl_change what = first->what;
+    rl_list *it;
+
+    do {
+        it = rl_list_pop(&ws->wishes);
+        rl_list_push(&ws->granted, it);
+        it = rl_list_first(&ws->wishes);
+    } while (it && what == RL_CHANGE_LOAD && RL_LIST_ENTRY(it, struct wish, link)->what == what);
+    rl_ballot_hold(&ws->ballot, what, ws->count);
+    uv_timer_start(&ws->deadline, on_deadline, ws->patience, 0);
+    ws->events.on_changing(ws->arg, what);
+    hold_ballot(ws);
+}
+
+void rl_workers_change(rl_workers *ws, rl_change what, rl_change_told *told, void *arg)
+{
+    struct wish *wish = rl_calloc(1, sizeof(*wish));
+
+    *wish = (struct wish){.what = what, .told = told, .arg = arg};
+    rl_list_init(&wish->link);
+    rl_list_push(&ws->wishes, &wish->link);
+    if (ws->step == SERVING)
+        begin_change(ws);
+}
+
+static void forget(rl_list *wishes, const void *arg)
+{
+    RL_LIST_EACH (it, wishes) {
+        struct wish *wish = RL_LIST_ENTRY(it, struct wish, link);
+        if (wish->arg == arg)
+            wish->told = NULL;
+    }
+}
+
+void rl_workers_forget(rl_workers *ws, void *arg)
+{
+    forget(&ws->wishes, arg);
+    forget(&ws->granted, arg);
+}
+
+static void fail_change(rl_workers *ws)
+{
+    rl_change what = ws->ballot.what;
+    char *text = rl_ballot_reason(&ws->ballot);
+
+    each(ws, rl_runner_discard);
+    if (what == RL_CHANGE_LOAD) {
+        ws->code.loads_failed++;
+        rl_free(ws->code.trouble);
+        ws->code.trouble = rl_strdup(text);
+        for (unsigned i = 0; i < ws->count; i++)
+            rl_runner_trouble(ws->runners[i], text);
+    }
+    ws->events.on_change_failed(ws->arg, what, text);
+    tell_granted(ws, false, text);
     rl_free(text);
+    next_change(ws);
+}
+
+static void on_deadline(uv_timer_t *timer)
+{
+    rl_workers *ws = RL_CONTAINER_OF(timer, rl_workers, deadline);
+
+    rl_ballot_end(&ws->ballot, ws->patience);
+    fail_change(ws);
 }
 
 static void on_staged(rl_workers *ws, unsigned worker, const rl_report *rep)
 {
     if (ws->step != STAGING)
         return;
-    if (!rep->text) {
-        ws->nstaged++;
-        collect_files(ws, &rep->loaded);
-        if (worker == 0)
-            ws->events.on_staged(ws->arg, &rep->loaded);
-    } else if (!ws->why) {
-        ws->why = rl_strdup(rep->text);
-        ws->who = worker;
-    }
-    if (!is_done(ws, STAGING))
+    rl_verdict verdict = rl_ballot_vote(&ws->ballot, worker, rep);
+    if (verdict == RL_VERDICT_OPEN)
         return;
-    if (ws->why) {
-        each(ws, rl_runner_discard);
-        tell_why(ws);
-        serve_on(ws);
+    if (verdict == RL_VERDICT_AGAIN) {
+        rl_ballot_hold_again(&ws->ballot);
+        hold_ballot(ws);
+        return;
+    }
+    uv_timer_stop(&ws->deadline);
+    if (verdict == RL_VERDICT_NOT) {
+        fail_change(ws);
         return;
     }
     begin_step(ws, COMMITTING, ws->count);
     each(ws, rl_runner_commit);
 }
 
+static void note_change(rl_workers *ws, rl_change what, const rl_loaded *serving)
+{
+    rl_code *code = &ws->code;
+
+    if (serving->previous && serving->previous == code->serving.number)
+        code->previous = code->serving;
+    else if (!serving->previous)
+        set_code(&code->previous, 0, "");
+    set_code(&code->serving, serving->generation, serving->hash);
+    code->trial = serving->trial;
+    code->loads += what == RL_CHANGE_LOAD;
+    code->rolled_back += what == RL_CHANGE_ROLLBACK;
+    ws->patience = serving->patience;
+    if (what == RL_CHANGE_LOAD) {
+        rl_free(code->trouble);
+        code->trouble = NULL;
+    }
+}
+
 static void on_committed(rl_workers *ws, unsigned worker, const rl_report *rep)
 {
+    rl_change what = ws->ballot.what;
+
     if (rep->text)
         rl_error("worker %u could not take over the new code, and needs a restart: %s", worker,
                  rep->text);
     if (!is_done(ws, COMMITTING))
         return;
+    note_change(ws, what, &rep->loaded);
     tell_files(ws);
-    ws->events.on_reloaded(ws->arg, rep->loaded.generation);
-    serve_on(ws);
+    ws->events.on_changed(ws->arg, what, &rep->loaded);
+    char *text =
+        rl_sprintf("generation %u (%s) serves", ws->code.serving.number, ws->code.serving.hash);
+    tell_granted(ws, true, text);
+    rl_free(text);
+    next_change(ws);
+}
+
+const rl_code *rl_workers_code(const rl_workers *ws)
+{
+    return &ws->code;
 }
 
 /* Stopping */
@@ -281,10 +382,12 @@ static void on_report(void *arg, const rl_report *rep)
     case RL_NEWS_SERVING:
         if (is_done(ws, OPENING)) {
             ws->events.on_serving(ws->arg);
-            serve_on(ws);
+            next_change(ws);
         }
         break;
     case RL_NEWS_STAGED:
+        if (worker == 0 && !rep->text && rep->attempt == ws->ballot.attempt)
+            ws->events.on_staged(ws->arg, &rep->loaded);
         on_staged(ws, worker, rep);
         break;
     case RL_NEWS_COMMITTED:
@@ -327,6 +430,8 @@ int rl_workers_open(rl_workers **out, rl_loop *main, const rl_settings *settings
     ws->events = *events;
     ws->arg = arg;
     rl_asker_init(&ws->asker, main);
+    rl_list_init(&ws->wishes);
+    rl_list_init(&ws->granted);
     atomic_init(&ws->crew.count, settings->workers ? settings->workers : 1);
     ws->crew.exchange = rl_exchange_new(&(rl_exchange_limits){0});
     ws->crew.lines = rl_lines_new();
@@ -341,8 +446,23 @@ int rl_workers_open(rl_workers **out, rl_loop *main, const rl_settings *settings
         rl_free(ws);
         return rc;
     }
+    uv_timer_init(&main->uv, &ws->deadline);
     *out = ws;
     return 0;
+}
+
+static void free_workers(uv_handle_t *h)
+{
+    rl_free(RL_CONTAINER_OF((uv_timer_t *)h, rl_workers, deadline));
+}
+
+/* Nothing will come of them. */
+static void forget_wishes(rl_workers *ws)
+{
+    rl_list *it;
+
+    while ((it = rl_list_pop(&ws->wishes)) || (it = rl_list_pop(&ws->granted)))
+        rl_free(RL_LIST_ENTRY(it, struct wish, link));
 }
 
 void rl_workers_close(rl_workers *ws)
@@ -354,9 +474,10 @@ void rl_workers_close(rl_workers *ws)
     rl_lines_free(ws->crew.lines);
     rl_history_free(ws->crew.history);
     rl_presence_free(ws->crew.presence);
-    rl_map_fini(&ws->files);
-    rl_free(ws->why);
-    rl_free(ws);
+    rl_ballot_fini(&ws->ballot);
+    forget_wishes(ws);
+    rl_free(ws->code.trouble);
+    uv_close((uv_handle_t *)&ws->deadline, free_workers);
 }
 
 const rl_crew *rl_workers_crew(const rl_workers *ws)

@@ -2,7 +2,8 @@
  *
  *   worker 0 loads --> the others load --> worker 0 makes tables --> every on_start --> READY
  *   READY --rl_workers_serve--> every worker accepts --> SERVING
- *   a reload: every worker stages --> all succeeded: all commit | one failed: all discard
+ *   a change of the code: every worker stages --> all succeeded: all commit | one failed: all
+ *   discard (ballot.h)
  *
  * No step begins before all workers have ended the one before. The first failure before SERVING
  * stops the others, and is told once. Everything here is for the main thread, and whatever it
@@ -25,14 +26,14 @@ typedef struct rl_workers_events {
     void (*on_used)(void *arg, const char *file); /* one more; perhaps it is not there */
     void (*on_ready)(void *arg);                  /* every on_start has ended: listen */
     void (*on_serving)(void *arg);                /* all accept */
-    void (*on_reloading)(void *arg);
-    /* Worker 0 has staged the script again; whether it will serve is not known yet. */
+    void (*on_changing)(void *arg, rl_change what);
+    /* Worker 0 has staged; whether that will serve is not known yet. */
     void (*on_staged)(void *arg, const rl_loaded *loaded);
-    void (*on_reloaded)(void *arg, unsigned generation);
-    void (*on_reload_failed)(void *arg, const char *text); /* the old code serves on */
-    void (*on_printed)(void *arg, const char *text);       /* what a command has to say */
-    void (*on_failed)(void *arg, const char *text);        /* it cannot go on; stops by itself */
-    void (*on_stopped)(void *arg, int status);             /* all are about to end */
+    void (*on_changed)(void *arg, rl_change what, const rl_loaded *serving);
+    void (*on_change_failed)(void *arg, rl_change what, const char *text); /* nothing has changed */
+    void (*on_printed)(void *arg, const char *text); /* what a command has to say */
+    void (*on_failed)(void *arg, const char *text);  /* it cannot go on; stops by itself */
+    void (*on_stopped)(void *arg, int status);       /* all are about to end */
 } rl_workers_events;
 
 /* Starts worker 0. */
@@ -46,10 +47,29 @@ const rl_crew *rl_workers_crew(const rl_workers *ws);
 /* In on_ready: bounds[i * n] to bounds[i * n + n - 1] are worker i's sockets, taken. */
 void rl_workers_serve(rl_workers *ws, const rl_bound *bounds, unsigned n);
 
-/* One that comes while another is under way is done after it, once. */
-void rl_workers_reload(rl_workers *ws);
-void rl_workers_drain(rl_workers *ws); /* then stop */
-void rl_workers_abort(rl_workers *ws); /* stop at once */
+/* What serves, and how changes of it have gone. */
+typedef struct rl_code {
+    struct rl_code_of {
+        unsigned number; /* 0: there is none */
+        char hash[RL_HASH_SIZE];
+    } serving, previous;          /* to which one can return */
+    bool trial;                   /* both serve */
+    uint64_t loads, loads_failed; /* after the start */
+    uint64_t rolled_back;
+    char *trouble; /* why the last load failed; NULL: it did not */
+} rl_code;
+
+const rl_code *rl_workers_code(const rl_workers *ws);
+
+/* Once, from the loop: what came of it, in words for people. */
+typedef void rl_change_told(void *arg, bool done, const char *text);
+
+/* Loads that are asked for while one is under way are done after it, once. told: NULL if nobody
+ * waits for the outcome. */
+void rl_workers_change(rl_workers *ws, rl_change what, rl_change_told *told, void *arg);
+void rl_workers_forget(rl_workers *ws, void *arg); /* nobody waits with this arg any more */
+void rl_workers_drain(rl_workers *ws);             /* then stop */
+void rl_workers_abort(rl_workers *ws);             /* stop at once */
 
 /* One of those that there are by now: they take turns. */
 rl_runner *rl_workers_runner(rl_workers *ws, unsigned turn);

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "proto/digest.h"
 
 #include <sys/random.h>
 
@@ -109,9 +110,19 @@ static int l_describe(lua_State *L)
     return 1;
 }
 
+/* digest(bytes) -> their SHA-256, in hexadecimal */
+static int l_digest(lua_State *L)
+{
+    char text[RL_DIGEST_SIZE];
+
+    rl_digest(rl_check_str(L, 1), text);
+    lua_pushstring(L, text);
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
-    {"log", l_log},       {"log_level", l_log_level}, {"now", l_now},
-    {"random", l_random}, {"describe", l_describe},   {NULL, NULL},
+    {"log", l_log},           {"log_level", l_log_level}, {"now", l_now}, {"random", l_random},
+    {"describe", l_describe}, {"digest", l_digest},       {NULL, NULL},
 };
 
 static const struct {

@@ -144,14 +144,48 @@ static int l_tick(lua_State *L)
     return 1;
 }
 
-/* own_send(id, boolean): after a reload the class may have become another. */
-static int l_own_send(lua_State *L)
+/* run(id, generation, own_send or nil): it runs this generation from now on; own_send as its class
+ * says, if it has become another. */
+static int l_run(lua_State *L)
+{
+    rl_consumer *c = find(L, 1);
+    lua_Integer generation = luaL_checkinteger(L, 2);
+
+    if (!c)
+        return 0;
+    rl_consumer_run(c, (unsigned)generation);
+    if (!lua_isnoneornil(L, 3))
+        c->own_send = lua_toboolean(L, 3);
+    return 0;
+}
+
+/* pin(id): it stays with its generation. */
+static int l_pin(lua_State *L)
 {
     rl_consumer *c = find(L, 1);
 
     if (c)
-        c->own_send = lua_toboolean(L, 2);
+        c->pinned = true;
     return 0;
+}
+
+/* nudge(id): an event of its own, before which it takes its new class. */
+static int l_nudge(lua_State *L)
+{
+    rl_consumer *c = find(L, 1);
+
+    if (c)
+        rl_consumer_nudge(c);
+    return 0;
+}
+
+/* is_idle(id) -> has it nothing to do? */
+static int l_is_idle(lua_State *L)
+{
+    rl_consumer *c = find(L, 1);
+
+    lua_pushboolean(L, c && !c->task && !c->nqueued);
+    return 1;
 }
 
 static unsigned check_number(lua_State *L, int table, const char *name, unsigned most)
@@ -278,15 +312,16 @@ static int check_status(lua_State *L, int arg)
     return (int)status;
 }
 
-/* limit(id, set) -> whether to go on: false when the body is too long for its route, which was
- * answered. The set is the route's, counted from 1 among those of the generation. */
+/* limit(id, place) -> whether to go on: false when the body is too long for its route, which was
+ * answered. The place is that of the route's limits (worker.places). */
 static int l_limit(lua_State *L)
 {
     rl_consumer *c = find(L, 1);
-    lua_Integer set = luaL_checkinteger(L, 2);
+    lua_Integer place = luaL_checkinteger(L, 2);
 
-    luaL_argcheck(L, set >= 1 && set <= (lua_Integer)rl_worker_of(L)->nplaces, 2, "no such set");
-    lua_pushboolean(L, !c || rl_consumer_limit(c, (unsigned)set - 1));
+    luaL_argcheck(L, place >= 0 && place < (lua_Integer)rl_worker_of(L)->server.nsets, 2,
+                  "no such set");
+    lua_pushboolean(L, !c || rl_consumer_limit(c, (unsigned)place));
     return 1;
 }
 
@@ -412,15 +447,16 @@ static int push_address(lua_State *L, rl_address address)
     return 2;
 }
 
-/* generation(id) -> of the code that this connection runs | nil */
+/* generation(id) -> of the code that this connection runs, the number of its route | nil */
 static int l_generation(lua_State *L)
 {
     rl_consumer *c = find(L, 1);
 
     if (!c)
         return 0;
-    lua_pushinteger(L, (lua_Integer)c->generation);
-    return 1;
+    lua_pushinteger(L, (lua_Integer)c->generation->number);
+    lua_pushinteger(L, c->route);
+    return 2;
 }
 
 /* peer(id) -> host, port | nil */
@@ -524,7 +560,10 @@ static const luaL_Reg functions[] = {
     {"is_bound", l_is_bound},
     {"background", l_background},
     {"tick", l_tick},
-    {"own_send", l_own_send},
+    {"run", l_run},
+    {"pin", l_pin},
+    {"nudge", l_nudge},
+    {"is_idle", l_is_idle},
     {"compression", l_compression},
     {"accept", l_accept},
     {"limit", l_limit},

@@ -1,8 +1,10 @@
 /* The worker itself: where events begin, which generation of the code runs. */
 #include "bind/bind.h"
 
-/* entries{ open =, receive =, message =, event =, disconnect =, adopt =, background = }: where
- * events begin. */
+#include "core/consumer.h"
+
+/* entries{ open =, receive =, message =, event =, disconnect =, adopt =, background =, page = }:
+ * where events begin. */
 static int l_entries(lua_State *L)
 {
     static const char *const names[RL_ENTRY_COUNT] = {
@@ -13,6 +15,7 @@ static int l_entries(lua_State *L)
         [RL_ENTRY_ADOPT] = "adopt",
         [RL_ENTRY_EVENT] = "event",
         [RL_ENTRY_BACKGROUND] = "background",
+        [RL_ENTRY_PAGE] = "page",
     };
     rl_worker *w = rl_worker_of(L);
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -26,15 +29,79 @@ static int l_entries(lua_State *L)
     return 0;
 }
 
-/* generation(n or nil) -> the present one: consumers of an older one are adopted at their next
- * event */
+/* generation(serving or nil, before or nil) -> the one that serves. Everybody looks at their next
+ * event whether another one is theirs now. */
 static int l_generation(lua_State *L)
 {
-    rl_worker *w = rl_worker_of(L);
+    rl_generations *gs = &rl_worker_of(L)->generations;
+    lua_Integer serving = luaL_optinteger(L, 1, 0), before = luaL_optinteger(L, 2, 0);
+    luaL_argcheck(L, serving >= 0, 1, "a number above 0 expected");
+    luaL_argcheck(L, before >= 0, 2, "a number above 0 expected");
 
     if (!lua_isnoneornil(L, 1))
-        w->generation = (unsigned)luaL_checkinteger(L, 1);
-    lua_pushinteger(L, (lua_Integer)w->generation);
+        rl_generations_change(gs, (unsigned)serving, (unsigned)before);
+    lua_pushinteger(L, (lua_Integer)gs->serving->number);
+    return 1;
+}
+
+/* generations() -> { { number =, consumers =, events =, failed = }, … }: that somebody runs, and
+ * those kept */
+static int l_generations(lua_State *L)
+{
+    const rl_generations *gs = &rl_worker_of(L)->generations;
+
+    lua_createtable(L, (int)gs->n, 0);
+    for (unsigned i = 0; i < gs->n; i++) {
+        const rl_generation *g = gs->at[i];
+        lua_createtable(L, 0, 4);
+        lua_pushinteger(L, (lua_Integer)g->number);
+        lua_setfield(L, -2, "number");
+        lua_pushinteger(L, (lua_Integer)g->consumers);
+        lua_setfield(L, -2, "consumers");
+        lua_pushnumber(L, (double)g->events);
+        lua_setfield(L, -2, "events");
+        lua_pushnumber(L, (double)g->failed);
+        lua_setfield(L, -2, "failed");
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    return 1;
+}
+
+/* stale(at, most) -> selfs, at or nil: a walk over those who have not looked since the last change;
+ * at is 0 at the beginning, nil at the end. */
+static int l_stale(lua_State *L)
+{
+    rl_worker *w = rl_worker_of(L);
+    lua_Number from = luaL_checknumber(L, 1);
+    int most = (int)luaL_checkinteger(L, 2), n = 0;
+    luaL_argcheck(L, from >= 0 && from <= UINT32_MAX, 1, "where the walk is expected");
+    uint32_t at = (uint32_t)from;
+    rl_consumer *c = NULL;
+
+    lua_newtable(L);
+    while (most-- > 0 && (c = rl_roster_next(&w->roster, &at))) {
+        if (!c->bound || c->pinned || c->epoch == w->generations.epoch ||
+            c->state != RL_CONSUMER_OPEN)
+            continue;
+        lua_rawgeti(L, LUA_REGISTRYINDEX, c->self);
+        lua_rawseti(L, -2, ++n);
+    }
+    if (!c)
+        return 1;
+    lua_pushnumber(L, at);
+    return 2;
+}
+
+/* places() -> { place, … } among the server's, of the sets of limits that serve */
+static int l_places(lua_State *L)
+{
+    const rl_worker *w = rl_worker_of(L);
+
+    lua_createtable(L, (int)w->nplaces, 0);
+    for (unsigned i = 0; i < w->nplaces; i++) {
+        lua_pushinteger(L, w->places[i]);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
     return 1;
 }
 
@@ -134,6 +201,9 @@ static const luaL_Reg functions[] = {
     {"place", l_place},
     {"entries", l_entries},
     {"generation", l_generation},
+    {"generations", l_generations},
+    {"stale", l_stale},
+    {"places", l_places},
     {"census", l_census},
     {"counters", l_counters},
     {"compression", l_compression},

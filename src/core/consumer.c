@@ -77,17 +77,37 @@ static void push_entry(rl_consumer *c, lua_State *co, enum rl_entry entry)
     lua_rawgeti(co, LUA_REGISTRYINDEX, c->worker->entries[entry]);
 }
 
-/* [function, self] for an event of a bound consumer. The first one after a reload goes through
- * dispatch.adopt, which gives self its new class. Returns the number of arguments so far. */
+void rl_consumer_run(rl_consumer *c, unsigned generation)
+{
+    rl_generations *gs = &c->worker->generations;
+    rl_generation *before = c->generation;
+
+    c->epoch = gs->epoch;
+    if (before->number == generation)
+        return;
+    c->generation = rl_generations_enter(gs, generation);
+    rl_generations_leave(gs, before);
+}
+
+void rl_consumer_nudge(rl_consumer *c)
+{
+    if (c->state == RL_CONSUMER_LEAVING || c->failed)
+        return;
+    rl_consumer_enqueue(c, rl_event_of_fields("reload", NULL, 0));
+    rl_consumer_stir(c);
+}
+
+/* [function, self] for an event of a bound consumer. The first one after a change of the code goes
+ * through dispatch.adopt, which gives self its new class. Returns the number of arguments so far.
+ */
 static int push_event(rl_consumer *c, lua_State *co, enum rl_entry entry)
 {
     int nargs = 1;
 
-    if (c->generation != c->worker->generation) {
+    if (RL_UNLIKELY(c->epoch != c->worker->generations.epoch) && !c->pinned) {
         push_entry(c, co, RL_ENTRY_ADOPT);
-        lua_pushinteger(co, (lua_Integer)c->generation);
-        c->generation = c->worker->generation;
-        nargs = 3;
+        c->epoch = c->worker->generations.epoch;
+        nargs = 2;
     }
     push_entry(c, co, entry);
     lua_rawgeti(co, LUA_REGISTRYINDEX, c->self);
@@ -145,6 +165,7 @@ void rl_consumer_ended(rl_consumer *c, const rl_task *t, rl_occasion occasion)
     uint64_t ms = rl_loop_now(&c->worker->loop) - t->began;
 
     r->events[occasion]++;
+    c->generation->events++;
     if (RL_UNLIKELY(ms))
         rl_histogram_add(&r->took[occasion], ms * 1000);
     else if (RL_UNLIKELY(t->measured))
@@ -316,6 +337,7 @@ static void end(rl_consumer *c)
     rl_roster_remove(&c->worker->roster, c->id);
     rl_free(c->close_reason);
     rl_names_drop(c);
+    rl_generations_leave(&c->worker->generations, c->generation);
     rl_slab_give(&c->worker->memory, c);
 }
 
@@ -431,26 +453,41 @@ static const rl_http_conn_events http_events = {
     .on_gone = on_http_gone,
 };
 
-static void refuse(rl_consumer *c, int status, rl_str why)
+static void refuse_with(rl_consumer *c, int status, rl_str headers, rl_str why)
 {
-    rl_http_conn_start(c->http, status, RL_STR("content-type: text/plain; charset=utf-8\r\n"),
-                       (int64_t)why.n + 1);
+    rl_http_conn_start(c->http, status, headers, (int64_t)why.n + 1);
     rl_http_conn_write(c->http, why);
     rl_http_conn_write(c->http, RL_STR("\n"));
     rl_consumer_answered(c, 1006, RL_STR("refused"));
 }
 
-/* 500; under `rille dev` with everything the log has. */
+static void refuse(rl_consumer *c, int status, rl_str why)
+{
+    refuse_with(c, status, RL_STR("content-type: text/plain; charset=utf-8\r\n"), why);
+}
+
+/* Under `rille dev`: everything the log has, for a browser as a page. */
+static void show_failure(rl_consumer *c, lua_State *co)
+{
+    rl_buf text = {0}, page = {0};
+
+    rl_failure_tell(c, co, &text);
+    if (rl_failure_page(c, rl_buf_str(&text), &page))
+        refuse_with(c, 500,
+                    RL_STR("content-type: text/html; charset=utf-8\r\ncache-control: no-store\r\n"),
+                    rl_buf_str(&page));
+    else
+        refuse(c, 500, rl_buf_str(&text));
+    rl_buf_fini(&page);
+    rl_buf_fini(&text);
+}
+
 static void refuse_failure(rl_consumer *c, lua_State *co)
 {
-    rl_buf text = {0};
-
     if (co && c->worker->show_errors)
-        rl_failure_tell(c, co, &text);
+        show_failure(c, co);
     else
-        rl_buf_add_str(&text, RL_STR("Internal Server Error"));
-    refuse(c, 500, rl_buf_str(&text));
-    rl_buf_fini(&text);
+        refuse(c, 500, RL_STR("Internal Server Error"));
 }
 
 /* Deadlines of an answer */
@@ -483,12 +520,12 @@ static void expect_answer(rl_consumer *c)
                          &c->grace);
 }
 
-bool rl_consumer_limit(rl_consumer *c, unsigned set)
+bool rl_consumer_limit(rl_consumer *c, unsigned place)
 {
     rl_worker *w = c->worker;
 
-    RL_CHECK(set < w->nplaces);
-    c->limits = w->places[set];
+    RL_CHECK(place < w->server.nsets);
+    c->limits = (uint16_t)place;
     if (!c->http || rl_http_conn_started(c->http))
         return true;
     if (c->kind == RL_CONSUMER_HTTP && !rl_http_conn_limit(c->http, c->limits)) {
@@ -593,7 +630,8 @@ rl_consumer *rl_consumer_new(rl_worker *w, enum rl_consumer_kind kind)
     c->worker = w;
     c->kind = (uint8_t)kind;
     c->self = LUA_NOREF;
-    c->generation = w->generation;
+    c->generation = rl_generations_enter(&w->generations, w->generations.serving->number);
+    c->epoch = w->generations.epoch;
     c->state = RL_CONSUMER_OPENING;
     rl_list_init(&c->mailbox);
     rl_list_init(&c->tasks);

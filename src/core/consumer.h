@@ -29,8 +29,9 @@ typedef struct rl_source rl_source;
 
 struct rl_consumer {
     rl_worker *worker;
-    double id;           /* in the worker's roster, and in Lua self._id */
-    unsigned generation; /* of the code that self's class is from */
+    double id;                 /* in the worker's roster, and in Lua self._id */
+    rl_generation *generation; /* of the code that self's class is from */
+    unsigned epoch;            /* of the worker's generations, when it last looked */
     uint8_t kind, state;
     uint8_t stream;    /* an event stream: 1 + which of worker.beats, or RL_STREAM_SILENT */
     bool bound : 1;    /* self exists: disconnect is owed */
@@ -43,8 +44,9 @@ struct rl_consumer {
     bool secure : 1;  /* its peer speaks TLS to us */
     bool unmade : 1;  /* in the background: self is to be made before anything else */
     bool patient : 1; /* in the background: leaving, it lets its handler come to an end */
+    bool pinned : 1;  /* it stays with its generation */
     uint16_t close_code;
-    uint16_t limits; /* the number of its route's set (net/limit_set.h) */
+    uint16_t limits; /* the place of its route's set (net/limit_set.h) */
     uint16_t route;  /* its number (route.h) */
     uint32_t nqueued;
     uint32_t queued_bytes;
@@ -82,9 +84,9 @@ rl_channel *rl_consumer_channel(rl_consumer *c);
 /* The consumer's that has this name: the layer's prefix and an id. NULL: none; for the layer. */
 rl_channel *rl_worker_channel(rl_worker *w, rl_str name);
 
-/* Its route is known: from now on it has the limits of this set of the present generation. False:
- * it was answered with 413, since its body is longer. */
-bool rl_consumer_limit(rl_consumer *c, unsigned set);
+/* Its route is known: from now on it has the limits at this place among the server's. False: it
+ * was answered with 413, since its body is longer. */
+bool rl_consumer_limit(rl_consumer *c, unsigned place);
 static inline const rl_limits *rl_consumer_limits(const rl_consumer *c)
 {
     return &c->worker->server.sets[c->limits]->of;
@@ -106,6 +108,11 @@ int rl_consumer_stream(rl_consumer *c, rl_str headers, double beat, rl_err *err)
 bool rl_consumer_is_over(rl_consumer *c);
 /* return rl_consumer_wait(…): park until something changed (true), or it is gone (nil, error). */
 int rl_consumer_wait(rl_consumer *c, lua_State *L, rl_task *t);
+
+/* It runs this generation from now on. */
+void rl_consumer_run(rl_consumer *c, unsigned generation);
+/* The class of its successor may want to know at once (on_reload): an event of its own. */
+void rl_consumer_nudge(rl_consumer *c);
 
 /* For drain and abort. */
 void rl_consumer_leave(rl_consumer *c, uint16_t code, rl_str reason);

@@ -103,6 +103,7 @@ void rl_failure_log(const rl_consumer *c, lua_State *co)
 
     c->worker->loop.counters.handlers_failed++;
     c->worker->routes.at[c->route]->failed++;
+    c->generation->failed++;
     rl_failure_tell(c, co, &text);
     rl_witness *witness = rl_witness_of(c->worker, c->id);
     rl_names_tell(c->worker, c);
@@ -112,6 +113,36 @@ void rl_failure_log(const rl_consumer *c, lua_State *co)
         rl_error("%s", rl_buf_cstr(&text));
     rl_names_tell(c->worker, NULL);
     rl_buf_fini(&text);
+}
+
+static bool is_browser(const rl_http_head *head)
+{
+    rl_str accept;
+
+    return rl_http_field_get(head, RL_STR("accept"), &accept) &&
+           memmem(accept.p, accept.n, "text/html", 9) != NULL;
+}
+
+bool rl_failure_page(const rl_consumer *c, rl_str words, rl_buf *page)
+{
+    rl_worker *w = c->worker;
+    lua_State *L = w->vm.L;
+    const rl_http_head *head = rl_http_conn_head(c->http);
+    rl_err err;
+    size_t n;
+
+    if (!is_browser(head))
+        return false;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, w->entries[RL_ENTRY_PAGE]);
+    lua_pushlstring(L, words.p, words.n);
+    lua_pushboolean(L, rl_str_eq(rl_http_method(head), RL_STR("GET")));
+    if (rl_vm_call(&w->vm, 2, 1, NULL, &err) < 0)
+        return false; /* plain words, then */
+    const char *html = lua_tolstring(L, -1, &n);
+    if (html)
+        rl_buf_add(page, html, n);
+    lua_pop(L, 1);
+    return html != NULL;
 }
 
 void rl_failure_log_silence(const rl_consumer *c)

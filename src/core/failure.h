@@ -1,6 +1,6 @@
 /* failure.h - what a consumer's failed handler has to say: who, where, in which event, for whom,
- * and the traceback. Nothing here runs Lua, since the error may be of any kind and the stack
- * full. co is the failed coroutine with the error on top, not yet unwound. */
+ * and the traceback. But for rl_failure_page() nothing here runs Lua, since the error may be of any
+ * kind and the stack full. co is the failed coroutine with the error on top, not yet unwound. */
 #ifndef RL_CORE_FAILURE_H
 #define RL_CORE_FAILURE_H
 
@@ -18,6 +18,9 @@ rl_str rl_failure_message(lua_State *co);
 void rl_failure_name(const rl_consumer *c, rl_buf *out);
 void rl_failure_tell(const rl_consumer *c, lua_State *co, rl_buf *out);
 void rl_failure_log(const rl_consumer *c, lua_State *co);
+/* The same words as a page, when it is a browser that waits for the answer and dispatch.page can
+ * make one. Runs Lua: the failed coroutine has to be done with. */
+bool rl_failure_page(const rl_consumer *c, rl_str words, rl_buf *page);
 /* It returned, and left the request without an answer. */
 void rl_failure_log_silence(const rl_consumer *c);
 /* So many events found no room. */

@@ -44,12 +44,22 @@ static void copy_routes(rl_worker *w, rl_figures *f)
         rl_route_copy(&f->routes[i], w->routes.at[i]);
 }
 
+static void copy_generations(rl_worker *w, rl_figures *f)
+{
+    const rl_generations *gs = &w->generations;
+
+    f->generations = rl_calloc(gs->n, sizeof(*f->generations));
+    for (unsigned i = 0; i < gs->n; i++)
+        if (gs->at[i]->number)
+            f->generations[f->ngenerations++] = *gs->at[i];
+}
+
 void rl_figures_of(rl_worker *w, rl_figures *f)
 {
     *f = (rl_figures){
         .there = true,
         .worker = w->index,
-        .generation = w->generation,
+        .generation = w->generations.serving->number,
         .counters = w->loop.counters,
         .connections = w->conns.count,
         .tasks = w->vm.ntasks,
@@ -80,6 +90,7 @@ void rl_figures_of(rl_worker *w, rl_figures *f)
     copy_databases(w, f);
     copy_routes(w, f);
     rl_meters_copy(&f->meters, &w->meters);
+    copy_generations(w, f);
 }
 
 void rl_figures_fini(rl_figures *f)
@@ -91,5 +102,6 @@ void rl_figures_fini(rl_figures *f)
     rl_free(f->dbs);
     rl_free(f->routes);
     rl_meters_fini(&f->meters);
+    rl_free(f->generations);
     *f = (rl_figures){0};
 }

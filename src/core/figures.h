@@ -34,6 +34,8 @@ typedef struct rl_figures {
     rl_route *routes;
     unsigned nroutes;
     rl_meters meters;
+    rl_generation *generations; /* that somebody runs, and those kept */
+    unsigned ngenerations;
 } rl_figures;
 
 void rl_figures_of(rl_worker *w, rl_figures *out);

@@ -141,8 +141,9 @@ static size_t add_context(void *arg, rl_log_field *f)
         c = rl_roster_find(&w->roster, w->vm.running->owner);
     if (json || atomic_load(&w->crew->count) > 1)
         f[n++] = rl_log_number("worker", w->index);
-    if (json && w->generation)
-        f[n++] = rl_log_number("generation", c ? c->generation : w->generation);
+    const rl_generation *g = c ? c->generation : w->generations.serving;
+    if (json && g->number)
+        f[n++] = rl_log_number("generation", g->number);
     return c ? n + add_consumer(c, f + n) : n;
 }
 

@@ -89,6 +89,7 @@ int rl_worker_init(rl_worker *w, rl_crew *crew, unsigned index, const rl_vm_opts
     rl_list_init(&w->services);
     rl_list_init(&w->witnesses);
     rl_outside_init(&w->outside);
+    rl_generations_init(&w->generations);
 
     int rc = rl_loop_init(&w->loop);
     if (rc < 0)
@@ -123,6 +124,7 @@ int rl_worker_init(rl_worker *w, rl_crew *crew, unsigned index, const rl_vm_opts
 fail_vm:
     rl_vm_fini(&w->vm);
 fail_loop:
+    rl_generations_fini(&w->generations);
     rl_loop_remove_hook(&w->hook);
     rl_loop_fini(&w->loop);
     return rc;
@@ -157,6 +159,7 @@ void rl_worker_fini(rl_worker *w)
     rl_meters_fini(&w->meters);
     rl_loop_remove_hook(&w->hook);
     rl_roster_fini(&w->roster);
+    rl_generations_fini(&w->generations);
     rl_slab_fini(&w->memory);
     rl_free(w->places);
     rl_loop_fini(&w->loop);

@@ -6,6 +6,7 @@
 #define RL_CORE_WORKER_H
 
 #include "core/crew.h"
+#include "core/generation.h"
 #include "core/meters.h"
 #include "core/outside.h"
 #include "core/roster.h"
@@ -33,8 +34,9 @@ enum rl_entry {
                        */
     RL_ENTRY_EVENT,   /* (self, event), in the background */
     RL_ENTRY_DISCONNECT, /* (self, code, reason) */
-    RL_ENTRY_ADOPT,      /* (old generation, entry, its arguments…) after a reload */
+    RL_ENTRY_ADOPT,      /* (entry, its arguments…) after a change of the code */
     RL_ENTRY_BACKGROUND, /* (id, origin): a consumer without a peer begins */
+    RL_ENTRY_PAGE,       /* (text, whether it may be asked for again) -> HTML; while show_errors */
     RL_ENTRY_COUNT,
 };
 
@@ -96,7 +98,7 @@ struct rl_worker {
     uint64_t close_codes[RL_CLOSE_CODES]; /* of WebSockets: 1000 to 1015, 3000s, 4000s */
 
     int entries[RL_ENTRY_COUNT]; /* registry references */
-    unsigned generation;         /* of the code; counts reloads */
+    rl_generations generations;  /* of the code */
     bool draining;
     rl_farewell farewell; /* while it drains */
     uint64_t drained_from;

@@ -39,10 +39,24 @@ function consumer.background(origin, patient) end
 ---@return boolean?  true: it begins; false: a handler is under way, which is counted; nil: it is gone
 function consumer.tick(id, name, due, skipped) end
 
---- After a reload the class may have become another.
+--- It runs this generation of the code from now on.
 ---@param id number
----@param own_send boolean
-function consumer.own_send(id, own_send) end
+---@param generation integer
+---@param own_send boolean?  when its class has become another: see `bind`
+function consumer.run(id, generation, own_send) end
+
+--- It stays with its generation, whatever else serves.
+---@param id number
+function consumer.pin(id) end
+
+--- An event of type "reload", so that it is adopted without waiting for another.
+---@param id number
+function consumer.nudge(id) end
+
+--- Has it nothing to do?
+---@param id number
+---@return boolean
+function consumer.is_idle(id) end
 
 ---@class rille.core.Compression
 ---@field off boolean
@@ -150,6 +164,7 @@ function consumer.peer(id) end
 --- Which generation of the code the connection runs; nothing when it is gone.
 ---@param id number
 ---@return integer?
+---@return integer? route  the number of its route
 function consumer.generation(id) end
 
 --- The server's own address; nothing when the client is gone, or on a Unix socket.
@@ -160,9 +175,9 @@ function consumer.here(id) end
 
 --- The connection's route is known: from now on it has its limits.
 ---@param id number
----@param set integer  of the generation's, from 1
+---@param place integer  that of the route's set, see `worker.places`
 ---@return boolean  false: it was answered, its body is too long for the route
-function consumer.limit(id, set) end
+function consumer.limit(id, place) end
 
 --- Does the client speak TLS to us?
 ---@param id number

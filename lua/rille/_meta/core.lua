@@ -53,4 +53,9 @@ function core.random() end
 ---@return string
 function core.describe(err) end
 
+--- The SHA-256 of some bytes, in hexadecimal.
+---@param bytes string
+---@return string
+function core.digest(bytes) end
+
 return core

@@ -10,6 +10,7 @@
 ---@field disconnect async fun(self: table, code: integer, reason: string)
 ---@field adopt async fun(entry: function, self: table, ...)
 ---@field background async fun(id: number, origin: table)
+---@field page fun(text: string, again: boolean): string
 
 ---@class rille.core.Census
 ---@field consumers integer
@@ -31,10 +32,32 @@ function worker.place() end
 ---@param entries rille.core.Entries
 function worker.entries(entries) end
 
---- Set the present generation of the code: consumers of an older one are adopted at their next event.
----@param number integer?  nil: only ask
+--- Set which generation of the code serves: everybody else is adopted at the next event.
+---@param serving integer?  nil: only ask
+---@param before integer?   the one to return to
 ---@return integer
-function worker.generation(number) end
+function worker.generation(serving, before) end
+
+---@class rille.core.Generation
+---@field number integer
+---@field consumers integer  that run it
+---@field events number      handlers that have ended
+---@field failed number      of them, those that raised
+
+--- Those that somebody runs, and those kept.
+---@return rille.core.Generation[]
+function worker.generations() end
+
+--- A walk over the consumers that have not been adopted since the generation was set.
+---@param at number     0 at the beginning
+---@param most integer  consumers to look at
+---@return rille.Consumer[]
+---@return number? at   where to go on; nil at the end
+function worker.stale(at, most) end
+
+--- Where the sets of limits that serve are, for `consumer.limit`.
+---@return integer[]
+function worker.places() end
 
 --- What is alive, for tests and the curious.
 ---@return rille.core.Census

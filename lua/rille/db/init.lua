@@ -468,6 +468,7 @@ end
 --- first one is opened. Raises `ConfigurationError`.
 ---@param settings table<string, string|rille.core.DatabaseOptions>  by name; a string is its URL
 ---@param driver table?
+---@return string[] opened  names of those that were not open before
 function db.configure(settings, driver)
   local wanted = {}
   for name, given in pairs(settings) do
@@ -490,11 +491,23 @@ function db.configure(settings, driver)
     end
     wanted[name] = given
   end
+  local opened = {}
   for name, given in pairs(wanted) do
     if not rawget(db.databases, name) then
       db.databases[name] = Database(name, given, driver)
+      opened[#opened + 1] = name
     end
   end
+  return opened
+end
+
+--- There is no database of this name any more. What was `configure`d and not used can be closed.
+---@param name string
+---@return rille.db.Database?
+function db.forget(name)
+  local database = rawget(db.databases, name)
+  db.databases[name] = nil
+  return database
 end
 
 --- The database of this name, or `which` itself if it is one.
