@@ -4,6 +4,7 @@
 local core = require("rille.core")
 
 local PARTS = {
+  "base64",
   "channel",
   "consumer", "db", "fernet", "fs", "http", "json", "layer", "metrics", "mqtt", "msgpack",
   "presence", "redis", "task", "testing", "worker",

@@ -3,10 +3,10 @@
 
 #include "db/listen.h"
 
-/* Who listens, and what it was told: "payload;" for each note, "gap;" for a gap. */
+/* Who listens, and what it was told: "payload;" for what was said, "gap;" for a gap. */
 struct listener {
     rl_listen *listen;
-    unsigned notes, gaps;
+    unsigned notes, gaps, heard, lost;
     int pid;
     size_t longest;
     char said[200];
@@ -19,14 +19,19 @@ static void on_note(void *arg, const rl_note *note)
 {
     struct listener *l = arg;
     size_t n = strlen(l->said);
+    bool gap = note->kind == RL_NOTE_GAP;
 
-    l->notes += !note->gap;
-    l->gaps += note->gap;
+    l->heard += note->kind == RL_NOTE_HEARD;
+    l->lost += note->kind == RL_NOTE_LOST;
+    if (note->kind == RL_NOTE_HEARD || note->kind == RL_NOTE_LOST)
+        return;
+    l->notes += !gap;
+    l->gaps += gap;
     l->pid = note->pid;
     if (note->payload.n > l->longest)
         l->longest = note->payload.n;
-    snprintf(l->said + n, sizeof(l->said) - n, "%.*s;", note->gap ? 3 : (int)note->payload.n,
-             note->gap ? "gap" : note->payload.p);
+    snprintf(l->said + n, sizeof(l->said) - n, "%.*s;", gap ? 3 : (int)note->payload.n,
+             gap ? "gap" : note->payload.p);
     if (l->once) {
         rl_listen_close(l->listen);
         l->listen = NULL;
@@ -90,7 +95,7 @@ static void shares_one_connection_between_channels(void)
 {
     rl_db *db = open_db((rl_db_opts){.url = url, .max_connections = 1});
     rl_db *other = open_db((rl_db_opts){.url = url});
-    struct listener a, b, again;
+    struct listener a, b, again, late;
 
     hear(&a, db, "a");
     hear(&b, db, "b");
@@ -109,6 +114,11 @@ static void shares_one_connection_between_channels(void)
     CHECK_INT(again.notes, 2);
     CHECK_INT(a.pid, number(other, NULL, "SELECT pg_backend_pid()"));
     CHECK_INT(a.gaps + b.gaps, 0);
+    CHECK_INT(a.heard + b.heard + again.heard, 3); /* each once, whenever it came */
+    hear(&late, db, "b");
+    until(&late.heard, 1);
+    CHECK_INT(b.heard, 1);
+    rl_listen_close(late.listen);
 
     rl_listen_close(b.listen);
     say(other, "b", "four");
@@ -167,6 +177,7 @@ static void tells_of_a_gap_and_goes_on(void)
     say(other, "a", "on");
     until(&a.notes, 1);
     CHECK(strcmp(a.said, "gap;on;") == 0);
+    CHECK(a.lost == 1 && a.heard == 1);
     CHECK_INT(listeners(other), 1);
     rl_listen_close(a.listen);
     rl_listen_close(b.listen);
@@ -203,7 +214,8 @@ static void waits_for_a_server_and_ends_with_its_db(void)
     hear(&a, db, "a");
     hear(&b, db, "b");
     pass(300);
-    CHECK_INT(a.notes + a.gaps, 0);
+    CHECK_INT(a.notes + a.gaps + a.heard, 0);
+    CHECK(a.lost > 0 && a.lost == b.lost);
     rl_listen_close(a.listen);
     close_db(db);
     rl_listen_close(b.listen);

@@ -129,6 +129,7 @@ static const struct {
     const char *name;
     lua_CFunction open;
 } parts[] = {
+    {"base64", rl_open_base64},
     {"channel", rl_open_channel},
     {"consumer", rl_open_consumer},
     {"db", rl_open_db},

@@ -13,6 +13,7 @@
 int rl_open_core(lua_State *L);
 
 /* Each leaves its table on the stack. */
+int rl_open_base64(lua_State *L);
 int rl_open_channel(lua_State *L);
 int rl_open_consumer(lua_State *L);
 int rl_open_db(lua_State *L);

@@ -44,12 +44,10 @@ static double seconds_or_never(lua_State *L, int index, const char *name)
     return never ? -1 : number_field(L, index, name);
 }
 
-/* open{ name =, url =, … } -> handle; raises what is wrong with the URL or the settings. */
-static int l_open(lua_State *L)
+/* The table that is the only argument; its texts are on the stack then. */
+static rl_db_opts check_opts(lua_State *L)
 {
-    rl_worker *w = rl_worker_of(L);
     rl_db_opts opts = {0};
-    rl_err err;
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
     lua_getfield(L, 1, "name");
@@ -75,6 +73,26 @@ static int l_open(lua_State *L)
     opts.shared_connections = (unsigned)number_field(L, 1, "shared_connections");
     opts.no_prepare = !bool_field(L, 1, "prepare", true);
     opts.pgbouncer = bool_field(L, 1, "pgbouncer", false);
+    return opts;
+}
+
+/* check{ name =, url =, … }: raises what open() would raise. */
+static int l_check(lua_State *L)
+{
+    rl_db_opts opts = check_opts(L);
+    rl_err err;
+
+    if (rl_db_check_opts(&opts, &err) < 0)
+        rl_vm_raise(L, &err);
+    return 0;
+}
+
+/* open{ name =, url =, … } -> handle; raises what is wrong with the URL or the settings. */
+static int l_open(lua_State *L)
+{
+    rl_worker *w = rl_worker_of(L);
+    rl_db_opts opts = check_opts(L);
+    rl_err err;
     unsigned at = 0;
     while (at < w->ndbs && w->dbs[at])
         at++;
@@ -272,6 +290,7 @@ static int l_stats(lua_State *L)
 
 static const luaL_Reg functions[] = {
     {"listen", l_listen},
+    {"check", l_check},
     {"open", l_open},
     {"close", l_close}, /* yields */
     {"query", l_query}, /* yields */
@@ -294,5 +313,6 @@ int rl_open_db(lua_State *L)
     rl_db_open_pins(L);
     rl_db_open_values(L);
     rl_db_open_copy(L);
+    rl_db_open_ears(L);
     return 1;
 }

@@ -1,6 +1,6 @@
 /* bind_db.h - what the files of the database binding share: handles and statements are in
- * bind_db.c, pins in bind_db_pin.c, values in bind_db_value.c, COPY in bind_db_copy.c, figures in
- * bind_db_stats.c. Nobody else includes this. */
+ * bind_db.c, pins in bind_db_pin.c, values in bind_db_value.c, COPY in bind_db_copy.c, LISTEN in
+ * bind_db_ear.c, figures in bind_db_stats.c. Nobody else includes this. */
 #ifndef RL_BIND_BIND_DB_H
 #define RL_BIND_BIND_DB_H
 
@@ -26,6 +26,9 @@ void rl_db_open_pins(lua_State *L);
 
 /* bind_db_copy.c: adds the functions of COPY to the table on top. */
 void rl_db_open_copy(lua_State *L);
+
+/* bind_db_ear.c: adds the functions of ears to the table on top. */
+void rl_db_open_ears(lua_State *L);
 
 /* bind_db_value.c */
 

@@ -306,11 +306,15 @@ static int l_members(lua_State *L)
     return 1;
 }
 
-/* new_channel() -> the name of a channel that tasks may take messages from, until this one ends */
+/* new_channel(name or nil) -> the name of a channel that tasks may take messages from, until this
+ * one ends */
 static int l_new_channel(lua_State *L)
 {
+    const char *name = luaL_optstring(L, 1, NULL);
     rl_task *t = rl_task_running(L);
-    rl_inbox *in = t ? rl_inbox_open(rl_worker_of(L), t) : NULL;
+    luaL_argcheck(L, !name || (*name >= 'a' && *name <= 'z' && strlen(name) < 32), 1,
+                  "a short word expected");
+    rl_inbox *in = t ? rl_inbox_open(rl_worker_of(L), t, name) : NULL;
 
     if (!t)
         return luaL_error(L, "new_channel: no task is running, whose channel it would be");

@@ -110,7 +110,7 @@ static unsigned count(const rl_task *t)
     return n;
 }
 
-rl_inbox *rl_inbox_open(rl_worker *w, rl_task *owner)
+rl_inbox *rl_inbox_open(rl_worker *w, rl_task *owner, const char *name)
 {
     if (count(owner) == RL_INBOXES_MAX)
         return NULL;
@@ -118,8 +118,11 @@ rl_inbox *rl_inbox_open(rl_worker *w, rl_task *owner)
     in->worker = w;
     rl_list_init(&in->events);
     rl_waiters_init(&in->waiters);
-    snprintf(in->name, sizeof(in->name), "%st%llu", w->layer.prefix,
-             (unsigned long long)++w->inboxes);
+    if (name)
+        snprintf(in->name, sizeof(in->name), "%s%s", w->layer.prefix, name);
+    else
+        snprintf(in->name, sizeof(in->name), "%st%llu", w->layer.prefix,
+                 (unsigned long long)++w->inboxes);
     in->channel = rl_channel_open(&w->layer, rl_str_of(in->name), deliver, in);
     rl_task_guard(owner, &in->guard, end);
     return in;

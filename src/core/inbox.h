@@ -12,8 +12,10 @@
 
 typedef struct rl_inbox rl_inbox;
 
-rl_inbox *rl_inbox_open(rl_worker *w, rl_task *owner); /* NULL: it has too many */
-rl_inbox *rl_inbox_find(rl_worker *w, rl_str name);    /* NULL: there is none */
+/* NULL: it has too many. A name in the place of a number, of which there is one: for who is
+ * to be found without being asked. */
+rl_inbox *rl_inbox_open(rl_worker *w, rl_task *owner, const char *name);
+rl_inbox *rl_inbox_find(rl_worker *w, rl_str name); /* NULL: there is none */
 const char *rl_inbox_name(const rl_inbox *in);
 
 rl_message *rl_inbox_take(rl_inbox *in);    /* one reference, yours; NULL: there is none */

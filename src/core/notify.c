@@ -16,7 +16,10 @@ static void on_note(void *arg, const rl_note *note)
         {.name = "pid", .number = note->pid},
     };
 
-    if (note->gap || !rl_source_post(&h->source, "notify", fields, RL_COUNT(fields)))
+    if (note->kind == RL_NOTE_HEARD || note->kind == RL_NOTE_LOST)
+        return;
+    if (note->kind == RL_NOTE_GAP ||
+        !rl_source_post(&h->source, "notify", fields, RL_COUNT(fields)))
         rl_source_remind(&h->source, "notify.gap", fields, 1);
 }
 

@@ -36,32 +36,60 @@ static void settle_sharing(rl_db *db)
         *shared = *shared == UINT_MAX && half > 2 ? 2 : half;
 }
 
-int rl_db_open(rl_db **out, rl_loop *loop, const rl_db_opts *opts, rl_err *err)
+static const char *name_of(const rl_db_opts *opts)
 {
-    const char *name = opts->name ? opts->name : "default", *rest;
+    return opts->name ? opts->name : "default";
+}
+
+/* The driver, its conf and display, and the settings of a db that is zeroed. */
+static int configure(rl_db *db, const rl_db_opts *opts, rl_err *err)
+{
+    const char *rest;
     char *url;
+    rl_err why = {0};
 
     if (!opts->url || !driver_for(opts->url, &rest))
         return rl_err_set(err, RL_EPROGRAMMING,
                           "database %s: its URL must begin with "
                           "postgresql: or sqlite:",
-                          name);
-    rl_db *db = rl_calloc(1, sizeof(*db));
-    rl_err why = {0};
-    if (rl_db_settings_read(&db->set, &url, opts, &why) < 0)
-        goto fail_settings;
-    db->driver = driver_for(url, &rest);
-    if (db->driver->config(&db->conf, &db->display, rest, &db->set, &why) < 0)
-        goto fail_config;
-    rl_free(url);
+                          name_of(opts));
+    int rc = rl_db_settings_read(&db->set, &url, opts, &why);
+    if (rc == 0) {
+        db->driver = driver_for(url, &rest);
+        rc = db->driver->config(&db->conf, &db->display, rest, &db->set, &why);
+        rl_free(url);
+    }
+    return rc < 0 ? rl_err_set(err, why.code, "database %s: %s", name_of(opts), why.msg) : 0;
+}
 
+int rl_db_check_opts(const rl_db_opts *opts, rl_err *err)
+{
+    rl_db db = {0};
+    int rc = configure(&db, opts, err);
+
+    if (rc < 0)
+        return rc;
+    db.driver->config_free(db.conf);
+    rl_free(db.display);
+    return 0;
+}
+
+int rl_db_open(rl_db **out, rl_loop *loop, const rl_db_opts *opts, rl_err *err)
+{
+    rl_db *db = rl_calloc(1, sizeof(*db));
+    int rc = configure(db, opts, err);
+
+    if (rc < 0) {
+        rl_free(db);
+        return rc;
+    }
     if (db->set.max_connections == 0)
         db->set.max_connections = 10;
     if (db->set.min_connections > db->set.max_connections)
         db->set.min_connections = db->set.max_connections;
     settle_sharing(db);
     db->loop = loop;
-    db->name = rl_strdup(name);
+    db->name = rl_strdup(name_of(opts));
     db->due = db->timer_at = RL_DB_NEVER;
     db->random = uv_hrtime() ^ (uintptr_t)db ^ 0x9e3779b97f4a7c15u;
     for (int i = 0; i < NSTATES; i++)
@@ -75,12 +103,6 @@ int rl_db_open(rl_db **out, rl_loop *loop, const rl_db_opts *opts, rl_err *err)
     rl_loop_add_hook(loop, RL_PHASE_ASK, &db->hook, rl_requests_deliver);
     *out = db;
     return 0;
-
-fail_config:
-    rl_free(url);
-fail_settings:
-    rl_free(db);
-    return rl_err_set(err, why.code, "database %s: %s", name, why.msg);
 }
 
 static void free_db(uv_handle_t *timer)

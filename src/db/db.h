@@ -119,6 +119,7 @@ void rl_db_settle_environment(void);
  *   sqlite:rille.db     relative to the working directory; sqlite:/absolute/path
  *   sqlite::memory:     one connection, which lives as long as the db */
 int rl_db_open(rl_db **out, rl_loop *loop, const rl_db_opts *opts, rl_err *err) RL_MUST_USE;
+int rl_db_check_opts(const rl_db_opts *opts, rl_err *err) RL_MUST_USE; /* the same, and no more */
 
 /* Refuses new work, fails what waits in line, lets running statements and leases finish for
  * at most `grace` seconds, closes every connection, then calls done. The db is gone once it

@@ -19,6 +19,7 @@ typedef enum ear_state { RESTING, CALLING, HEARING, HANGING_UP } ear_state;
 typedef struct channel {
     rl_list listens; /* rl_listen */
     bool heard;
+    bool again;  /* somebody came later, and is told by the answer to another LISTEN */
     rl_str name; /* in data */
     char data[];
 } channel;
@@ -29,7 +30,8 @@ struct rl_listen {
     channel *channel;
     rl_note_fn *fn;
     void *arg;
-    bool missed; /* to be told, once the channel is heard */
+    bool untold; /* that the channel is heard, once it is, */
+    bool missed; /* and that something was missed */
 };
 
 struct rl_ear {
@@ -38,6 +40,7 @@ struct rl_ear {
     rl_conn *conn; /* unless RESTING */
     rl_map channels;
     channel *turning; /* a LISTEN or UNLISTEN for it is under way */
+    bool turning_on;  /* which of them */
     rl_statement st;
     char sql[2 * RL_CHANNEL_NAME_MAX + 16];
     unsigned failures; /* since something was heard */
@@ -96,7 +99,7 @@ static void hang_up(rl_ear *ear)
 
     ear->turning = NULL;
     while ((ch = next_channel(ear, &at)))
-        ch->heard = false;
+        ch->heard = ch->again = false;
     drop_unwanted(ear);
     if (ear->state != CALLING && ear->state != HEARING)
         return;
@@ -110,6 +113,17 @@ static void hang_up(rl_ear *ear)
 
 static void on_timer(uv_timer_t *timer);
 
+static void tell_lost(channel *ch, const rl_err *why)
+{
+    const rl_note note = {RL_NOTE_LOST, ch->name, rl_str_of(why->msg), 0};
+
+    RL_LIST_EACH (it, &ch->listens) {
+        rl_listen *l = RL_LIST_ENTRY(it, rl_listen, link);
+        l->untold = l->missed = true;
+        l->fn(l->arg, &note);
+    }
+}
+
 /* Everything from here until it is heard again is missed by those who listen. */
 static void failed(rl_ear *ear, const rl_err *why)
 {
@@ -118,9 +132,10 @@ static void failed(rl_ear *ear, const rl_err *why)
 
     if (ear->failures++ == 0)
         rl_warn("database %s: not listening: %s; trying again", ear->db->name, why->msg);
+    ear->telling = true;
     while ((ch = next_channel(ear, &at)))
-        RL_LIST_EACH (it, &ch->listens)
-            RL_LIST_ENTRY(it, rl_listen, link)->missed = true;
+        tell_lost(ch, why);
+    ear->telling = false;
     hang_up(ear);
 }
 
@@ -144,16 +159,15 @@ static void tell(channel *ch, const rl_note *note)
     }
 }
 
-static void tell_gap(channel *ch)
+static void tell_heard(channel *ch)
 {
-    const rl_note gap = {.channel = ch->name, .gap = true};
-
     RL_LIST_EACH (it, &ch->listens) {
         rl_listen *l = RL_LIST_ENTRY(it, rl_listen, link);
-        bool missed = l->missed;
-        l->missed = false;
-        if (missed)
-            l->fn(l->arg, &gap);
+        const rl_note note = {l->missed ? RL_NOTE_GAP : RL_NOTE_HEARD, ch->name, RL_STR(""), 0};
+        bool untold = l->untold;
+        l->untold = l->missed = false;
+        if (untold)
+            l->fn(l->arg, &note);
     }
 }
 
@@ -180,13 +194,14 @@ static void on_done(void *owner, rl_result *result, const rl_err *err)
     }
     uv_timer_stop(&ear->timer);
     ear->turning = NULL;
-    ch->heard = !ch->heard;
+    ch->heard = ear->turning_on;
+    ch->again = false;
     if (ch->heard) {
         if (ear->failures)
             rl_info("database %s: listening again", ear->db->name);
         ear->failures = 0;
         ear->telling = true;
-        tell_gap(ch);
+        tell_heard(ch);
         ear->telling = false;
     }
     pump(ear);
@@ -200,7 +215,7 @@ static void on_notified(void *owner, rl_str name, rl_str payload, int pid)
     if (!ch)
         return;
     ear->telling = true;
-    tell(ch, &(rl_note){.channel = name, .payload = payload, .pid = pid});
+    tell(ch, &(rl_note){RL_NOTE_SAID, name, payload, pid});
     ear->telling = false;
     pump(ear);
 }
@@ -249,7 +264,8 @@ static void on_timer(uv_timer_t *timer)
 static void turn(rl_ear *ear, channel *ch)
 {
     static const rl_err broken = {RL_EOPERATIONAL, "", "", "", "the server closed the connection"};
-    rl_str verb = ch->heard ? RL_STR("UNLISTEN \"") : RL_STR("LISTEN \"");
+    bool on = is_wanted(ch);
+    rl_str verb = on ? RL_STR("LISTEN \"") : RL_STR("UNLISTEN \"");
     char *at = ear->sql;
 
     memcpy(at, verb.p, verb.n);
@@ -263,6 +279,7 @@ static void turn(rl_ear *ear, channel *ch)
     *at = '\0';
     ear->st = (rl_statement){.sql = {ear->sql, (size_t)(at - ear->sql)}};
     ear->turning = ch;
+    ear->turning_on = on;
     uv_timer_start(&ear->timer, on_timer, PATIENCE, 0);
     if (!ear->db->driver->run(ear->conn, &ear->st))
         failed(ear, &broken);
@@ -281,7 +298,7 @@ static void pump(rl_ear *ear)
     if (ear->state != HEARING || ear->turning)
         return;
     while ((ch = next_channel(ear, &at)))
-        if (is_wanted(ch) != ch->heard) {
+        if (is_wanted(ch) != ch->heard || (ch->heard && ch->again)) {
             turn(ear, ch);
             return;
         }
@@ -340,9 +357,11 @@ int rl_listen_open(rl_listen **out, rl_db *db, rl_str name, rl_note_fn *fn, void
     l->channel = channel_of(l->ear, name);
     l->fn = fn;
     l->arg = arg;
+    l->untold = true;
     l->missed = l->ear->failures > 0;
     rl_list_init(&l->link);
     rl_list_push(&l->channel->listens, &l->link);
+    l->channel->again = l->channel->heard;
     pump(l->ear);
     *out = l;
     return 0;

@@ -4,7 +4,7 @@
  * channel is opened, never too old or too idle, and closed behind the last channel. When it is
  * lost it is dialled anew in the rhythm of the pool; then every channel is listened to again,
  * and whoever listens is told that something may have been missed. A server that is down is no
- * error: it is tried until it is there. */
+ * error: it is tried until it is there, and told of. */
 #ifndef RL_DB_LISTEN_H
 #define RL_DB_LISTEN_H
 
@@ -14,10 +14,18 @@
 
 typedef struct rl_listen rl_listen; /* one who listens to one channel */
 
+typedef enum rl_note_kind {
+    RL_NOTE_SAID,
+    RL_NOTE_HEARD, /* whatever is said from now on will be told */
+    RL_NOTE_GAP,   /* likewise, but something may have been missed before */
+    RL_NOTE_LOST,  /* nothing is heard until one of these two; once for each attempt that failed */
+} rl_note_kind;
+
 typedef struct rl_note {
-    rl_str channel, payload;
-    int pid;  /* of the session that said it */
-    bool gap; /* nothing was said, but something may have been missed; no payload, no pid */
+    rl_note_kind kind;
+    rl_str channel;
+    rl_str payload; /* SAID; LOST: why */
+    int pid;        /* SAID: of the session that said it */
 } rl_note;
 
 /* Comes from the loop. The note is valid during the call, which may close this rl_listen. */

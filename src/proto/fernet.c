@@ -1,5 +1,7 @@
 #include "proto/fernet.h"
 
+#include "proto/base64.h"
+
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -10,8 +12,7 @@ enum {
     BLOCK = 16,
     HEAD = 1 + 8 + RL_FERNET_IV,
     MAC = 32,
-    SKEW = 60,             /* seconds that a clock may be ahead */
-    MAX_TOKEN = 512 << 20, /* bytes: OpenSSL counts in int */
+    SKEW = 60, /* seconds that a clock may be ahead */
 };
 
 rl_fernet_key rl_fernet_derive(rl_str passphrase)
@@ -52,52 +53,6 @@ static int crypt(const rl_fernet_key *key, const uint8_t *iv, bool seal, rl_str 
     return good ? n + last : -1;
 }
 
-/* base64url is base64 with two other letters. */
-
-static void swap_letters(char *p, size_t n, const char from[2], const char to[2])
-{
-    for (size_t i = 0; i < n; i++)
-        for (int k = 0; k < 2; k++)
-            if (p[i] == from[k])
-                p[i] = to[k];
-}
-
-static void add_base64url(rl_buf *out, const uint8_t *p, size_t n)
-{
-    rl_buf_reserve(out, (n + 2) / 3 * 4 + 1);
-    char *at = out->data + out->len;
-    int len = EVP_EncodeBlock((uint8_t *)at, p, (int)n);
-    swap_letters(at, (size_t)len, "+/", "-_");
-    out->len += (size_t)len;
-}
-
-/* Strict: the padding is there, and nothing else but the alphabet. */
-static bool add_decoded(rl_buf *out, rl_str text)
-{
-    static const char letters[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    size_t padding = 0;
-
-    while (padding < 2 && padding < text.n && text.p[text.n - 1 - padding] == '=')
-        padding++;
-    if (text.n == 0 || text.n % 4 || text.n > MAX_TOKEN)
-        return false;
-    for (size_t i = 0; i < text.n - padding; i++)
-        if (!memchr(letters, text.p[i], sizeof(letters) - 1))
-            return false;
-    rl_buf base64 = {0};
-    rl_buf_add_str(&base64, text);
-    swap_letters(base64.data, base64.len, "-_", "+/");
-    rl_buf_reserve(out, text.n / 4 * 3);
-    int n =
-        EVP_DecodeBlock((uint8_t *)out->data + out->len, (uint8_t *)base64.data, (int)base64.len);
-    rl_buf_fini(&base64);
-    if (n < 0)
-        return false;
-    out->len += (size_t)n - padding;
-    return true;
-}
-
 void rl_fernet_seal(const rl_fernet_key *key, uint64_t now, const uint8_t iv[RL_FERNET_IV],
                     rl_str plain, rl_buf *out)
 {
@@ -112,7 +67,7 @@ void rl_fernet_seal(const rl_fernet_key *key, uint64_t now, const uint8_t iv[RL_
     int n = crypt(key, iv, true, plain, p + HEAD);
     RL_CHECK(n > 0);
     sign(key, p, HEAD + (size_t)n, p + HEAD + n);
-    add_base64url(out, p, HEAD + (size_t)n + MAC);
+    rl_base64_encode(out, (rl_str){raw.data, HEAD + (size_t)n + MAC}, RL_BASE64_URL);
     rl_buf_fini(&raw);
 }
 
@@ -137,7 +92,8 @@ int rl_fernet_open(const rl_fernet_key *keys, size_t n, uint64_t now, uint64_t t
     uint8_t mac[MAC];
     int opened = -1;
 
-    if (add_decoded(&raw, token) && is_fit((uint8_t *)raw.data, raw.len, now, ttl)) {
+    if (rl_base64_decode(&raw, token, RL_BASE64_URL) &&
+        is_fit((uint8_t *)raw.data, raw.len, now, ttl)) {
         const uint8_t *p = (const uint8_t *)raw.data;
         size_t signed_ = raw.len - MAC;
         rl_str sealed = {raw.data + HEAD, signed_ - HEAD};

@@ -12,6 +12,7 @@
 ---@field null lightuserdata      NULL: of JSON, and as a parameter of statements
 ---@field sentinel lightuserdata  what a waiting coroutine yields; for `rille.coroutine` only
 ---@field version string          "0.1.0"
+---@field base64 rille.core.base64
 ---@field channel rille.core.channel
 ---@field consumer rille.core.consumer
 ---@field db rille.core.db

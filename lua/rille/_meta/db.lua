@@ -3,6 +3,7 @@
 --- Databases (src/bind/bind_db.c): handles, statements, pins.
 
 ---@class rille.core.Database : userdata  a handle
+---@class rille.core.DatabaseEar : userdata    what is said on a channel
 ---@class rille.core.DatabaseValue : userdata  a parameter that is not plain text
 
 --- What may be a parameter; nil and null are NULL, whole numbers integers, as is cdata of 64 bits.
@@ -66,6 +67,10 @@
 
 ---@class rille.core.db
 local db = {}
+
+--- Raise what `open` would raise with these options, and open nothing.
+---@param options rille.core.DatabaseOptions
+function db.check(options) end
 
 --- Open a database; connections come when they are needed. Raises what is wrong with the URL or the
 --- settings.
@@ -150,6 +155,26 @@ function db.mark_dirty(handle) end
 ---@return true?
 ---@return rille.Error? err
 function db.listen(handle, channel, id) end
+
+--- Hear what is said on a channel, note by note (src/bind/bind_db_ear.c); PostgreSQL only. One
+--- connection serves all who listen to a database, and is dialled anew whenever it is lost.
+---@param handle rille.core.Database
+---@param channel string  1 to 63 bytes
+---@return rille.core.DatabaseEar?
+---@return rille.Error? err
+function db.ear(handle, channel) end
+
+--- Wait for the next note, for one task at a time. "heard": from here on nothing is missed, and the
+--- same after each "lost", which says why, once for each attempt to listen that has failed.
+---@async
+---@param ear rille.core.DatabaseEar
+---@return "said"|"heard"|"lost"|nil kind
+---@return string|rille.Error payload
+---@return integer? missed  before it, since more than 32 MiB had waited here
+function db.ear_next(ear) end
+
+---@param ear rille.core.DatabaseEar
+function db.ear_close(ear) end
 
 --- Begin a COPY on the task's pinned connection; PostgreSQL only. What this and the other functions
 --- of COPY give: rows that came out, or true when there is room for rows to go in; false and the

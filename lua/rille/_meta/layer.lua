@@ -62,8 +62,9 @@ function layer.check_group_send(group, encoded, text, bytes, passing) end
 function layer.count(group) end
 
 --- A channel of the running task's, which lives as long as it does.
+---@param name string?  a word that nobody else takes: its name is `prefix` and this, not a number
 ---@return string channel
-function layer.new_channel() end
+function layer.new_channel(name) end
 
 --- The first message that waits there.
 ---@param channel string  of `new_channel`
