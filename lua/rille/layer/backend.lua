@@ -14,6 +14,10 @@
 --- `outside.down`; it may raise `rille.LayerError`.
 
 local class = require("rille.class")
+local core = require("rille.core")
+local errors = require("rille.errors")
+
+local layer = core.layer
 
 ---@class rille.layer.Options  what the URL says
 ---@field url string       all of it, with its password: not for messages
@@ -43,13 +47,23 @@ Backend.queues = false
 ---@type false|fun(options: rille.layer.Options): rille.redis.Settings, string
 Backend.histories = false
 
+--- The errors that its connections raise: a class.
+---@type rille.Class?
+Backend.failures = nil
+
+--- Of one of these: may what it tells of have happened nevertheless?
+---@param err rille.Error
+---@return boolean
+function Backend.in_doubt(err)
+  return err.may_have_run or false
+end
+
 --- Look at options before anything else happens, also on reloads and for `rille check`. Raises
 --- `ConfigurationError`.
 ---@param options rille.layer.Options
 function Backend.check(options)
   local name = next(options.query)
   if name then
-    local errors = require("rille.errors")
     error(errors.ConfigurationError(("layer: unknown option %q in the URL"):format(name)), 0)
   end
 end
@@ -93,7 +107,6 @@ function Backend:agroup_send(group, message) end
 ---@param group string
 ---@param channel string
 function Backend:agroup_add(group, channel)
-  local errors = require("rille.errors")
   error(errors.Closed("nobody has the channel " .. channel), 0)
 end
 
@@ -113,5 +126,28 @@ function Backend:agroup_count(group) end
 ---@param group string
 ---@return string[]?  nil: it cannot tell
 function Backend:agroup_members(group) end
+
+--- For backends: do something with connections that may be lost while we do, and then raise
+--- `LayerError`. What failed was refused, or may have happened: the sender learns which.
+---@async
+---@generic T
+---@param fn async fun(): T
+---@return T
+function Backend:attempt(fn)
+  local function finish(ok, ...)
+    if ok then
+      return ...
+    end
+    local err = ...
+    if errors.is_error(err, self.failures) then
+      layer.count_up("refused", 1)
+      local told = errors.LayerError(("the layer %s: %s"):format(self.options.name, err.message))
+      told.may_have_run = self.in_doubt(err)
+      error(told, 0)
+    end
+    error(err, 0)
+  end
+  return finish(pcall(fn))
+end
 
 return Backend

@@ -94,18 +94,6 @@ function Histories:check(group, text, bytes)
   end
 end
 
-local function encode(message)
-  if message.type == "websocket.send" and message.bytes then
-    local copy = {}
-    for key, value in pairs(message) do
-      copy[key] = value
-    end
-    copy.bytes = msgpack.bytes(message.bytes)
-    message = copy
-  end
-  return msgpack.encode(message)
-end
-
 --- Give a message the next offset, and send it to all processes.
 ---@async
 ---@param group string
@@ -124,7 +112,7 @@ function Histories:aadd(group, message)
     math.ceil(rule.ttl * 1000),
     REST + math.ceil(rule.ttl),
     topic,
-    encode(message)
+    messages.pack(message)
   )
   return tonumber(reply[2]), reply[1]
 end

@@ -1,9 +1,12 @@
---- A message of the layer between its table and its bytes, within this process.
+--- A message of the layer between its table and its bytes.
 ---
---- The bytes are the serializer's of LuaJIT, which trusts them: what other processes send comes as
---- a table, from a format of the backend's.
+--- Within this process they are the serializer's of LuaJIT, which trusts them. Between processes
+--- backends have formats of their own, of which MessagePack is the base.
 
 local buffer = require("string.buffer")
+local core = require("rille.core")
+
+local msgpack = core.msgpack
 
 local M = {}
 
@@ -35,5 +38,40 @@ jit.off(M.encode)
 
 --- Turn an encoded message back into a table.
 M.decode = buffer.decode
+
+--- A message for MessagePack: what a `websocket.send` has as `bytes` stays bytes, though it be
+--- UTF-8.
+---@param message table
+---@return table  a copy, where that makes a difference
+function M.with_bytes(message)
+  if type(message.bytes) ~= "string" then
+    return message
+  end
+  local copy = {}
+  for name, value in pairs(message) do
+    copy[name] = value
+  end
+  copy.bytes = msgpack.bytes(message.bytes)
+  return copy
+end
+
+--- As MessagePack. Raises what is no data.
+---@param message table
+---@return string
+function M.pack(message)
+  return msgpack.encode(M.with_bytes(message))
+end
+
+--- And back.
+---@param bytes string
+---@return table? message
+---@return string? why  it is none
+function M.unpack(bytes)
+  local message, err = msgpack.decode(bytes)
+  if type(message) == "table" and type(message.type) == "string" then
+    return message
+  end
+  return nil, err and core.describe(err) or "it is no table with a type"
+end
 
 return M

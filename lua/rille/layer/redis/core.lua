@@ -14,7 +14,7 @@
 --- Scores are the time of sending, and those of one worker always grow: what one sender sends to
 --- one receiver stays in order.
 
-local Asking = require("rille.layer.redis.asking")
+local Asking = require("rille.layer.asking")
 local Links = require("rille.layer.redis.links")
 local Payload = require("rille.layer.redis.payload")
 local clock = require("rille.models.time")
@@ -183,7 +183,7 @@ end
 ---@param group string
 ---@param channel string
 function Core:agroup_add(group, channel)
-  if self:place_there("join", group, channel) then
+  if self.asking:aplace("join", group, channel) then
     return
   end
   local key = self:group_key(group)
@@ -199,7 +199,7 @@ end
 ---@param group string
 ---@param channel string
 function Core:agroup_discard(group, channel)
-  self:place_there("leave", group, channel) -- and if Django has added it:
+  self.asking:aplace("leave", group, channel) -- and if Django has added it:
   self:attempt(function()
     self.links[self:place(group)]:acall("ZREM", self:group_key(group), channel)
   end)
@@ -222,7 +222,7 @@ function Core:agroup_members(group)
       names[#names + 1] = channel
     end
   end
-  local told = self:members_there(group, function(message)
+  local told = self.asking:amembers(group, function(message)
     for _, prefix in ipairs(workers) do
       self:asend(Asking.channel(prefix), message)
     end

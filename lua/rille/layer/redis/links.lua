@@ -5,7 +5,7 @@
 --- back: then what this worker wants is told anew (`afollow` with `all`), and members hear that
 --- something may have been missed.
 
-local Asking = require("rille.layer.redis.asking")
+local Asking = require("rille.layer.asking")
 local Backend = require("rille.layer.backend")
 local core = require("rille.core")
 local errors = require("rille.errors")
@@ -13,8 +13,6 @@ local outside = require("rille.layer.outside")
 local redis = require("rille.redis")
 local settings_of = require("rille.layer.redis.settings")
 local task = require("rille.task")
-
-local layer = core.layer
 
 -- Seconds until a server is listened to again: after a lost connection, and after a refusal.
 local AGAIN, REFUSED = 0.02, 0.5
@@ -29,6 +27,8 @@ local AGAIN, REFUSED = 0.02, 0.5
 ---@field groups table<string, true>    with members here, as far as we have been told
 ---@field channels table<string, true>  without "!", that are received from here, likewise
 local Links = Backend:extend("Links")
+
+Links.failures = errors.RedisError
 
 --- Do the ears subscribe? Else they wait in commands.
 Links.subscriber = false
@@ -78,8 +78,6 @@ function Links:astart()
   self.process = prefixes[1]:match("%x%x%x%x+") -- a name that its workers agree on
   self.asking = Asking.new(self.own, function(channel, message)
     self:asend(channel, message)
-  end, function(question)
-    return self:answer(question)
   end)
   self.missing = {}
   for i, server in ipairs(self.settings.servers) do
@@ -98,97 +96,12 @@ end
 --- What a layer needs before anything is heard.
 function Links:prepare() end
 
---- What another worker wants to know, or wants done.
----@async
----@param question rille.layer.redis.Question
----@return any
-function Links:answer(question)
-  local group, channel = question.group, question.channel
-  if question.what == "join" then
-    local ok, found = pcall(layer.join, group, channel)
-    if ok and found then
-      outside.settle(group)
-    end
-    return ok and found
-  elseif question.what == "leave" then
-    local ok, found = pcall(layer.leave, group, channel)
-    return ok and found
-  elseif question.what == "members" then
-    local ok, names = pcall(layer.members, group)
-    return ok and names and self:own_among(names) or {}
-  end
-end
-
---- Of names, one a line, those of this worker's channels.
-function Links:own_among(names)
-  local own = {}
-  for name in names:gmatch("[^\n]+") do
-    own[#own + 1] = name:sub(1, #self.own) == self.own and name or nil
-  end
-  return own
-end
-
---- All names that workers have answered with.
-local function names_of(answers)
-  local names = {}
-  for _, answer in ipairs(answers) do
-    for _, name in ipairs(type(answer.value) == "table" and answer.value or {}) do
-      names[#names + 1] = name
-    end
-  end
-  return names
-end
-
---- Members of a group in other rille processes, as far as they answer in time.
----@async
----@param group string
----@param ask async fun(message: table): integer
----@return string[]
-function Links:members_there(group, ask)
-  local question = { what = "members", group = group }
-  return names_of((self.asking:aask(question, ask)))
-end
-
---- How many those are.
+--- How many members a group has in other processes.
 ---@async
 ---@param group string
 ---@return integer
 function Links:agroup_count(group)
   return #self:agroup_members(group)
-end
-
---- The worker that makes a channel a member, or no longer, if it is another rille's; nil: it is
---- none, as names go. (Django's have 32 hexadecimal digits behind the "!".)
----@param channel string
----@return string? prefix
-local function prefix_of(channel)
-  local prefix, id = channel:match("^(specific%.%x+!)t?(%d+)$")
-  return id and #id < 20 and prefix or nil
-end
-
---- Have a channel of another rille process join or leave a group, by its own worker.
----@async
----@param what "join"|"leave"
----@param group string
----@param channel string
----@return boolean? done  nil: it is no rille's
-function Links:place_there(what, group, channel)
-  local prefix = prefix_of(channel)
-  if not prefix then
-    return nil
-  end
-  local question = { what = what, group = group, channel = channel }
-  local answers, all = self.asking:aask(question, function(message)
-    self:asend(Asking.channel(prefix), message)
-    return 1
-  end)
-  if not all then
-    error(errors.LayerError("no answer from the process that has the channel " .. channel), 0)
-  end
-  if what == "join" and not answers[1].value then
-    error(errors.Closed("nobody has the channel " .. channel), 0)
-  end
-  return true
 end
 
 --- Do something with what came; one message that is bad is one message that is dropped.
@@ -249,29 +162,6 @@ function Links:apply(changes)
   exchange(self.groups, left, changes.joined)
   exchange(self.channels, closed, changes.opened)
   return left, closed
-end
-
---- Do something with connections that may be lost while we do. What failed was refused, or may
---- have happened: the sender learns which.
----@async
----@generic T
----@param fn async fun(): T
----@return T
-function Links:attempt(fn)
-  local function finish(ok, ...)
-    if ok then
-      return ...
-    end
-    local err = ...
-    if errors.is_error(err, errors.RedisError) then
-      layer.count_up("refused", 1)
-      local told = errors.LayerError(("the layer %s: %s"):format(self.options.name, err.message))
-      told.may_have_run = err.may_have_run or false
-      error(told, 0)
-    end
-    error(err, 0)
-  end
-  return finish(pcall(fn))
 end
 
 --- Close what is open.

@@ -6,6 +6,7 @@
 --- counter.
 
 local core = require("rille.core")
+local messages = require("rille.layer.message")
 
 local fernet, msgpack = core.fernet, core.msgpack
 
@@ -48,25 +49,12 @@ function Payload:next_prefix()
     .. string.char(math.floor(high / 256), high % 256, math.floor(low / 256), low % 256)
 end
 
--- What a websocket.send has as `bytes` stays bytes, though it be UTF-8.
-local function with_bytes(message)
-  if type(message.bytes) ~= "string" then
-    return message
-  end
-  local copy = {}
-  for name, value in pairs(message) do
-    copy[name] = value
-  end
-  copy.bytes = msgpack.bytes(message.bytes)
-  return copy
-end
-
 --- Raises what is no data.
 ---@param message table
 ---@param address string|string[]|nil  `__asgi_channel__`: whom it is for, behind a shared key
 ---@return string
 function Payload:encode(message, address)
-  local written = with_bytes(message)
+  local written = messages.with_bytes(message)
   if address then
     if written == message then
       written = {}
@@ -88,17 +76,16 @@ end
 ---@return string|string[]|nil|rille.BadRequest address  or why there is no message
 function Payload:decode(bytes)
   local body = self.unique and bytes:sub(PREFIX + 1) or bytes
-  local err
   if self.keys then
+    local err
     body, err = fernet.open(self.keys, body, self.ttl)
     if not body then
       return nil, err
     end
   end
-  local message
-  message, err = msgpack.decode(body)
-  if type(message) ~= "table" or type(message.type) ~= "string" then
-    return nil, err or "it is no table with a type"
+  local message, why = messages.unpack(body)
+  if not message then
+    return nil, why
   end
   local address = message.__asgi_channel__
   message.__asgi_channel__ = nil

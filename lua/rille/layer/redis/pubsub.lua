@@ -103,7 +103,7 @@ end
 ---@param group string
 ---@param channel string
 function Pubsub:agroup_add(group, channel)
-  if not self:place_there("join", group, channel) then
+  if not self.asking:aplace("join", group, channel) then
     local told = "channels_redis's pub/sub has %s join groups in its own process only"
     error(errors.LayerError(told:format(channel)), 0)
   end
@@ -113,7 +113,7 @@ end
 ---@param group string
 ---@param channel string
 function Pubsub:agroup_discard(group, channel)
-  self:place_there("leave", group, channel)
+  self.asking:aplace("leave", group, channel)
 end
 
 --- Members in other processes: those of rille's. Django's are known to nobody.
@@ -121,7 +121,7 @@ end
 ---@param group string
 ---@return string[]
 function Pubsub:agroup_members(group)
-  return self:members_there(group, function(message)
+  return self.asking:amembers(group, function(message)
     local heard = self:attempt(function()
       local payload = self.payload:encode(message)
       return self.links[self:place(self.questions)]:acall("PUBLISH", self.questions, payload)

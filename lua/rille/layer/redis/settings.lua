@@ -7,8 +7,10 @@
 --- share. The parameters behind them hold for all; those that are not the layer's are the client's
 --- (`rille.redis`).
 
-local errors = require("rille.errors")
+local parameters = require("rille.layer.parameters")
 local redis = require("rille.redis")
+
+local fail = parameters.fail
 
 local M = {}
 
@@ -32,10 +34,6 @@ local DEFAULTS = {
 }
 local LEAST = { expiry = 1, group_expiry = 2, capacity = 1 }
 
-local function fail(text, ...)
-  error(errors.ConfigurationError("layer: " .. text:format(...)), 0)
-end
-
 --- Several URLs in one string: a comma separates them when another scheme follows.
 local function urls_of(text)
   local urls = {}
@@ -52,21 +50,13 @@ local function escape(text)
 end
 
 --- What the client is to make of its parameters, behind one of the URLs.
-local function url_with(head, parameters)
+local function url_with(head, query)
   local words = {}
-  for name, value in pairs(parameters) do
+  for name, value in pairs(query) do
     words[#words + 1] = escape(name) .. "=" .. escape(value)
   end
   table.sort(words)
   return #words == 0 and head or head .. "?" .. table.concat(words, "&")
-end
-
-local function number_of(name, text)
-  local number = tonumber(text)
-  if not (number and number % 1 == 0 and number >= LEAST[name] and number < 2 ^ 31) then
-    fail("%s is a whole number from %d on, not '%s'", name, LEAST[name], text)
-  end
-  return number
 end
 
 local function capacities_of(text)
@@ -108,7 +98,7 @@ function M.read(options)
   local settings = { servers = {} }
   for name, default in pairs(DEFAULTS) do
     local given = take(name) or default
-    settings[name] = LEAST[name] and number_of(name, given) or given
+    settings[name] = LEAST[name] and parameters.number(name, given, LEAST[name]) or given
   end
   if settings.mode ~= "core" and settings.mode ~= "pubsub" then
     fail("mode is core or pubsub, not '%s'", settings.mode)
