@@ -20,6 +20,8 @@ local START, STOP, TELL_EVERY = 2, 2, 10
 --- Scheme to backend: the class, or the name of its module.
 ---@type table<string, string|rille.layer.Backend>
 M.schemes = {
+  postgres = "rille.layer.postgres",
+  postgresql = "rille.layer.postgres",
   redis = "rille.layer.redis",
   rediss = "rille.layer.redis",
   ["redis+unix"] = "rille.layer.redis",
@@ -101,7 +103,7 @@ function M.parse(url)
   query.outage, query.outage_timeout = nil, nil
   local parsed = {
     url = url,
-    name = head:gsub("//[^/@]*@", "//"),
+    name = head:gsub("//[^,]*@", "//"),
     scheme = scheme,
     query = query,
     outage = outage,
@@ -127,7 +129,9 @@ end
 
 local told = {}
 
---- A line, and at most one of its kind in ten seconds: the next says how many there were.
+--- A warning, and at most one of its kind in ten seconds: the next says how many there were.
+---@param kind string
+---@param text string
 local function tell(kind, text)
   local last = told[kind] or { n = 0, at = -TELL_EVERY }
   told[kind] = last
@@ -224,7 +228,7 @@ end
 --- Begin, on this worker. Returns when there is a connection, or soon.
 ---@async
 ---@param parsed rille.layer.Options?
----@param rules rille.core.HistoryRule[]  which groups keep their history
+---@param rules rille.core.HistoryRule[]?  which groups keep their history
 function M.start(parsed, rules)
   started = true
   if not parsed then
@@ -233,7 +237,7 @@ function M.start(parsed, rules)
   options = parsed
   M.backend = class_of(options.scheme)(options)
   layer.open()
-  M.set_histories(parsed, rules)
+  M.set_histories(parsed, rules or {})
   local class = class_of(options.scheme)
   if class.histories then
     require("rille.presence").share(class.histories(options))
@@ -406,6 +410,15 @@ function M.deliver_group(group, message)
   return deliver(layer.group_send_here, group, message)
 end
 
+--- The same for those of all this process's workers, of a backend that hears once for them.
+---@param group string
+---@param message table
+---@return integer delivered
+---@return integer dropped
+function M.deliver_to_all(group, message)
+  return deliver(layer.group_send, group, message)
+end
+
 --- A message of another process for a channel of this process.
 ---@param channel string
 ---@param message table
@@ -414,6 +427,9 @@ end
 function M.deliver(channel, message)
   return deliver(layer.send, channel, message)
 end
+
+--- A line for the log, which also backends have some of.
+M.tell = tell
 
 --- So many messages are known to be lost, and why: what they are counted under, and what the log
 --- says.

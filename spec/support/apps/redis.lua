@@ -59,7 +59,7 @@ local function message_of(query)
     local bytes = query.hex:gsub("%x%x", function(digits)
       return string.char(tonumber(digits, 16))
     end)
-    return { type = query.type or "chat.message", bytes = bytes }
+    return { type = query.type or "chat.message", bytes = bytes:rep(query.times or 1) }
   end
   return json.decode(query.message)
 end
