@@ -33,12 +33,12 @@ local M = {}
 ---@field mqtt string?        URL of the broker, likewise, or RILLE_MQTT
 ---@field trusted string?     proxies, from the command line or the environment
 ---@field root_path string?   likewise
----@field dev boolean         rille dev: create tables on every backend
+---@field dev boolean         rille dev: bring tables up to date on every backend
 ---@field limits string[]?     "NAME=VALUE,…", from RILLE_LIMITS and --limit
 ---@field only_channels string?  receive from these channels, and do nothing else
 ---@field no_channels boolean?   receive from none
 ---@field fixed table<string, boolean>  settings that the command line or the environment has said
----@field migrate boolean     --migrate: create tables on every backend, or do not start
+---@field migrate boolean     --migrate: bring tables up to date on every backend, or do not start
 ---@field apply? fun(limits: { limits: table[], trusted: string })  rille test: have these limits
 
 ---@class rille.Staged
@@ -237,29 +237,27 @@ function M.trouble(text)
   end
 end
 
-local function acreate_tables(required)
+local function abring_tables(required)
   local default = db.databases.default
-  local models = dispatch.current().app.models
-  if #models == 0 or not (default.backend == "sqlite" or options.dev or options.migrate) then
+  if not (default.backend == "sqlite" or options.dev or options.migrate) then
     return
   end
-  local ok, created = pcall(require("rille.models.schema").acreate_missing, default, models)
-  if ok then
-    for _, name in ipairs(created) do
-      core.log("info", ("created %s in %s"):format(name, default.url))
-    end
-  elseif required or not errors.is_error(created, errors.OperationalError) then
-    error(created, 0)
-  else
+  local abring = require("rille.migrations.app").abring
+  local ok, err = pcall(abring, dispatch.current(), default, function(text)
+    core.log("info", text)
+  end)
+  if not ok and (required or not errors.is_error(err, errors.OperationalError)) then
+    error(err, 0)
+  elseif not ok then
     local told = "tables not checked, the database cannot be reached: %s"
-    core.log("warn", told:format(created.message))
+    core.log("warn", told:format(err.message))
   end
 end
 
 --- Before any worker starts; one worker does it for all.
 ---@async
 function M.prepare()
-  acreate_tables(options.migrate)
+  abring_tables(options.migrate)
 end
 
 --- Before the first connection is accepted.
@@ -279,7 +277,7 @@ end
 function M.after_reload()
   dispatch.adopt_all()
   if is_first() then
-    acreate_tables(false)
+    abring_tables(false)
   end
 end
 
@@ -292,19 +290,6 @@ function M.stop()
   if not ok then
     error(err, 0)
   end
-end
-
---- rille migrate.
----@async
----@return string  what was done, for people
-function M.migrate()
-  local default = db.databases.default
-  local schema = require("rille.models.schema")
-  local created = schema.acreate_missing(default, dispatch.current().app.models)
-  if #created == 0 then
-    return ("nothing to create in %s"):format(default.url)
-  end
-  return ("created in %s: %s"):format(default.url, table.concat(created, ", "))
 end
 
 --- rille routes.
@@ -357,6 +342,19 @@ function M.send(arguments)
   layer:agroup_send(arguments[1], message)
   outside.stop()
   return "sent"
+end
+
+--- The commands of `rille.tools`. They load an application by themselves, if they need one.
+---@async
+---@param arguments string[]  the command's name and its words
+---@return integer  exit status
+function M.tool(arguments)
+  return require("rille.tools").run(arguments, function(app, database)
+    options.app, options.database = app, database or options.database
+    M.stage("load")
+    M.commit()
+    return dispatch.current()
+  end, options.database)
 end
 
 --- rille test: make a generation ready to be switched to, and have its limits.

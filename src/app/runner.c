@@ -286,9 +286,6 @@ static void load(rl_runner *r)
     case RL_CMD_ROUTES:
         say_and_stop(r, "routes");
         break;
-    case RL_CMD_MIGRATE:
-        rl_task_queue(rl_script_task(&r->script, "migrate", on_command_ended, r), 0);
-        break;
     case RL_CMD_RUN:
     case RL_CMD_DEV:
         rl_report_send(rep);
@@ -296,6 +293,7 @@ static void load(rl_runner *r)
     case RL_CMD_HELP:
     case RL_CMD_SEND:
     case RL_CMD_TEST:
+    case RL_CMD_TOOL:
     case RL_CMD_VERSION:
         break;
     }
@@ -312,6 +310,8 @@ static void begin(rl_runner *r)
         run_alone(r, "test");
     else if (r->settings->command == RL_CMD_SEND)
         run_alone(r, "send");
+    else if (r->settings->command == RL_CMD_TOOL)
+        run_alone(r, "tool");
     else
         load(r);
     rl_buf_fini(&text);

@@ -97,8 +97,9 @@ int rl_script_open(rl_script *s, rl_worker *w, const rl_settings *settings, rl_b
     rl_err err;
 
     *s = (rl_script){.worker = w, .settings = settings, .program = LUA_NOREF};
-    /* Specs are not handlers, and run whole files in one go. */
-    rl_watchdog_watch(&w->vm, settings->command == RL_CMD_TEST ? 0 : RL_HANDLER_CPU_LIMIT);
+    /* Specs are not handlers, and run whole files in one go; nor are our own commands. */
+    bool handles = settings->command != RL_CMD_TEST && settings->command != RL_CMD_TOOL;
+    rl_watchdog_watch(&w->vm, handles ? RL_HANDLER_CPU_LIMIT : 0);
     lua_pushcfunction(w->vm.L, open_library);
     lua_pushlightuserdata(w->vm.L, s);
     return rl_vm_call(&w->vm, 1, 0, text, &err);

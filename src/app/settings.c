@@ -22,7 +22,23 @@ static const struct command {
      "run specs inside the runtime: an `it` may call `a` functions", false},
     {"check", RL_CMD_CHECK, "APP", "load and validate, serve nothing", false},
     {"routes", RL_CMD_ROUTES, "APP", "print the routes", false},
-    {"migrate", RL_CMD_MIGRATE, "APP [--database URL]", "create the tables that are missing",
+    {"makemigrations", RL_CMD_TOOL, "APP [options]",
+     "write what has changed in the models as a migration\n\n"
+     "  --name NAME           of the file, behind its number\n"
+     "  --empty               one without operations, to be written by hand\n"
+     "  --check               write nothing; exit 1 if there is something to write\n"
+     "  --dry-run             print it\n"
+     "  --rename A.B=A.C      column B of table A is now C; A=B: the table A is now B. May be\n"
+     "                        repeated; without it a terminal is asked\n"
+     "  --fill A.B=VALUE      what existing rows get in a new column that cannot be NULL",
+     false},
+    {"migrate", RL_CMD_TOOL, "APP [options]",
+     "bring the tables to what the migrations say; without any, create those that are missing\n\n"
+     "  --to NUMBER           up or down to this one; zero: undo all\n"
+     "  --plan                print what would be done\n"
+     "  --fake                only note it as done\n"
+     "  --database NAME|URL   one of the application's databases, or another default\n"
+     "                        (DATABASE_URL)",
      false},
     {"send", RL_CMD_SEND, "GROUP JSON [--admin ADDR | --layer URL]",
      "send a message to a group, through a running server's admin address (RILLE_ADMIN; the\n"
@@ -89,6 +105,15 @@ static const struct command *find_command(const char *name)
     return NULL;
 }
 
+/* Its first paragraph. */
+static void print_summary(const struct command *cmd)
+{
+    const char *end = strstr(cmd->summary, "\n\n");
+    int n = end ? (int)(end - cmd->summary) : (int)strlen(cmd->summary);
+
+    printf("  %-14s %.*s\n", cmd->name, n, cmd->summary);
+}
+
 void rl_settings_help(const char *name)
 {
     const struct command *cmd = name ? find_command(name) : NULL;
@@ -102,7 +127,7 @@ void rl_settings_help(const char *name)
     }
     printf("usage: rille COMMAND …\n\nConsumers in Lua on a C core.\n\n");
     for (size_t i = 0; i < RL_COUNT(commands); i++)
-        printf("  %-8s %s\n", commands[i].name, commands[i].summary);
+        print_summary(&commands[i]);
     printf("\n`rille help COMMAND` tells more.\n");
 }
 
@@ -335,12 +360,33 @@ static int finish(rl_settings *s, const struct command *cmd, rl_err *err)
         s->mqtt = from_environment("RILLE_MQTT");
     if (cmd->id == RL_CMD_SEND)
         return finish_send(s, cmd, err);
-    if (cmd->id != RL_CMD_TEST && !s->app)
+    if (cmd->id != RL_CMD_TEST && cmd->id != RL_CMD_TOOL && !s->app)
         return rl_err_set(err, RL_ESYNTAX, "which application? usage: rille %s %s", cmd->name,
                           cmd->args);
     if (!s->workers && workers && cmd->id == RL_CMD_RUN)
         return set_workers(s, "RILLE_WORKERS", workers, err);
     return 0;
+}
+
+/* What is ours of a tool's words is read here, the others are for it. */
+static int keep_word(rl_settings *s, int argc, char **argv, int *i, rl_err *err)
+{
+    static const char *const ours[] = {"--log-level", "--log-format"};
+
+    for (size_t k = 0; k < RL_COUNT(ours); k++) {
+        size_t n = strlen(ours[k]);
+        if (strncmp(argv[*i], ours[k], n) == 0 && (!argv[*i][n] || argv[*i][n] == '='))
+            return read_option(s, argc, argv, i, err);
+    }
+    s->rest[s->nrest++] = argv[*i];
+    return 0;
+}
+
+static int read_word(rl_settings *s, int argc, char **argv, int *i, rl_err *err)
+{
+    if (s->command == RL_CMD_TOOL)
+        return keep_word(s, argc, argv, i, err);
+    return argv[*i][0] == '-' ? read_option(s, argc, argv, i, err) : add_word(s, argv[*i], err);
 }
 
 int rl_settings_read(rl_settings *s, int argc, char **argv, rl_err *err)
@@ -374,6 +420,10 @@ int rl_settings_read(rl_settings *s, int argc, char **argv, rl_err *err)
         s->rest = argv + 2;
         s->nrest = argc - 2;
         return finish(s, cmd, err);
+    case RL_CMD_TOOL:
+        s->rest = argv + 1;
+        s->nrest = 1;
+        break;
     default:
         break;
     }
@@ -386,8 +436,7 @@ int rl_settings_read(rl_settings *s, int argc, char **argv, rl_err *err)
             s->help_for = cmd->name;
             return 0;
         }
-        int rc =
-            argv[i][0] == '-' ? read_option(s, argc, argv, &i, err) : add_word(s, argv[i], err);
+        int rc = read_word(s, argc, argv, &i, err);
         if (rc < 0)
             return rc;
     }

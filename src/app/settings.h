@@ -19,7 +19,7 @@ typedef enum rl_command {
     RL_CMD_TEST,
     RL_CMD_CHECK,
     RL_CMD_ROUTES,
-    RL_CMD_MIGRATE,
+    RL_CMD_TOOL, /* in Lua: lua/rille/tools */
     RL_CMD_SEND,
     RL_CMD_VERSION,
 } rl_command;
@@ -54,7 +54,7 @@ typedef struct rl_settings {
     rl_log_level log_level;
     rl_log_format log_format;
     char *send[2]; /* SEND: the group and the message */
-    char **rest;   /* TEST: what busted gets; SEND: the same two */
+    char **rest;   /* TEST: what busted gets; SEND: the same two; TOOL: its name and its words */
     int nrest;
 } rl_settings;
 

@@ -1,8 +1,14 @@
-/* Files, read off the loop's thread: what static routes need. */
+/* Files, read off the loop's thread: what static routes need. And folders, for commands, which may
+ * block. */
 #include "bind/bind.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { MAX_READ = 256 * 1024 };
 
@@ -124,10 +130,68 @@ static int l_close(lua_State *L)
     return 0;
 }
 
+/* What failed, by errno. */
+static int failed(lua_State *L)
+{
+    return failure(L, uv_translate_sys_error(errno));
+}
+
+/* list(folder) -> names in order | nil, error, name of the errno */
+static int l_list(lua_State *L)
+{
+    struct dirent **entries;
+    int n = scandir(luaL_checkstring(L, 1), &entries, NULL, alphasort), count = 0;
+
+    if (n < 0)
+        return failed(L);
+    lua_newtable(L);
+    for (int i = 0; i < n; i++) {
+        if (strcmp(entries[i]->d_name, ".") != 0 && strcmp(entries[i]->d_name, "..") != 0) {
+            lua_pushstring(L, entries[i]->d_name);
+            lua_rawseti(L, -2, ++count);
+        }
+        free(entries[i]);
+    }
+    free(entries);
+    return 1;
+}
+
+/* mkdir(folder) -> true | nil, error, name of the errno; true also if it is there. */
+static int l_mkdir(lua_State *L)
+{
+    if (mkdir(luaL_checkstring(L, 1), 0777) < 0 && errno != EEXIST)
+        return failed(L);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+/* realpath(path) -> absolute, without links | nil, error, name of the errno */
+static int l_realpath(lua_State *L)
+{
+    char *path = realpath(luaL_checkstring(L, 1), NULL);
+
+    if (!path)
+        return failed(L);
+    lua_pushstring(L, path);
+    free(path);
+    return 1;
+}
+
+/* is_terminal(fd) */
+static int l_is_terminal(lua_State *L)
+{
+    lua_pushboolean(L, isatty((int)luaL_checkinteger(L, 1)));
+    return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"open", l_open}, /* yields */
     {"read", l_read}, /* yields */
     {"close", l_close},
+    {"list", l_list},
+    {"mkdir", l_mkdir},
+    {"realpath", l_realpath},
+    {"is_terminal", l_is_terminal},
     {NULL, NULL},
 };
 
