@@ -23,6 +23,7 @@ local M = {}
 ---@field app rille.App?
 ---@field layer rille.layer.Options?
 ---@field mqtt rille.core.MqttConfig?  its broker
+---@field databases table<string, string|table>?  of a test: their settings, by name
 ---@field keeps_classes boolean?    of a test: what is connected stays with its own class
 
 ---@type rille.Generation?  the one being loaded

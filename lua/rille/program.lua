@@ -363,6 +363,7 @@ function M.try(generation)
   local app = generation.app
   app.root_path = proxies.root_path(app.settings, options.root_path)
   generation.layer = layer_options(generation)
+  generation.databases = database_settings(generation)
   options.apply {
     limits = limit_sets(app),
     trusted = proxies.trusted(app.settings, options.trusted),

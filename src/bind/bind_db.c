@@ -264,6 +264,24 @@ static int l_close_old(lua_State *L)
     return 0;
 }
 
+/* stage(handle): until unstage, one transaction on one connection for everybody (rl_db_stage) */
+static int l_stage(lua_State *L)
+{
+    rl_db_stage(rl_db_check(L, 1));
+    return 0;
+}
+
+/* unstage(handle) -> true | nil, error: it was lost meanwhile. It is rolled back. */
+static int l_unstage(lua_State *L)
+{
+    rl_err err;
+
+    if (rl_db_unstage(rl_db_check(L, 1), &err) < 0)
+        return rl_failure(L, &err);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
 static int l_backend(lua_State *L)
 {
     lua_pushstring(L, rl_db_backend(rl_db_check(L, 1)));
@@ -297,6 +315,8 @@ static const luaL_Reg functions[] = {
     {"read", l_read},   /* yields */
     {"session_change", l_session_change},
     {"close_old", l_close_old},
+    {"stage", l_stage},
+    {"unstage", l_unstage},
     {"backend", l_backend},
     {"name", l_name},
     {"url", l_url},

@@ -382,14 +382,45 @@ static int l_leases(lua_State *L)
     return 1;
 }
 
+/* cancel(): have every consumer leave, and every task end that is not a consumer's, but the running
+ * one */
+static int l_cancel(lua_State *L)
+{
+    rl_worker *w = rl_worker_of(L);
+    uint32_t at = 0;
+    rl_consumer *c;
+
+    while ((c = rl_roster_next(&w->roster, &at)))
+        rl_consumer_abort(c);
+    RL_LIST_EACH (it, &w->tasks) {
+        rl_task *t = RL_LIST_ENTRY(it, rl_task, owned);
+        if (t != rl_task_running(L))
+            rl_task_cancel(t);
+    }
+    return 0;
+}
+
+/* clang-format off */
 static const luaL_Reg functions[] = {
-    {"pair", l_pair},           {"watch", l_watch},   {"dial", l_dial},
-    {"opened", l_opened},                                               /* yields */
-    {"write", l_write},         {"take", l_take},     {"wait", l_wait}, /* yields */
-    {"failure", l_failure},     {"failed", l_failed}, {"consumer", l_consumer},
-    {"close", l_close},         {"listen", l_listen}, {"unlisten", l_unlisten},
-    {"consumers", l_consumers}, {"leases", l_leases}, {NULL, NULL},
+    {"pair", l_pair},
+    {"watch", l_watch},
+    {"dial", l_dial},
+    {"opened", l_opened}, /* yields */
+    {"write", l_write},
+    {"take", l_take},
+    {"wait", l_wait}, /* yields */
+    {"failure", l_failure},
+    {"failed", l_failed},
+    {"consumer", l_consumer},
+    {"close", l_close},
+    {"listen", l_listen},
+    {"unlisten", l_unlisten},
+    {"consumers", l_consumers},
+    {"leases", l_leases},
+    {"cancel", l_cancel},
+    {NULL, NULL},
 };
+/* clang-format on */
 
 int rl_open_testing(lua_State *L)
 {

@@ -113,6 +113,7 @@ static void free_db(uv_handle_t *timer)
     rl_paces_fini(&db->paces);
     rl_free(db->name);
     rl_free(db->display);
+    rl_free(db->stage_gone);
     db->closed_fn(db->closed_arg);
     rl_free(db);
 }

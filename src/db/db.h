@@ -205,6 +205,13 @@ void rl_lease_mark_dirty(rl_lease *lease);
  * its fn called with RL_ECANCELLED. */
 void rl_lease_return(rl_lease *lease);
 
+/* Test mode (stage.c): from here on every statement, lease or not, is part of one transaction on
+ * one connection, which no part of the lifecycle closes. A lease has the connection for itself; its
+ * BEGIN, COMMIT and ROLLBACK mean a savepoint. Nothing is done before it is first used. */
+void rl_db_stage(rl_db *db);
+/* The transaction is rolled back. Negative, with *err: it was lost meanwhile. */
+int rl_db_unstage(rl_db *db, rl_err *err);
+
 /* fn with each borrower's `where`: those whose lease is not returned. */
 void rl_db_each_lease(const rl_db *db, void (*fn)(void *arg, const char *where), void *arg);
 

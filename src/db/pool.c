@@ -66,7 +66,7 @@ static slot *first_idle(rl_db *db, bool shared)
     return NULL;
 }
 
-slot *rl_pool_take_idle(rl_db *db, bool shared)
+static slot *take_idle(rl_db *db, bool shared)
 {
     uint64_t now = rl_pool_now();
     bool stale = now > rl_loop_now(db->loop) + STALE;
@@ -87,6 +87,13 @@ slot *rl_pool_take_idle(rl_db *db, bool shared)
         }
     }
     return NULL;
+}
+
+slot *rl_pool_take_idle(rl_db *db, bool shared)
+{
+    if (RL_LIKELY(!db->staging))
+        return take_idle(db, shared);
+    return shared ? NULL : rl_stage_take(db, db->stage ? NULL : take_idle(db, false));
 }
 
 uint64_t rl_pool_backoff(rl_db *db, unsigned failures)
@@ -128,6 +135,8 @@ static void dial(rl_db *db)
 /* As many more as there are waiters without one under way, or below the minimum. */
 static void dial_more(rl_db *db)
 {
+    if (db->stage)
+        return;
     unsigned coming = db->count[DIALING], wanted = db->nwaiting + db->wants_shared;
     bool began = db->stats.opened > 0;
 
@@ -225,6 +234,8 @@ static void sweep(rl_db *db, uint64_t now, bool boundary)
     db->due = RL_DB_NEVER;
     RL_LIST_EACH (it, &db->in[IDLE]) {
         slot *s = RL_LIST_ENTRY(it, slot, link);
+        if (s->stage)
+            continue;
         bool aged = now >= s->expires || (boundary && db->set.conn_max_age == 0);
         bool idle = db->set.idle_timeout != RL_DB_NEVER && now >= s->since + db->set.idle_timeout &&
                     kept > db->set.min_connections;
@@ -257,7 +268,7 @@ static uint64_t next_tick(rl_db *db)
         RL_LIST_EACH (it, &db->in[state]) {
             slot *s = RL_LIST_ENTRY(it, slot, link);
             at = rl_pool_earlier(at, s->deadline);
-            if (state != IDLE)
+            if (state != IDLE || s->stage)
                 continue;
             at = rl_pool_earlier(at, s->expires);
             if (db->set.idle_timeout != RL_DB_NEVER &&

@@ -1,6 +1,7 @@
 /* pool.h - the inside of an rl_db: a connection's place (slot.c), who gets which (pool.c), what is
- * asked of them (request.c), reads that share a few (share.c), the one that listens (listen.c), and
- * the whole from its URL to its end (db.c). Nobody else includes this. */
+ * asked of them (request.c), reads that share a few (share.c), the one that listens (listen.c), the
+ * one that a test has (stage.c), and the whole from its URL to its end (db.c). Nobody else includes
+ * this. */
 #ifndef RL_DB_POOL_H
 #define RL_DB_POOL_H
 
@@ -20,7 +21,17 @@
 typedef enum slot_state { DIALING, IDLE, BUSY, LEASED, CLEANING, CLOSING, NSTATES } slot_state;
 
 /* What a CLEANING slot waits for. */
-typedef enum chore { NO_CHORE, PING, DRAIN, ROLLBACK, RESET, SHARE, UNSHARE } chore;
+typedef enum chore {
+    NO_CHORE,
+    PING,
+    DRAIN,
+    ROLLBACK,
+    RESET,
+    SHARE,
+    UNSHARE,
+    STAGE,   /* the beginning of the test's transaction */
+    UNSTAGE, /* of a borrower's part of it: undone */
+} chore;
 
 /* A place in the pool and the connection in it. */
 typedef struct slot {
@@ -40,12 +51,13 @@ typedef struct slot {
     rl_statement *left; /* of a query given up; the driver may still look at it */
     rl_lease *lease;
     bool opened;
-    bool shared;  /* read-only for good, for batches alone */
-    bool hurried; /* its batch took too long: a cancel is on its way */
-    bool used;    /* has run something: before that, age does not matter */
-    bool dirty;   /* session state to reset */
-    bool doomed;  /* close it as soon as nobody uses it */
-    bool writes;  /* the one that does, see db->writing */
+    bool shared;            /* read-only for good, for batches alone */
+    bool hurried;           /* its batch took too long: a cancel is on its way */
+    bool used;              /* has run something: before that, age does not matter */
+    bool dirty;             /* session state to reset */
+    bool doomed;            /* close it as soon as nobody uses it */
+    bool writes;            /* the one that does, see db->writing */
+    struct rl_stage *stage; /* it is, or was, the one that a test has; else NULL */
 } slot;
 
 typedef enum request_state { NEW, WAITING, RUNNING, HELD, ANSWERED } request_state;
@@ -118,6 +130,10 @@ struct rl_db {
     rl_list leases;
 
     bool writing; /* a slot has been given to a request that writes */
+
+    bool staging;       /* a test has one connection for all */
+    slot *stage;        /* this one, once it has begun */
+    rl_err *stage_gone; /* ours; it was lost, and with it the test's transaction */
 
     uint64_t epoch; /* boundaries so far */
     uint64_t due;   /* ms; no idle connection is past its age before this */
@@ -201,6 +217,17 @@ bool rl_share_hurry(slot *s);  /* its time is over; false: more than once, or it
 void rl_share_forget(slot *s); /* a read of its batch was given up */
 void rl_share_part(slot *s, rl_result *result, const rl_err *err);
 void rl_share_lost(slot *s, bool sent);
+
+/* stage.c */
+slot *rl_stage_take(rl_db *db, slot *idle); /* the stage if it is free, or to be made of this one */
+bool rl_stage_run(slot *s);                 /* its statement; false: not under way */
+/* A step of it was answered. True: another is under way; else what all of it gave. */
+bool rl_stage_done(slot *s, rl_result **result, const rl_err **err);
+bool rl_stage_settle(slot *s); /* false: it is the stage no more, settle it as any other */
+const rl_statement *rl_stage_chore(const slot *s);
+bool rl_stage_has_block(const slot *s); /* a borrower's transaction is open */
+void rl_stage_drop(slot *s);            /* it is the stage no more */
+void rl_stage_lost(slot *s, const rl_err *why);
 
 /* listen.c */
 void rl_ear_close(rl_ear *ear); /* nobody is told any more; NULL is fine */

@@ -113,6 +113,10 @@ void rl_request_wait(request *r)
         rl_request_answer(r, rl_pool_err(RL_EOPERATIONAL, "database %s is closing", db->name));
         return;
     }
+    if (db->stage_gone) {
+        rl_request_answer(r, rl_pool_err_copy(db->stage_gone));
+        return;
+    }
     /* All wait equally long, so the order of coming is that of the deadlines. */
     while (at->prev != line && RL_LIST_ENTRY(at->prev, request, link)->deadline > r->deadline)
         at = at->prev;
@@ -452,8 +456,8 @@ rl_lease_state rl_lease_look(const rl_lease *l)
 {
     if (!l->slot)
         return (rl_lease_state){.broken = true};
-    return (rl_lease_state){.in_transaction = l->slot->conn->txn != RL_TXN_NONE,
-                            .failed = l->slot->conn->txn == RL_TXN_FAILED};
+    bool open = l->slot->stage ? rl_stage_has_block(l->slot) : l->slot->conn->txn != RL_TXN_NONE;
+    return (rl_lease_state){.in_transaction = open, .failed = l->slot->conn->txn == RL_TXN_FAILED};
 }
 
 void rl_db_each_lease(const rl_db *db, void (*fn)(void *arg, const char *where), void *arg)

@@ -36,7 +36,7 @@ enum {
 
 bool rl_share_takes(rl_db *db, const rl_query *q)
 {
-    return q->st->reads && !q->alone && db->set.shared_connections &&
+    return q->st->reads && !q->alone && !db->staging && db->set.shared_connections &&
            rl_paces_is_quick(&db->paces, q->st->sql);
 }
 

@@ -55,6 +55,8 @@ void rl_slot_close(slot *s)
         return;
     rl_slot_move(s, CLOSING);
     s->deadline = RL_DB_NEVER;
+    if (s->stage)
+        rl_stage_lost(s, &rl_slot_broken);
     s->db->nshared -= s->shared;
     if (s->opened)
         rl_histogram_add(&s->db->stats.age, 1000 * (rl_pool_now() - s->born));
@@ -91,6 +93,8 @@ static void on_done(void *owner, rl_result *result, const rl_err *err)
     rl_query *q = s->query;
 
     s->deadline = RL_DB_NEVER;
+    if (RL_UNLIKELY(s->stage != NULL) && q && rl_stage_done(s, &result, &err))
+        return;
     s->query = NULL;
     switch (s->state) {
     case BUSY:
@@ -117,6 +121,8 @@ static void on_done(void *owner, rl_result *result, const rl_err *err)
             rl_result_free(result);
             if (err || (s->chore == ROLLBACK && s->conn->txn != RL_TXN_NONE)) {
                 s->db->stats.closed_dead++;
+                if (s->stage && err)
+                    rl_stage_lost(s, err);
                 rl_slot_close(s);
                 rl_pool_pump(s->db);
                 return;
@@ -202,6 +208,8 @@ void rl_slot_lost(slot *s, const rl_err *why, bool sent)
     rl_share_lost(s, sent);
     if (lease)
         rl_lease_break(lease, why);
+    if (s->stage)
+        rl_stage_lost(s, why);
     rl_slot_close(s);
     rl_pool_pump(db);
 }
@@ -254,7 +262,7 @@ void rl_slot_run(slot *s, rl_query *q)
     /* A server that is not heard any more keeps nothing; a session may have another limit. */
     if (s->db->set.statement_timeout && !s->dirty && !q->st->copy)
         rl_slot_limit(s, s->db->set.statement_timeout + SERVER_GRACE);
-    if (!s->db->driver->run(s->conn, q->st))
+    if (!(s->stage ? rl_stage_run(s) : s->db->driver->run(s->conn, q->st)))
         rl_slot_lost(s, &rl_slot_broken, false);
 }
 
@@ -333,6 +341,10 @@ void rl_slot_chore(slot *s, chore what)
     case UNSHARE:
         under_way = driver->run(s->conn, &writable);
         break;
+    case STAGE:
+    case UNSTAGE:
+        under_way = driver->run(s->conn, rl_stage_chore(s));
+        break;
     case DRAIN:
     case NO_CHORE:
         break;
@@ -345,7 +357,7 @@ void rl_slot_chore(slot *s, chore what)
 
 bool rl_slot_is_past(const slot *s, uint64_t now)
 {
-    return s->used && now >= s->expires;
+    return s->used && !s->stage && now >= s->expires;
 }
 
 void rl_slot_settle(slot *s)
@@ -354,6 +366,8 @@ void rl_slot_settle(slot *s)
     uint64_t now = rl_pool_now();
 
     s->lease = NULL;
+    if (s->stage && !db->closing && rl_stage_settle(s))
+        return;
     if (s->doomed || db->closing) {
         db->stats.closed_age += s->doomed;
         rl_slot_close(s);

@@ -151,6 +151,20 @@ bool rl_sql_is_commit(rl_str sql)
     return is_any(word, words) || (is(word, "PREPARE") && is(next_word(&rest), "TRANSACTION"));
 }
 
+bool rl_sql_is_rollback(rl_str sql)
+{
+    static const char *const words[] = {"ROLLBACK", "ABORT", NULL};
+    static const char *const fillers[] = {"WORK", "TRANSACTION", NULL};
+    rl_str rest = sql;
+
+    if (!is_any(next_word(&rest), words))
+        return false;
+    rl_str word = next_word(&rest);
+    if (is_any(word, fillers))
+        word = next_word(&rest);
+    return !is(word, "TO") && !is(word, "PREPARED");
+}
+
 bool rl_sql_writes(rl_str sql)
 {
     static const char *const words[] = {"INSERT", "UPDATE",  "DELETE", "REPLACE", "CREATE", "DROP",

@@ -19,6 +19,9 @@ static inline bool rl_sql_is_dirty(rl_str sql)
 /* COMMIT under any of its names. */
 bool rl_sql_is_commit(rl_str sql);
 
+/* ROLLBACK of the whole transaction, under any of its names. */
+bool rl_sql_is_rollback(rl_str sql);
+
 /* Does it, as far as its words tell, change rows or the schema? Errs towards yes for WITH. */
 bool rl_sql_writes(rl_str sql);
 

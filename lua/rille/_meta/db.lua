@@ -214,6 +214,17 @@ function db.copy_end(handle) end
 ---@param handle rille.core.Database
 function db.copy_abort(handle) end
 
+--- Test mode: until `unstage` every statement is part of one transaction, on one connection that
+--- nothing closes; begun when it is first used.
+---@param handle rille.core.Database
+function db.stage(handle) end
+
+--- The end of it, rolled back.
+---@param handle rille.core.Database
+---@return true?
+---@return rille.Error?  the connection was lost meanwhile
+function db.unstage(handle) end
+
 --- The boundary between events, by hand, for every database of the worker.
 function db.close_old() end
 

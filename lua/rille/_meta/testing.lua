@@ -83,4 +83,7 @@ function testing.consumers() end
 ---@return string[]
 function testing.leases() end
 
+--- Have every consumer leave, and every task end that is not a consumer's, but the running one.
+function testing.cancel() end
+
 return testing

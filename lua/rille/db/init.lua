@@ -54,6 +54,7 @@ local db = {}
 ---@field settings rille.core.DatabaseOptions  as configured
 ---@field driver table                `rille.core.db`, or what stands in for it in a spec
 ---@field handle any                  the driver's
+---@field held rille.db.Hook[]?       in a test that holds them: on_commit functions that are due
 ---@field log fun(message: string, level: string?)  for what nobody waits to hear; default "error"
 local Database = class("rille.db.Database")
 db.Database = Database

@@ -382,10 +382,14 @@ local function describe(err)
   return debug.traceback(tostring(err), 2)
 end
 
---- After COMMIT, on no connection in particular.
-local function run_hooks(db, hooks)
+--- After COMMIT, on no connection in particular; or, in a test that holds them, when it says so.
+---@param db rille.db.Database
+---@param hooks rille.db.Hook[]
+function transaction.run_hooks(db, hooks)
   for _, hook in ipairs(hooks) do
-    if hook.robust then
+    if db.held then
+      db.held[#db.held + 1] = hook
+    elseif hook.robust then
       local ok, text = xpcall(hook.fn, describe)
       if not ok then
         db.log(("error in an on_commit function of %s: %s"):format(tostring(db), text))
@@ -420,7 +424,7 @@ function transaction.atomic(db, fn, opts)
     error(results[1], 0)
   end
   if hooks then
-    run_hooks(db, hooks)
+    transaction.run_hooks(db, hooks)
   end
   return unpack(results, 1, results.n)
 end
@@ -434,7 +438,7 @@ function transaction.on_commit(db, hook)
   if transaction.is_open(state) then
     state.hooks[#state.hooks + 1] = hook
   else
-    run_hooks(db, { hook })
+    transaction.run_hooks(db, { hook })
   end
 end
 

@@ -6,6 +6,7 @@
 local App = require("rille.app")
 local class = require("rille.class")
 local core = require("rille.core")
+local database = require("rille.testing.database")
 local dispatch = require("rille.dispatch")
 local loader = require("rille.loader")
 local routing = require("rille.routing")
@@ -72,8 +73,16 @@ function M.use(what)
     generation.number = core.worker.generation() + 1
     program.try(generation)
     dispatch.switch(generation)
+    database.have(generation)
   end
   return generation
+end
+
+--- Likewise, with all that it needs.
+---@async
+function M.ause(what)
+  M.use(what)
+  database.aprepare()
 end
 
 return M

@@ -62,7 +62,7 @@ end
 ---@param message table  with a type
 ---@param timeout number?  seconds; default 1
 function Communicator:asend(message, timeout)
-  application.use(self.app)
+  application.ause(self.app)
   aperform(self, (messages.encode(message, 2)), timeout)
 end
 
@@ -73,6 +73,7 @@ end
 ---@return table message
 function Communicator:ahandle(timeout)
   local what = "no message on channel " .. self.name
+  application.ause(self.app)
   local body = self.stream:awithin(timeout, what, function()
     local taken, err
     repeat

@@ -14,10 +14,29 @@
 --- that what runs is what runs in production: handshake, frames, limits, routes, middleware, the
 --- consumer's mailbox and its end. Errors of the consumer are raised in the test.
 
+local application = require("rille.testing.application")
+local database = require("rille.testing.database")
+
 local M = {}
 
 M.WebsocketCommunicator = require("rille.testing.websocket")
 M.HttpCommunicator = require("rille.testing.http")
 M.ChannelCommunicator = require("rille.testing.channel")
+
+--- Load an application, for the tests of this file: at its top, so that its databases and tables
+--- are there when the first test begins.
+---@param app rille.App|string  one, or its path as for `rille run`
+---@return rille.App
+---@return fun(name: string): any require  of its own modules
+function M.load(app)
+  local generation = application.use(app)
+  local environment = generation.environment
+  return generation.app, environment and environment.require or require
+end
+
+M.transactional = database.transactional
+M.hold_on_commit = database.hold_on_commit
+M.arun_on_commit = database.arun_on_commit
+M.acapture_on_commit = database.acapture_on_commit
 
 return M

@@ -1,6 +1,7 @@
 --- busted inside the runtime: the whole run is one task, so an `it` may call any `a` function.
 
 local core = require("rille.core")
+local database = require("rille.testing.database")
 local opened = require("rille.testing.opened")
 
 local M = {}
@@ -8,17 +9,23 @@ local M = {}
 --- busted ends with `os.exit`; unwind to here instead, with the status.
 local Exit = {}
 
---- What is left of a test once it has ended; it may take a turn or two to unwind.
+--- What is left of a test once it has ended may take a turn or two to unwind, or a word with a
+--- database. Is all gone in the end? Given up when nothing has changed for a while.
 local function asettle()
-  local census
-  for _ = 1, 200 do
-    census = core.worker.census()
+  local before, still = "", 0
+  while true do
+    local census = core.worker.census()
     if census.consumers == 0 and census.tasks <= 1 and census.leases == 0 then
       return true
     end
+    local now = ("%d %d %d"):format(census.consumers, census.tasks, census.leases)
+    still = now == before and still + 1 or 0
+    before = now
+    if still == 50 then
+      return false
+    end
     core.task.sleep(0.01)
   end
-  return false
 end
 
 --- In words: what a communicator has left, or else what is alive.
@@ -43,20 +50,54 @@ local function aremains()
   return left
 end
 
---- Have every busted core that is made fail tests that leave something behind.
-local function watch_for_leaks()
+--- What runs a test in busted, made to begin and end the test for us, too: around `before_each` and
+--- `after_each`. What is left is looked for when the test itself has returned.
+local function around(busted, run_test)
+  return function(element)
+    local run, trace = element.run, element.trace
+    local function fail(text)
+      busted.fail(("%s:%d: %s"):format(trace.short_src, trace.currentline, text), 0)
+    end
+    local began, why = pcall(database.abegin)
+    element.run = setfenv(function(...)
+      if not began then
+        error(why, 0)
+      end
+      run(...)
+      local left = aremains()
+      if left[1] then
+        fail("the test left behind " .. table.concat(left, "\n  and "))
+      end
+    end, getfenv(run))
+    run_test(element)
+    element.run = run
+    opened.drop_all()
+    core.testing.cancel()
+    asettle()
+    local ok, err = pcall(database.aend)
+    if not ok then
+      local told = { message = core.describe(err), traceback = "" }
+      busted.publish({ "error", "it" }, element, nil, told.message, told)
+    end
+  end
+end
+
+--- Have every busted core that is made run tests our way.
+local function take_over()
   local new_core = require("busted.core")
   package.loaded["busted.core"] = function()
     local busted = new_core()
-    busted.subscribe({ "test", "end" }, function(element, parent, status)
-      local left = aremains()
-      if status == "success" and left[1] then
-        local told = "the test left behind " .. table.concat(left, "\n  and ")
-        local trace = { message = told, traceback = "" }
-        busted.publish({ "failure", element.descriptor }, element, parent, told, trace)
+    local register = busted.register
+    function busted.register(name, executor, ...)
+      if name == "it" then
+        executor = around(busted, executor)
       end
+      return register(name, executor, ...)
+    end
+    busted.subscribe({ "file", "end" }, function()
+      database.leave()
       return nil, true
-    end, { priority = 1 })
+    end)
     return busted
   end
 end
@@ -77,11 +118,12 @@ function M.run(arguments)
   if not pcall(require, "busted") then
     error("rille test needs busted, which is not installed (Debian's package: lua-busted)", 0)
   end
-  watch_for_leaks()
+  take_over()
   local ok, err = pcall(function()
     require("busted.runner")({ standalone = false })
   end)
   os.exit = real_exit
+  database.aclose()
   if ok then
     return 0
   elseif getmetatable(err) == Exit then

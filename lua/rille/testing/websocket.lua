@@ -59,7 +59,7 @@ end
 ---@async
 ---@return rille.testing.Stream
 function Communicator:_aopen()
-  application.use(self.app)
+  application.ause(self.app)
   return Stream.pair()
 end
 

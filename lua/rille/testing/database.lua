@@ -1,0 +1,281 @@
+--- The databases of the application under test, which are never its own.
+---
+--- On SQLite each is in memory; on PostgreSQL `test_NAME` is made beside `NAME`, and dropped when
+--- the run is over. Both have the tables of the application's models. A test runs in one
+--- transaction, which everything that it starts shares and which is rolled back at its end: that is
+--- the core's doing (src/db/stage.c). A transactional one commits, and what it left in any table is
+--- removed afterwards.
+
+local Database = require("rille.db").Database
+local core = require("rille.core")
+local db = require("rille.db")
+local transaction = require("rille.db.transaction")
+
+local driver = core.db
+
+local M = {}
+
+---@type rille.Generation?  whose databases are open
+local current
+local prepared = false --- its tables are there
+local in_test, transactional = false, false
+---@type table<string, rille.db.Database>  by name, that were there before
+local others = {}
+---@type table<string, string>  databases that we have made: URL to name
+local made = {}
+
+--- One for each process that runs specs beside others.
+local JOB = os.getenv("RILLE_TEST_JOB")
+
+local function split(url)
+  local server, name, query = url:match("^(postgres%a*://[^/?]*)/?([^?]*)(.*)$")
+  return server, name ~= "" and name or "rille", query
+end
+
+--- Where a test finds the database of this URL.
+local function test_url(url)
+  local server, name, query = split(url)
+  if not server then
+    return "sqlite::memory:"
+  end
+  return ("%s/test_%s%s%s"):format(server, name, JOB and "_" .. JOB or "", query)
+end
+
+local function test_settings(given)
+  local settings = {}
+  for key, value in pairs(type(given) == "string" and { url = given } or given) do
+    settings[key] = value
+  end
+  settings.url = test_url(settings.url)
+  return settings
+end
+
+local function mine()
+  local list = {}
+  for name in pairs(current and current.databases or {}) do
+    list[#list + 1] = db.databases[name]
+  end
+  return list
+end
+
+local function stage(on)
+  for _, one in ipairs(mine()) do
+    one.held = nil
+    if on then
+      driver.stage(one.handle)
+    end
+  end
+end
+
+--- Have done with those that are open; whoever had the names before has them again.
+function M.leave()
+  for _, one in ipairs(mine()) do
+    db.databases[one.name] = others[one.name]
+    core.task.spawn_detached(function()
+      one:aclose()
+    end)
+  end
+  current, others, prepared = nil, {}, false
+end
+
+--- Open what a generation names.
+---@param generation rille.Generation
+function M.have(generation)
+  if generation == current then
+    return
+  end
+  M.leave()
+  for name, given in pairs(generation.databases) do
+    others[name] = rawget(db.databases, name)
+    db.databases[name] = Database(name, test_settings(given))
+  end
+  current = generation
+  stage(in_test and not transactional)
+end
+
+--- On its server, from a database that each server has.
+local function ado(url, fn)
+  local server, name, query = split(url)
+  local outer = Database("maintenance", { url = ("%s/postgres%s"):format(server, query) })
+  local ok, err = pcall(fn, outer, '"' .. name:gsub('"', '""') .. '"')
+  outer:aclose()
+  if not ok then
+    error(err, 0)
+  end
+end
+
+local function adrop(url)
+  ado(url, function(outer, quoted)
+    outer:aexecute(("DROP DATABASE IF EXISTS %s WITH (FORCE)"):format(quoted))
+  end)
+end
+
+--- See that the databases and their tables are there.
+---@async
+function M.aprepare()
+  if prepared or not current then
+    return
+  end
+  for _, one in ipairs(mine()) do
+    local url = one.settings.url
+    if one.backend == "postgresql" and not made[url] then
+      adrop(url)
+      ado(url, function(outer, quoted)
+        outer:aexecute("CREATE DATABASE " .. quoted)
+      end)
+      made[url] = one.name
+    end
+  end
+  if current.app.models[1] then
+    require("rille.models.schema").acreate_missing(db.databases.default, current.app.models)
+  end
+  prepared = not in_test -- else the tables go with the test's transaction
+end
+
+--- The test commits: there is no transaction around it.
+function M.transactional()
+  if not in_test then
+    error("testing.transactional: in a test, or in before_each", 3)
+  elseif transactional then
+    return
+  end
+  transactional = true
+  for _, one in ipairs(mine()) do
+    driver.unstage(one.handle)
+  end
+end
+
+local TABLES = {
+  sqlite = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%'"
+    .. " ESCAPE '\\'",
+  postgresql = "SELECT tablename AS name FROM pg_tables WHERE schemaname = current_schema()",
+}
+
+--- Empty the tables that hold anything.
+local function atruncate(one)
+  local touched, quoted = {}, {}
+  for _, row in ipairs(one:aquery(TABLES[one.backend])) do
+    local name = '"' .. row.name:gsub('"', '""') .. '"'
+    if one:aquery(("SELECT 1 AS one FROM %s LIMIT 1"):format(name))[1] then
+      touched[#touched + 1], quoted[#quoted + 1] = row.name, name
+    end
+  end
+  if not touched[1] then
+    return
+  elseif one.backend == "postgresql" then
+    one:aexecute(("TRUNCATE %s RESTART IDENTITY CASCADE"):format(table.concat(quoted, ", ")))
+    return
+  end
+  one:apinned(function()
+    one:aexecute("PRAGMA foreign_keys = OFF")
+    for _, name in ipairs(quoted) do
+      one:aexecute("DELETE FROM " .. name)
+    end
+    if one:aquery("SELECT 1 AS one FROM sqlite_master WHERE name = 'sqlite_sequence'")[1] then
+      for _, name in ipairs(touched) do
+        one:aexecute("DELETE FROM sqlite_sequence WHERE name = $1", name)
+      end
+    end
+    one:aexecute("PRAGMA foreign_keys = ON")
+  end)
+end
+
+--- A test begins.
+---@async
+function M.abegin()
+  M.aprepare()
+  in_test, transactional = true, false
+  stage(true)
+end
+
+--- It has ended: undo what it did. Raises when its transaction was lost.
+---@async
+function M.aend()
+  in_test = false
+  local lost
+  for _, one in ipairs(mine()) do
+    one.held = nil
+    if transactional then
+      atruncate(one)
+    else
+      local ok, err = driver.unstage(one.handle)
+      lost = lost or not ok and err
+    end
+  end
+  if lost then
+    error(lost, 0)
+  end
+end
+
+--- The run is over.
+---@async
+function M.aclose()
+  for _, one in ipairs(mine()) do
+    one:aclose()
+    db.databases[one.name] = others[one.name]
+  end
+  current = nil
+  for url in pairs(made) do
+    adrop(url)
+  end
+end
+
+--- From now on, in this test, what `on_commit` was given waits for `arun_on_commit`.
+function M.hold_on_commit()
+  for _, one in ipairs(mine()) do
+    one.held = one.held or {}
+  end
+end
+
+--- Run `hooks` as after a commit; what they give to `on_commit` waits if it did before.
+local function arun(one, hooks)
+  local held = one.held
+  one.held = nil
+  local ok, err = pcall(transaction.run_hooks, one, hooks)
+  one.held = held
+  if not ok then
+    error(err, 0)
+  end
+end
+
+--- Run what waits.
+---@async
+---@return integer  so many
+function M.arun_on_commit()
+  local count = 0
+  for _, one in ipairs(mine()) do
+    local hooks = one.held or {}
+    one.held = one.held and {}
+    count = count + #hooks
+    arun(one, hooks)
+  end
+  return count
+end
+
+--- Call a function, and keep what it gives to `on_commit`, as Django's captureOnCommitCallbacks.
+---@async
+---@param fn async fun()
+---@param options { execute: boolean? }?  execute: run them, when the function has returned
+---@return fun()[]  in the order in which they came
+function M.acapture_on_commit(fn, options)
+  local before, captured, functions = {}, {}, {}
+  for _, one in ipairs(mine()) do
+    before[one], one.held = one.held or false, {}
+  end
+  local ok, err = pcall(fn)
+  for one, held in pairs(before) do
+    captured[one], one.held = one.held, held or nil
+    for _, hook in ipairs(captured[one]) do
+      functions[#functions + 1] = hook.fn
+    end
+  end
+  if not ok then
+    error(err, 0)
+  end
+  for one, hooks in pairs(options and options.execute and captured or {}) do
+    arun(one, hooks)
+  end
+  return functions
+end
+
+return M

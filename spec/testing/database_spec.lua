@@ -1,0 +1,247 @@
+--- Databases in tests: one transaction that all consumers share, and that nothing closes.
+
+local models = require("rille.models")
+local rille = require("rille")
+local testing = require("rille.testing")
+
+local function define()
+  local Note = models.define("kit_note", {
+    id = models.auto(),
+    text = models.text { unique = true },
+  })
+
+  --- Each text is an order of its own.
+  local Writer = rille.WebsocketConsumer:extend("Writer")
+  local orders = {}
+
+  function Writer:connect()
+    Note.objects:acount() -- as Channels' own test has it
+    self:accept()
+  end
+
+  function Writer:receive(text)
+    local order, rest = text:match("^(%S+) ?(.*)$")
+    self:asend { text_data = tostring(orders[order](rest) or "done") }
+  end
+
+  function orders.add(note)
+    Note.objects:acreate { text = note }
+  end
+
+  function orders.count()
+    return Note.objects:acount()
+  end
+
+  function orders.roll_back(note)
+    local _, err = pcall(rille.atomic, function()
+      Note.objects:acreate { text = note }
+      error("no", 0)
+    end)
+    return err
+  end
+
+  function orders.nested(note)
+    rille.atomic(function()
+      Note.objects:acreate { text = note }
+      pcall(rille.atomic, function()
+        Note.objects:acreate { text = note .. " inside" }
+        error("no", 0)
+      end)
+    end)
+  end
+
+  function orders.clash(note)
+    local ok, err = pcall(orders.add, note)
+    return not ok and rille.is_error(err, rille.IntegrityError) and "clash"
+  end
+
+  function orders.slowly(note)
+    rille.atomic(function()
+      Note.objects:acreate { text = note }
+      rille.asleep(0.02)
+      error("no", 0)
+    end)
+  end
+
+  function orders.announce(note)
+    rille.atomic(function()
+      Note.objects:acreate { text = note }
+      rille.on_commit(function()
+        Note.objects:acreate { text = note .. ", committed" }
+      end)
+    end)
+  end
+
+  function orders.close_all()
+    rille.close_old_connections()
+  end
+
+  return Note, Writer
+end
+
+local urls = { SQLite = "sqlite:never_made.db", PostgreSQL = os.getenv("RILLE_TEST_POSTGRES") }
+
+for backend, url in pairs(urls) do
+  describe("a test with a database on " .. backend, function()
+    local Note, Writer = define()
+    local app = rille.app {
+      databases = { default = { url = url, conn_max_age = 0, acquire_timeout = 2 } },
+      models = { Note },
+      routes = { rille.websocket("/", Writer) },
+    }
+    local opened
+
+    setup(function()
+      testing.load(app)
+    end)
+
+    before_each(function()
+      Note.objects:acreate { text = "before" } -- part of the test, too
+      opened = rille.db:stats().opened
+    end)
+
+    local function connected()
+      local ann = testing.WebsocketCommunicator(app, "/")
+      assert.is_true(ann:aconnect())
+      return ann
+    end
+
+    local function ask(ann, order)
+      ann:asend_to { text_data = order }
+      return ann:areceive_from(5)
+    end
+
+    for _ = 1, 2 do
+      it("begins with what before_each has made, and nothing else", function()
+        assert.equal(1, Note.objects:acount())
+        local ann = connected()
+        assert.equal("1", ask(ann, "count"))
+        assert.equal("done", ask(ann, "add second"))
+        assert.equal(2, Note.objects:acount())
+        ann:adisconnect()
+      end)
+    end
+
+    it("shares its transaction among all consumers, and no boundary ends it", function()
+      local ann, bob = connected(), connected()
+      ask(ann, "add of ann")
+      assert.equal("2", ask(bob, "count"))
+      ask(bob, "close_all")
+      rille.close_old_connections()
+      ann:adisconnect()
+      assert.equal("2", ask(bob, "count"))
+      bob:adisconnect()
+      assert.equal(2, Note.objects:acount())
+      assert.equal(opened, rille.db:stats().opened)
+    end)
+
+    it("rolls back what an atomic block did, and no more", function()
+      local ann = connected()
+      assert.equal("no", ask(ann, "roll_back gone"))
+      ask(ann, "nested kept")
+      assert.equal(2, Note.objects:acount())
+      assert.is_true(Note.objects:filter({ text = "kept" }):aexists())
+      ann:adisconnect()
+    end)
+
+    it("survives a statement that fails", function()
+      local ann = connected()
+      assert.equal("clash", ask(ann, "clash before"))
+      assert.equal("1", ask(ann, "count"))
+      ann:adisconnect()
+    end)
+
+    it("keeps one consumer's statements out of another's block", function()
+      local ann, bob = connected(), connected()
+      ann:asend_to { text_data = "slowly gone" }
+      rille.asleep(0.01)
+      assert.equal("done", ask(bob, "add kept"))
+      assert.is_false((pcall(ann.areceive_from, ann)))
+      assert.equal("2", ask(bob, "count"))
+      ann:adisconnect()
+      bob:adisconnect()
+    end)
+
+    it("runs on_commit functions when the outermost block ends", function()
+      local ann = connected()
+      ask(ann, "announce it")
+      assert.equal("3", ask(ann, "count"))
+      ann:adisconnect()
+    end)
+
+    it("holds on_commit functions until it wants them", function()
+      testing.hold_on_commit()
+      local ann = connected()
+      ask(ann, "announce it")
+      assert.equal("2", ask(ann, "count"))
+      assert.equal(1, testing.arun_on_commit())
+      assert.equal("3", ask(ann, "count"))
+      assert.equal(0, testing.arun_on_commit())
+      ann:adisconnect()
+    end)
+
+    it("captures on_commit functions", function()
+      local ann = connected()
+      local functions = testing.acapture_on_commit(function()
+        ask(ann, "announce it")
+      end)
+      assert.equal(1, #functions)
+      assert.equal(2, Note.objects:acount())
+      functions = testing.acapture_on_commit(function()
+        ask(ann, "announce more")
+      end, { execute = true })
+      assert.equal(1, #functions)
+      assert.equal(4, Note.objects:acount())
+      ann:adisconnect()
+    end)
+
+    it("has the state of a transaction told as in production", function()
+      assert.error_matches(function()
+        rille.db:aexecute("COMMIT")
+      end, "has no effect")
+      assert.error_matches(function()
+        rille.atomic(function()
+          pcall(rille.db.aexecute, rille.db, "INSERT INTO nowhere VALUES (1)")
+          Note.objects:acount()
+        end)
+      end, "An error occurred in the current transaction")
+      rille.db:apinned(function(conn)
+        conn:aexecute("BEGIN")
+        Note.objects:acreate { text = "by hand" }
+        conn:aexecute("ROLLBACK")
+        pcall(conn.aexecute, conn, "INSERT INTO nowhere VALUES (1)")
+        Note.objects:acreate { text = "on the pin" }
+      end)
+      assert.equal(2, Note.objects:acount())
+    end)
+
+    it("gives back what a task has left pinned", function()
+      local task = rille.spawn(function()
+        rille.atomic(function()
+          Note.objects:acreate { text = "left" }
+          rille.asleep(60)
+        end)
+      end)
+      rille.asleep(0.01)
+      task:cancel()
+      assert.equal(1, Note.objects:acount())
+    end)
+
+    describe("that is transactional", function()
+      it("commits, on as many connections as it likes", function()
+        Note.objects:adelete()
+        testing.transactional()
+        local ann = connected()
+        ask(ann, "add committed")
+        assert.equal(1, Note.objects:acount())
+        assert.is_nil(rille.db.driver.transaction(rille.db.handle))
+        ann:adisconnect()
+      end)
+
+      it("leaves nothing to the next", function()
+        assert.equal(1, Note.objects:acount())
+        assert.is_true(Note.objects:filter({ text = "before" }):aexists())
+      end)
+    end)
+  end)
+end
