@@ -115,6 +115,16 @@ describe("an application", function()
     refuses("layer: a URL expected; there are ", { layer = "nothing" })
   end)
 
+  it("checks when code is to be taken back by itself", function()
+    refuses('rollback: no setting "error"; there are', { rollback = { error = 1 } })
+    refuses("rollback: errors: a number from 0.001 to 1 exp", { rollback = { errors = 5 } })
+    refuses("rollback: within: a number", { rollback = { within = "60" } })
+    refuses("rollback: at_least: a number", { rollback = { at_least = 0 / 0 } })
+    local made = App { rollback = { errors = 0.5 } }.probation
+    assert.same({ errors = 0.5, within = 60, at_least = 20 }, made)
+    assert.is_nil(App({}).probation)
+  end)
+
   it("checks its origins and routes at once", function()
     refuses("is not an origin", { allowed_origins = { "a b" } })
     refuses("got a string", { routes = { "/x" } })

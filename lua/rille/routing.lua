@@ -110,17 +110,20 @@ local function extends(target, base)
   return false
 end
 
---- What a route wants of a reload.
-local function take_policy(route, policy)
+--- What a route wants of a reload: whether it pins, the percent of its canary. Raises.
+local function read_policy(route, policy)
+  if policy == "swap" or policy == "pin" then
+    return policy == "pin" or nil
+  end
   local canary = type(policy) == "table" and policy.canary
-  if policy == "pin" then
-    route.pinned = true
-  elseif type(canary) == "number" and canary > 0 and canary <= 100 then
-    route.canary = canary < 100 and canary or nil -- all of them: no trial
-  elseif policy ~= "swap" then
+  for name in pairs(type(policy) == "table" and policy or {}) do
+    canary = name == "canary" and canary
+  end
+  if type(canary) ~= "number" or not (canary > 0 and canary <= 100) then
     local told = 'route %q: reload is "swap", "pin" or { canary = 5 }, percent up to 100'
     fail(told:format(route.pattern))
   end
+  return nil, canary < 100 and canary or nil -- all of them are no trial
 end
 
 --- The options of a route that paths lead to, checked; what is none of these is a limit.
@@ -133,7 +136,7 @@ local function take_options(route, options)
   local own = {}
   for name, value in pairs(options) do
     if name == "reload" then
-      take_policy(route, value)
+      route.pinned, route.canary = read_policy(route, value)
     elseif name == "compression" and route.kind == "websocket" then
       local where = ("route %q: compression"):format(route.pattern)
       route.compression = compression.compile(value, where) or false

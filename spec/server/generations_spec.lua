@@ -329,6 +329,43 @@ return Moved
     assert.same({ "three 4 3", "three 4 3", "three 4 3" }, ask(client, 3))
   end)
 
+  it("leave nothing behind when nobody runs them", function()
+    local kept = [[
+package.loaded.alive = package.loaded.alive or setmetatable({}, { __mode = "k" })
+package.loaded.alive[Room] = true
+local rows = {}
+for i = 1, 2000 do rows[i] = { i } end
+rille.every(3600, function() return rows end)
+]]
+    local count = [[rille.get("/count", function()
+  collectgarbage() collectgarbage()
+  local alive = 0
+  for _ in pairs(package.loaded.alive) do alive = alive + 1 end
+  return 200, { alive, collectgarbage("count") }
+end)]]
+    local text = app("one", class("Room") .. kept, ROOM .. ", " .. count)
+    start(text)
+    local client = hold("50", it_runs.ws .. "/room")
+    local function counted()
+      local alive, kib = fetch("/count").body:match("^%[(%d+),([%d.]+)%]$")
+      return tonumber(alive), tonumber(kib)
+    end
+    local after_ten
+    for number = 2, 60 do
+      reload(text, number)
+      if number == 10 then
+        after_ten = select(2, counted())
+      elseif number % 20 == 0 then
+        ask(client, 50)
+      end
+    end
+    assert.truthy(server.eventually(5, function()
+      return counted() == 2 -- the one that serves, and the one before
+    end))
+    local _, kib = counted()
+    assert.is_true(kib < after_ten * 1.1 + 100, ("%d KiB, then %d"):format(after_ten, kib))
+  end)
+
   it("are taken back by themselves when too much of them raises", function()
     local function raising(which, code)
       local settings = "rollback = { errors = 0.2, within = 30, at_least = 10 },"
