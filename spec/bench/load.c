@@ -103,10 +103,11 @@ static void report(struct load *l)
     if (l->messages == 0)
         fail("not one answer in %.1f s", s);
     printf("%s messages=%llu seconds=%.4f rate=%.1f p50_us=%.1f p99_us=%.1f "
-           "p999_us=%.1f"
+           "p999_us=%.1f max_us=%.1f"
            " load_busy=%.3f",
            l->mode, (unsigned long long)l->messages, s, (double)l->messages / s,
-           histogram_us(l, 0.5), histogram_us(l, 0.99), histogram_us(l, 0.999), l->own_cpu / s);
+           histogram_us(l, 0.5), histogram_us(l, 0.99), histogram_us(l, 0.999), histogram_us(l, 1),
+           l->own_cpu / s);
     if (l->calm)
         printf(" answered=%llu", (unsigned long long)settle(l));
     if (l->mode[0] == 'w')
