@@ -34,7 +34,7 @@ local consumer = core.consumer
 ---@field url_route { kwargs: table<string, any> }
 ---@field channel string           only notify: what it listens to,
 ---@field database string          and the name of the database where
----@field generation integer       of the code that accepted it
+---@field generation integer       of the code that it runs
 ---@field request_id string        the client's X-Request-Id, or one that was made
 ---@field traceparent string       W3C Trace Context, to be passed on: the client's trace, or a
 ---  new one, with a span of this request
