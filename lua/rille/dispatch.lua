@@ -398,11 +398,16 @@ local function adopt_idle(self)
   local cls, to = heir_of(self)
   if cls == old then
     consumer.run(self._id, to)
-  elseif not cls or cls.on_reload or old.groups ~= cls.groups then
-    consumer.nudge(self._id)
-  elseif consumer.is_idle(self._id) then
+  elseif
+    cls
+    and not cls.on_reload
+    and old.groups == cls.groups
+    and consumer.is_idle(self._id)
+  then
     setmetatable(self, cls)
     consumer.run(self._id, to, cls:defines("websocket_send"))
+  else
+    consumer.nudge(self._id)
   end
 end
 

@@ -216,6 +216,50 @@ end
     assert.is_true(it_runs:says("no way"))
   end)
 
+  it("let what is under way end in its own code, middleware and route included", function()
+    local waits = class("Room") .. [[
+local shared = package.loaded
+shared.gate, shared.waiting = shared.gate or rille.event(), shared.waiting or {}
+local function await(who)
+  shared.waiting[#shared.waiting + 1] = who
+  shared.gate:await()
+end
+function Room:receive() await("receive") ; self:asend { text_data = WORD } end
+function Room:connect()
+  if self.scope.query.late then await("connect") end
+  self:accept()
+end
+local function slow(scope, next)
+  if scope.path == "/slow" then await("middleware") end
+  return next(scope)
+end
+]]
+    local routes = ROOM
+      .. ', rille.get("/slow", function() return 200, WORD end)'
+      .. ', rille.get("/waiting", function() return 200, tostring(#shared.waiting) end)'
+      .. ', rille.get("/open", function() shared.gate:set() return 200 end)'
+    local function waiting(which)
+      return app(which, waits, routes, "middleware = { slow },")
+    end
+    start(waiting("one"))
+    local request = clients.open("at.py", "127.0.0.1:" .. it_runs.port, { path = "/slow" })
+    local room = it_runs.ws .. "/room"
+    local socket = clients.open("ws.py", room, { { "text", "x" }, { "receive", 2 }, { "close" } })
+    local late = clients.open("hold.py", "1", room .. "?late=1")
+    assert.truthy(server.eventually(10, function()
+      return fetch("/waiting").body == "3"
+    end))
+    reload(waiting("two"), 2)
+    fetch("/open")
+    assert.equal("one", request:next().body)
+    assert.equal("one", socket:wait("message").data)
+    late:wait("open")
+    assert.same({ "two 1 2" }, ask(late, 1))
+    assert.equal("two 1 2", socket:wait("message").data)
+    request:finish()
+    assert.equal("two", fetch("/slow").body)
+  end)
+
   it("find renamed and moved classes by their former names, and close who is left", function()
     server.write(folder .. "/rooms.lua", [[
 local rille = require("rille")

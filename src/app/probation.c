@@ -42,7 +42,7 @@ static void judge(rl_probation *p, const rl_generation *now, const rl_generation
                    (unsigned long long)now->failed, (unsigned long long)now->events, p->generation,
                    part(now) * 100, part(before) * 100);
     uv_timer_stop(&p->timer);
-    p->failed(p->arg, why);
+    p->failed(p->arg, p->generation, why);
     rl_free(why);
 }
 
@@ -82,8 +82,7 @@ static void on_tick(uv_timer_t *timer)
     rl_workers_ask(p->workers, &question, p);
 }
 
-void rl_probation_init(rl_probation *p, rl_loop *main, void (*failed)(void *arg, const char *why),
-                       void *arg)
+void rl_probation_init(rl_probation *p, rl_loop *main, rl_probation_failed *failed, void *arg)
 {
     *p = (rl_probation){.failed = failed, .arg = arg};
     uv_timer_init(&main->uv, &p->timer);

@@ -11,6 +11,8 @@
 
 #include "app/workers.h"
 
+typedef void rl_probation_failed(void *arg, unsigned generation, const char *why);
+
 typedef struct rl_probation {
     rl_workers *workers;
     uv_timer_t timer;
@@ -20,13 +22,12 @@ typedef struct rl_probation {
     uint64_t until; /* ms on the loop's clock */
     bool asking;
     unsigned round, asked; /* an answer to an earlier one is about another generation */
-    void (*failed)(void *arg, const char *why);
+    rl_probation_failed *failed;
     void *arg;
 } rl_probation;
 
 /* failed comes from the loop, once for each generation that is watched. */
-void rl_probation_init(rl_probation *p, rl_loop *main, void (*failed)(void *arg, const char *why),
-                       void *arg);
+void rl_probation_init(rl_probation *p, rl_loop *main, rl_probation_failed *failed, void *arg);
 void rl_probation_close(rl_probation *p);
 
 /* This code serves since now; what was watched before is watched no more. */

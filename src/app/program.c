@@ -288,12 +288,12 @@ static void on_taken_back(void *arg, bool done, const char *text)
     p->figures.rolled_back_by_itself += done;
 }
 
-static void on_probation_failed(void *arg, const char *why)
+static void on_probation_failed(void *arg, unsigned generation, const char *why)
 {
     struct program *p = arg;
 
     rl_error("rolling back: %s", why);
-    rl_workers_change(p->workers, RL_CHANGE_ROLLBACK, on_taken_back, p);
+    rl_workers_take_back(p->workers, generation, on_taken_back, p);
 }
 
 /* Ending */

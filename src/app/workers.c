@@ -50,6 +50,7 @@ struct rl_workers {
 struct wish {
     rl_list link;
     rl_change what;
+    unsigned only;        /* while this generation serves; 0: whichever does */
     rl_change_told *told; /* NULL: nobody waits */
     void *arg;
 };
@@ -72,11 +73,28 @@ static void begin_step(rl_workers *ws, enum step step, unsigned missing)
     ws->missing = missing;
 }
 
+/* These wishes have come true, or will not. */
+static void settle(rl_list *wishes, bool done, const char *text)
+{
+    rl_list *it;
+
+    while ((it = rl_list_pop(wishes))) {
+        struct wish *wish = RL_LIST_ENTRY(it, struct wish, link);
+        if (wish->told)
+            wish->told(wish->arg, done, text);
+        rl_free(wish);
+    }
+}
+
 static void stop_all(rl_workers *ws, void (*order)(rl_runner *r))
 {
+    static const char why[] = "the server is stopping";
+
     ws->step = STOPPING;
     uv_timer_stop(&ws->deadline);
     each(ws, order);
+    settle(&ws->granted, false, why);
+    settle(&ws->wishes, false, why);
 }
 
 /* Starting */
@@ -176,24 +194,28 @@ void rl_workers_serve(rl_workers *ws, const rl_bound *bounds, unsigned n)
 static void begin_change(rl_workers *ws);
 static void on_deadline(uv_timer_t *timer);
 
-static void next_change(rl_workers *ws)
-{
-    ws->step = SERVING;
-    if (!rl_list_empty(&ws->wishes))
-        begin_change(ws);
-}
-
-/* Its wishes have come true, or not. */
-static void tell_granted(rl_workers *ws, bool done, const char *text)
+/* Those that another generation has made pointless go. */
+static struct wish *first_wish(rl_workers *ws)
 {
     rl_list *it;
 
-    while ((it = rl_list_pop(&ws->granted))) {
+    while ((it = rl_list_first(&ws->wishes))) {
         struct wish *wish = RL_LIST_ENTRY(it, struct wish, link);
-        if (wish->told)
-            wish->told(wish->arg, done, text);
-        rl_free(wish);
+        if (!wish->only || wish->only == ws->code.serving.number)
+            return wish;
+        rl_list over;
+        rl_list_init(&over);
+        rl_list_push(&over, rl_list_pop(&ws->wishes));
+        settle(&over, false, "another generation serves by now");
     }
+    return NULL;
+}
+
+static void next_change(rl_workers *ws)
+{
+    ws->step = SERVING;
+    if (first_wish(ws))
+        begin_change(ws);
 }
 
 static void hold_ballot(rl_workers *ws)
@@ -221,15 +243,28 @@ static void begin_change(rl_workers *ws)
     hold_ballot(ws);
 }
 
-void rl_workers_change(rl_workers *ws, rl_change what, rl_change_told *told, void *arg)
+static void wish_for(rl_workers *ws, const struct wish *how)
 {
-    struct wish *wish = rl_calloc(1, sizeof(*wish));
+    struct wish *wish = rl_malloc(sizeof(*wish));
 
-    *wish = (struct wish){.what = what, .told = told, .arg = arg};
+    *wish = *how;
     rl_list_init(&wish->link);
     rl_list_push(&ws->wishes, &wish->link);
     if (ws->step == SERVING)
-        begin_change(ws);
+        next_change(ws);
+    else if (ws->step == STOPPING)
+        settle(&ws->wishes, false, "the server is stopping");
+}
+
+void rl_workers_change(rl_workers *ws, rl_change what, rl_change_told *told, void *arg)
+{
+    wish_for(ws, &(struct wish){.what = what, .told = told, .arg = arg});
+}
+
+void rl_workers_take_back(rl_workers *ws, unsigned generation, rl_change_told *told, void *arg)
+{
+    wish_for(ws, &(struct wish){
+                     .what = RL_CHANGE_ROLLBACK, .only = generation, .told = told, .arg = arg});
 }
 
 static void forget(rl_list *wishes, const void *arg)
@@ -261,7 +296,7 @@ static void fail_change(rl_workers *ws)
             rl_runner_trouble(ws->runners[i], text);
     }
     ws->events.on_change_failed(ws->arg, what, text);
-    tell_granted(ws, false, text);
+    settle(&ws->granted, false, text);
     rl_free(text);
     next_change(ws);
 }
@@ -328,7 +363,7 @@ static void on_committed(rl_workers *ws, unsigned worker, const rl_report *rep)
     ws->events.on_changed(ws->arg, what, &rep->loaded);
     char *text =
         rl_sprintf("generation %u (%s) serves", ws->code.serving.number, ws->code.serving.hash);
-    tell_granted(ws, true, text);
+    settle(&ws->granted, true, text);
     rl_free(text);
     next_change(ws);
 }

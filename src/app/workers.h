@@ -61,12 +61,14 @@ typedef struct rl_code {
 
 const rl_code *rl_workers_code(const rl_workers *ws);
 
-/* Once, from the loop: what came of it, in words for people. */
+/* Once: what came of it, in words for people. */
 typedef void rl_change_told(void *arg, bool done, const char *text);
 
 /* Loads that are asked for while one is under way are done after it, once. told: NULL if nobody
- * waits for the outcome. */
+ * waits for the outcome; it comes from the loop, but at once when nothing changes any more. */
 void rl_workers_change(rl_workers *ws, rl_change what, rl_change_told *told, void *arg);
+/* Roll back this generation, if it is still the one that serves when its turn has come. */
+void rl_workers_take_back(rl_workers *ws, unsigned generation, rl_change_told *told, void *arg);
 void rl_workers_forget(rl_workers *ws, void *arg); /* nobody waits with this arg any more */
 void rl_workers_drain(rl_workers *ws);             /* then stop */
 void rl_workers_abort(rl_workers *ws);             /* stop at once */

@@ -81,7 +81,7 @@ static int l_stale(lua_State *L)
     lua_newtable(L);
     while (most-- > 0 && (c = rl_roster_next(&w->roster, &at))) {
         if (!c->bound || c->pinned || c->epoch == w->generations.epoch ||
-            c->state != RL_CONSUMER_OPEN)
+            c->state == RL_CONSUMER_LEAVING)
             continue;
         lua_rawgeti(L, LUA_REGISTRYINDEX, c->self);
         lua_rawseti(L, -2, ++n);

@@ -124,14 +124,16 @@ void rl_consumer_on_late(rl_timeout *t);
 void rl_consumer_on_beat(rl_timeout *t);
 bool rl_consumer_run_stirred(rl_worker *w);
 
-/* Between consumer.c, delivery.c, answer.c, stream.c and background.c. */
+/* Between consumer.c, opening.c, delivery.c, answer.c, stream.c and background.c. */
 void rl_consumer_await_beat(rl_consumer *c); /* something was sent just now */
 void rl_consumer_end_stream(rl_consumer *c, uint16_t code, rl_str reason);
 rl_consumer *rl_consumer_new(rl_worker *w, enum rl_consumer_kind kind);
 rl_task *rl_consumer_begin(rl_consumer *c, rl_task_ended_fn *ended); /* an event, */
+void rl_consumer_push_entry(rl_consumer *c, lua_State *co, enum rl_entry entry);
 void rl_consumer_ended(rl_consumer *c, const rl_task *t, rl_occasion occasion);
 void rl_consumer_stir(rl_consumer *c); /* have it pumped at the end of the turn */
 void rl_consumer_pump(rl_consumer *c);
+void rl_consumer_end(rl_consumer *c);             /* nothing is left to do */
 bool rl_consumer_has_place(const rl_consumer *c); /* for another event */
 void rl_consumer_enqueue(rl_consumer *c, rl_event *ev);
 void rl_consumer_drop_mailbox(rl_consumer *c);

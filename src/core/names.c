@@ -142,7 +142,7 @@ static size_t add_context(void *arg, rl_log_field *f)
     if (json || atomic_load(&w->crew->count) > 1)
         f[n++] = rl_log_number("worker", w->index);
     const rl_generation *g = c ? c->generation : w->generations.serving;
-    if (json && g->number)
+    if (g->number && (json || g != w->generations.serving))
         f[n++] = rl_log_number("generation", g->number);
     return c ? n + add_consumer(c, f + n) : n;
 }
