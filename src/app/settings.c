@@ -40,6 +40,10 @@ static const struct command {
      "  --database NAME|URL   one of the application's databases, or another default\n"
      "                        (DATABASE_URL)",
      false},
+    {"inspectdb", RL_CMD_TOOL, "APP [TABLE…] | --database URL [TABLE…]",
+     "print models for the tables of a database\n\n"
+     "  --database NAME|URL   which one (DATABASE_URL; default the application's)",
+     false},
     {"send", RL_CMD_SEND, "GROUP JSON [--admin ADDR | --layer URL]",
      "send a message to a group, through a running server's admin address (RILLE_ADMIN; the\n"
      "server's token is in RILLE_PUBLISH_TOKEN), or through what joins several (RILLE_LAYER)",

@@ -2,59 +2,11 @@
 
 local columns = require("rille.migrations.columns")
 local operations = require("rille.migrations.operations")
+local text = require("rille.source")
 
 local WIDTH = 100
 
-local KEYWORDS = {}
-for word in
-  ([[and break do else elseif end false for function goto if in local nil not or repeat return
-  then true until while]]):gmatch("%a+")
-do
-  KEYWORDS[word] = true
-end
-
-local function sorted_keys(given)
-  local keys = {}
-  for key in pairs(given) do
-    if type(key) ~= "number" then
-      keys[#keys + 1] = key
-    end
-  end
-  table.sort(keys)
-  return keys
-end
-
-local function key_source(key)
-  if key:match("^[%a_][%w_]*$") and not KEYWORDS[key] then
-    return key
-  end
-  return ("[%q]"):format(key)
-end
-
---- As short as says it exactly.
-local function number_source(value)
-  local short = ("%.14g"):format(value)
-  return tonumber(short) == value and short or ("%.17g"):format(value)
-end
-
---- A value as Lua text, on one line.
-local function source(value, order)
-  if type(value) == "string" then
-    return (("%q"):format(value):gsub("\\\n", "\\n"))
-  elseif type(value) == "number" then
-    return number_source(value)
-  elseif type(value) ~= "table" then
-    return tostring(value)
-  end
-  local parts = {}
-  for i, inner in ipairs(value) do
-    parts[i] = source(inner)
-  end
-  for _, key in ipairs(order or sorted_keys(value)) do
-    parts[#parts + 1] = key_source(key) .. " = " .. source(value[key])
-  end
-  return #parts > 0 and "{ " .. table.concat(parts, ", ") .. " }" or "{}"
-end
+local source = text.value
 
 --- A column; too long for a line, it goes on in the next.
 local function column_source(column, indent)
@@ -110,7 +62,7 @@ local function table_options(described, indent)
   end
   if #described.checks > 0 then
     local checks = map(described.checks, function(check)
-      return key_source(check.name) .. " = " .. source(check.sql)
+      return text.key(check.name) .. " = " .. source(check.sql)
     end)
     parts[#parts + 1] = block("checks", checks, inner)
   end
@@ -140,7 +92,7 @@ local function with_options(op, list, names)
   for _, name in ipairs(names) do
     options[name] = op[name]
   end
-  list[#list + 1] = next(options) ~= nil and source(options, sorted_keys(options)) or nil
+  list[#list + 1] = next(options) ~= nil and source(options) or nil
   return list
 end
 

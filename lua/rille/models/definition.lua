@@ -465,4 +465,4 @@ local function define(table_name, declared, options)
   return model
 end
 
-return { define = define, abstract = abstract }
+return { define = define, abstract = abstract, class_name = class_name }

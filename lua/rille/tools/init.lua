@@ -40,6 +40,12 @@ local KNOWN = {
     most = 1,
     usage = "APP [--to NUMBER|zero] [--plan] [--fake] [--database NAME|URL]",
   },
+  inspectdb = {
+    options = { database = VALUE },
+    least = 0,
+    most = math.huge,
+    usage = "APP [TABLE…] | --database URL [TABLE…]",
+  },
 }
 
 --- A mistake on the command line.
