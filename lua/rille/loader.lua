@@ -264,6 +264,16 @@ local function add_former_names(generation)
   end
 end
 
+--- What a script returned, if it is an application.
+local function check_app(app, where)
+  if type(app) ~= "table" or getmetatable(app) ~= require("rille.app") then
+    local got = app == true and "nil" or type(app)
+    local told = "%s does not return rille.app { … }, but a %s"
+    error(errors.ConfigurationError(told:format(where, got)), 0)
+  end
+  return app
+end
+
 --- Load a script as generation `number`. Raises what is wrong with it, with file and line.
 ---@param path string   a .lua file, or a folder with app.lua
 ---@param number integer
@@ -283,15 +293,28 @@ function M.load(path, number)
   end
   generation.digests, generation.timers = {}, {}
   generation.environment = new_environment(generation)
-  local app = run_module(generation, file:match("([^/]*)%.lua$"), file, text)
-  if type(app) ~= "table" or getmetatable(app) ~= require("rille.app") then
-    local got = app == true and "nil" or type(app)
-    local told = "%s does not return rille.app { … }, but a %s"
-    error(errors.ConfigurationError(told:format(file, got)), 0)
-  end
-  generation.app = app
+  generation.app = check_app(run_module(generation, file:match("([^/]*)%.lua$"), file, text), file)
   add_former_names(generation)
   generation.hash = hash_of(generation)
+  return generation
+end
+
+--- Likewise of an application that a function returns, for tests: what it makes belongs to the
+--- generation as a script's does, but nothing is read.
+---@param fn fun(): rille.App
+---@param number integer
+---@return rille.Generation
+function M.run(fn, number)
+  local generation = { number = number, folder = ".", modules = {}, classes = {}, files = {} }
+  generation.uses, generation.timers = {}, {}
+  local outer_generation, outer_module = loading, module_name
+  loading, module_name = generation, "?"
+  local ok, app = run_chunk(fn, "?")
+  loading, module_name = outer_generation, outer_module
+  if not ok then
+    error(app, 0)
+  end
+  generation.app = check_app(app, "the function")
   return generation
 end
 

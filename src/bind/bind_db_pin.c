@@ -104,7 +104,8 @@ static bool is_copying(rl_pin *p)
 static void on_hold(uv_timer_t *timer)
 {
     rl_pin *p = RL_CONTAINER_OF(timer, rl_pin, hold);
-    uint64_t limit = rl_db_hold_warning(p->db), idle = uv_now(timer->loop) - p->idle_since;
+    uint64_t limit = rl_db_hold_warning(p->db),
+             idle = rl_loop_now(p->task->vm->loop) - p->idle_since;
 
     bool busy = p->running || is_copying(p);
 
@@ -143,7 +144,7 @@ rl_lease *rl_pin_begin(rl_pin *p, rl_str sql)
     if (!p)
         return NULL;
     p->running++;
-    p->idle_since = uv_now(p->hold.loop);
+    p->idle_since = rl_loop_now(p->task->vm->loop);
     if (!p->changed)
         p->changed = rl_sql_session_change(sql);
     return p->lease;
@@ -154,7 +155,7 @@ void rl_pin_end(rl_pin *p)
     if (!p)
         return;
     p->running--;
-    p->idle_since = uv_now(p->hold.loop);
+    p->idle_since = rl_loop_now(p->task->vm->loop);
 }
 
 /* Taking and giving back */
@@ -181,7 +182,7 @@ static void on_borrowed(void *arg, rl_lease *lease, const rl_err *err)
         p->state = luaL_ref(L, LUA_REGISTRYINDEX);
         rl_task_guard(b->task, &p->guard, release_pin);
         uv_timer_init(&b->task->vm->loop->uv, &p->hold);
-        p->idle_since = uv_now(p->hold.loop);
+        p->idle_since = rl_loop_now(p->task->vm->loop);
         if (rl_db_hold_warning(p->db) != UINT64_MAX)
             uv_timer_start(&p->hold, on_hold, rl_db_hold_warning(p->db), 0);
         lua_pushboolean(rl_task_stack(b->task), true);

@@ -400,6 +400,26 @@ static int l_cancel(lua_State *L)
     return 0;
 }
 
+/* advance(seconds): so much time passes at once */
+static int l_advance(lua_State *L)
+{
+    double seconds = rl_check_seconds(L, 1);
+
+    rl_loop_advance(&rl_worker_of(L)->loop, (uint64_t)(seconds * 1000 + 0.5));
+    return 0;
+}
+
+/* next_timer() -> seconds until one is due | nil: there is none */
+static int l_next_timer(lua_State *L)
+{
+    uint64_t next = rl_loop_next_timer(&rl_worker_of(L)->loop);
+
+    if (next == UINT64_MAX)
+        return 0;
+    lua_pushnumber(L, (double)next / 1000);
+    return 1;
+}
+
 /* clang-format off */
 static const luaL_Reg functions[] = {
     {"pair", l_pair},
@@ -418,6 +438,8 @@ static const luaL_Reg functions[] = {
     {"consumers", l_consumers},
     {"leases", l_leases},
     {"cancel", l_cancel},
+    {"advance", l_advance},
+    {"next_timer", l_next_timer},
     {NULL, NULL},
 };
 /* clang-format on */

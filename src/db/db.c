@@ -91,7 +91,7 @@ int rl_db_open(rl_db **out, rl_loop *loop, const rl_db_opts *opts, rl_err *err)
     db->loop = loop;
     db->name = rl_strdup(name_of(opts));
     db->due = db->timer_at = RL_DB_NEVER;
-    db->random = uv_hrtime() ^ (uintptr_t)db ^ 0x9e3779b97f4a7c15u;
+    db->random = rl_clock_ns() ^ (uintptr_t)db ^ 0x9e3779b97f4a7c15u;
     for (int i = 0; i < NSTATES; i++)
         rl_list_init(&db->in[i]);
     rl_list_init(&db->waiting);

@@ -21,7 +21,7 @@ enum {
 
 uint64_t rl_pool_now(void)
 {
-    return uv_hrtime() / 1000000;
+    return rl_clock_ns() / 1000000;
 }
 
 uint64_t rl_pool_random_below(rl_db *db, uint64_t n)
@@ -135,8 +135,6 @@ static void dial(rl_db *db)
 /* As many more as there are waiters without one under way, or below the minimum. */
 static void dial_more(rl_db *db)
 {
-    if (db->stage)
-        return;
     unsigned coming = db->count[DIALING], wanted = db->nwaiting + db->wants_shared;
     bool began = db->stats.opened > 0;
 
@@ -144,6 +142,8 @@ static void dial_more(rl_db *db)
         coming += count_pings(db, false);
     while (db->slots < db->set.max_connections &&
            (wanted > coming || (began && db->slots < db->set.min_connections))) {
+        if (db->staging && db->slots > db->count[CLOSING] + db->nshared)
+            return; /* it wants one */
         if (db->count[DIALING] >= (db->failures ? 1 : DIALS_AT_ONCE))
             return;
         if (rl_pool_now() < db->dial_at) {

@@ -5,6 +5,7 @@
 #ifndef RL_DB_POOL_H
 #define RL_DB_POOL_H
 
+#include "base/clock.h"
 #include "db/driver.h"
 #include "db/pace.h"
 #include "db/settings.h"

@@ -262,7 +262,7 @@ static void ask(request *r, rl_db *db)
 {
     r->db = db;
     rl_list_init(&r->link);
-    r->asked = uv_hrtime();
+    r->asked = rl_clock_ns();
     r->deadline = r->asked / 1000000 + db->set.acquire_timeout;
 }
 
@@ -313,7 +313,7 @@ void rl_query_begin(rl_query *q, slot *s, uint64_t now)
 static void query_end(rl_query *q, rl_result *result)
 {
     if (q->began) {
-        q->took = uv_hrtime() - q->began;
+        q->took = rl_clock_ns() - q->began;
         rl_histogram_add(&q->req.db->stats.run, q->took / 1000);
     }
     q->slot = NULL;
@@ -425,7 +425,7 @@ void rl_borrow_grant(rl_borrow *b, slot *s)
     s->lease = b->lease;
     s->used = true;
     b->lease->slot = s;
-    b->lease->began = uv_hrtime();
+    b->lease->began = rl_clock_ns();
     s->db->stats.borrows++;
     rl_histogram_add(&s->db->stats.wait, (b->lease->began - b->req.asked) / 1000);
     rl_list_push(&s->db->leases, &b->lease->link);
@@ -478,7 +478,7 @@ void rl_lease_return(rl_lease *l)
         return;
     slot *s = l->slot;
     if (l->began && l->db)
-        rl_histogram_add(&l->db->stats.lease, (uv_hrtime() - l->began) / 1000);
+        rl_histogram_add(&l->db->stats.lease, (rl_clock_ns() - l->began) / 1000);
     if (l->held)
         rl_query_finish(l->held, NULL, rl_pool_err(RL_ECANCELLED, "the lease was returned"));
     rl_list_remove(&l->link);

@@ -128,7 +128,7 @@ static void send_batch(rl_db *db, slot *s, unsigned most)
     const rl_statement *sts[MOST];
     unsigned n = 0;
     size_t bytes = 0;
-    uint64_t now = uv_hrtime();
+    uint64_t now = rl_clock_ns();
     rl_list *it;
 
     while (n < most && (it = rl_list_first(&db->reads))) {

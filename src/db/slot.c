@@ -99,7 +99,7 @@ static void on_done(void *owner, rl_result *result, const rl_err *err)
     switch (s->state) {
     case BUSY:
         if (q->st->reads)
-            rl_paces_learn(&s->db->paces, q->st->sql, (uv_hrtime() - q->began) / 1000);
+            rl_paces_learn(&s->db->paces, q->st->sql, (rl_clock_ns() - q->began) / 1000);
         rl_query_finish(q, result, err ? rl_pool_err_copy(err) : NULL);
         rl_slot_settle(s);
         return;
@@ -258,7 +258,7 @@ void rl_slot_run(slot *s, rl_query *q)
     s->query = q;
     s->used = true;
     s->dirty |= rl_sql_is_dirty(q->st->sql);
-    rl_query_begin(q, s, uv_hrtime());
+    rl_query_begin(q, s, rl_clock_ns());
     /* A server that is not heard any more keeps nothing; a session may have another limit. */
     if (s->db->set.statement_timeout && !s->dirty && !q->st->copy)
         rl_slot_limit(s, s->db->set.statement_timeout + SERVER_GRACE);

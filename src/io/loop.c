@@ -2,6 +2,8 @@
 
 #include "base/log.h"
 
+#include <stdlib.h>
+
 /* A hook may wake another that stands before it (a flushed pipeline resumes a task), so
  * they run until all are quiet. The bound keeps a task that never waits for anything
  * real (asleep(0) in a loop) from starving the sockets: what is left runs next turn. */
@@ -148,6 +150,70 @@ void rl_loop_kick(rl_loop *loop)
 {
     loop->kicked = true;
     uv_idle_start(&loop->spin, on_spin);
+}
+
+/* Time that passes at once. The loop's own clock is libuv's to read, so that what is put forward is
+ * what hangs on it: every timer comes nearer. */
+
+struct timers {
+    uv_timer_t **list;
+    size_t n, room;
+};
+
+static void add_timer(uv_handle_t *h, void *arg)
+{
+    struct timers *all = arg;
+
+    if (h->type != UV_TIMER || !uv_is_active(h))
+        return;
+    if (all->n == all->room) {
+        all->room = all->room ? 2 * all->room : 64;
+        all->list = rl_realloc(all->list, all->room * sizeof(uv_timer_t *));
+    }
+    all->list[all->n++] = (uv_timer_t *)h;
+}
+
+static struct timers timers_of(rl_loop *loop)
+{
+    struct timers all = {0};
+
+    uv_update_time(&loop->uv);
+    uv_walk(&loop->uv, add_timer, &all);
+    return all;
+}
+
+static int by_time(const void *a, const void *b)
+{
+    uint64_t x = uv_timer_get_due_in(*(uv_timer_t *const *)a);
+    uint64_t y = uv_timer_get_due_in(*(uv_timer_t *const *)b);
+
+    return (x > y) - (x < y);
+}
+
+void rl_loop_advance(rl_loop *loop, uint64_t ms)
+{
+    struct timers all = timers_of(loop);
+
+    qsort(all.list, all.n, sizeof(*all.list), by_time);
+    rl_clock_ahead += ms * 1000000;
+    for (size_t i = 0; i < all.n; i++) {
+        uv_timer_t *t = all.list[i];
+        uint64_t left = uv_timer_get_due_in(t);
+        uv_timer_start(t, t->timer_cb, left > ms ? left - ms : 0, uv_timer_get_repeat(t));
+    }
+    rl_free(all.list);
+}
+
+uint64_t rl_loop_next_timer(rl_loop *loop)
+{
+    struct timers all = timers_of(loop);
+    uint64_t next = UINT64_MAX;
+
+    for (size_t i = 0; i < all.n; i++)
+        if (uv_timer_get_due_in(all.list[i]) < next)
+            next = uv_timer_get_due_in(all.list[i]);
+    rl_free(all.list);
+    return next;
 }
 
 bool rl_loop_post(rl_loop *loop, rl_post *post)

@@ -8,6 +8,7 @@
 #ifndef RL_IO_LOOP_H
 #define RL_IO_LOOP_H
 
+#include "base/clock.h"
 #include "base/counters.h"
 #include "base/histogram.h"
 #include "base/list.h"
@@ -77,8 +78,14 @@ void rl_loop_kick(rl_loop *loop);
 /* ms since an arbitrary point, as of the start of this turn. */
 static inline uint64_t rl_loop_now(const rl_loop *loop)
 {
-    return uv_now(&loop->uv);
+    return uv_now(&loop->uv) + rl_clock_ahead / 1000000;
 }
+
+/* For tests: so much time passes at once, for everything that this thread measures by rl_loop_now()
+ * and rl_clock_ns(). Timers that are due then run in the next turn, in the order of their times. */
+void rl_loop_advance(rl_loop *loop, uint64_t ms);
+/* ms until the first timer is due; UINT64_MAX: there is none. */
+uint64_t rl_loop_next_timer(rl_loop *loop);
 
 /* From any thread, also after rl_loop_fini() while the memory lasts. False: the loop is shutting
  * down and fn will not run. */

@@ -2,10 +2,15 @@
 
 static void arm(rl_timeouts *ts);
 
+static uint64_t now_of(const rl_timeouts *ts)
+{
+    return rl_loop_now(RL_CONTAINER_OF(ts->timer.loop, rl_loop, uv));
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     rl_timeouts *ts = RL_CONTAINER_OF(timer, rl_timeouts, timer);
-    uint64_t now = uv_now(timer->loop);
+    uint64_t now = now_of(ts);
     rl_list due, *it;
 
     /* Collect first, so that fn may start and stop what it likes. */
@@ -25,7 +30,7 @@ static void arm(rl_timeouts *ts)
 
     if (!it || uv_is_closing((uv_handle_t *)&ts->timer))
         return;
-    uint64_t due = RL_LIST_ENTRY(it, rl_timeout, link)->due, now = uv_now(ts->timer.loop);
+    uint64_t due = RL_LIST_ENTRY(it, rl_timeout, link)->due, now = now_of(ts);
     uv_timer_start(&ts->timer, on_timer, due > now ? due - now : 0, 0);
 }
 
@@ -71,7 +76,7 @@ void rl_timeout_init(rl_timeout *t)
 void rl_timeout_start(rl_timeouts *ts, rl_timeout *t)
 {
     rl_list_remove(&t->link);
-    t->due = uv_now(ts->timer.loop) + ts->after;
+    t->due = now_of(ts) + ts->after;
     rl_list_push(&ts->waiting, &t->link);
     if (!uv_is_active((uv_handle_t *)&ts->timer))
         arm(ts);

@@ -86,4 +86,12 @@ function testing.leases() end
 --- Have every consumer leave, and every task end that is not a consumer's, but the running one.
 function testing.cancel() end
 
+--- Have so much time pass at once: timers that are due then run in the next turn.
+---@param seconds number  0 to 1e9
+function testing.advance(seconds) end
+
+--- How long until the first timer of the worker is due.
+---@return number? seconds
+function testing.next_timer() end
+
 return testing

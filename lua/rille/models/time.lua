@@ -21,10 +21,18 @@ if has_ffi then
   end
 end
 
+local ahead = 0
+
 --- Seconds since 1970, with microseconds where the platform tells them.
 ---@return number
 function time.now()
-  return wall_clock()
+  return wall_clock() + ahead
+end
+
+--- For tests: from now on it is later than it is.
+---@param seconds number  than the clock of the machine says
+function time.set_ahead(seconds)
+  ahead = seconds
 end
 
 --- Does the calendar know this day?

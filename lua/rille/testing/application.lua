@@ -4,12 +4,15 @@
 --- still there go on with their own classes.
 
 local App = require("rille.app")
+local background = require("rille.background")
+local channels = require("rille.channels")
 local class = require("rille.class")
 local core = require("rille.core")
 local database = require("rille.testing.database")
 local dispatch = require("rille.dispatch")
 local loader = require("rille.loader")
 local routing = require("rille.routing")
+local timers = require("rille.timers")
 local WebsocketConsumer = require("rille.consumer.websocket").WebsocketConsumer
 
 local M = {}
@@ -78,11 +81,86 @@ function M.use(what)
   return generation
 end
 
+--- Likewise, of what a function returns, which is run as a script is loaded: it may make timers.
+---@param fn fun(): rille.App
+---@return rille.Generation
+function M.made_by(fn)
+  local generation = loader.run(fn, 1)
+  generation.keeps_classes = true
+  generations[generation.app] = generation
+  return generation
+end
+
 --- Likewise, with all that it needs.
 ---@async
 function M.ause(what)
   M.use(what)
   database.aprepare()
+end
+
+---@type rille.App?  what the tests of this file begin with
+local home
+
+--- Outside of a test: what each test of this file begins with.
+---@param what rille.App|string
+---@return rille.Generation
+function M.settle(what)
+  local generation = M.use(what)
+  if not database.is_in_test() then
+    home = generation.app
+  end
+  return generation
+end
+
+--- A test begins.
+---@async
+function M.abegin()
+  if home then
+    M.use(home)
+  end
+  database.abegin()
+end
+
+--- The file is over.
+function M.leave()
+  home = nil
+  database.leave()
+end
+
+---@type rille.Generation?  that does what it does by itself
+local started
+
+--- Have an application do what it does by itself: `on_start`, timers, consumers of channels,
+--- notifications and brokers. Until `astop`, or the test's end.
+---@async
+---@param what rille.App|string
+function M.astart(what)
+  M.astop()
+  M.ause(what)
+  started = M.use(what)
+  local app = started.app
+  if app.settings.on_start then
+    app.settings.on_start()
+  end
+  channels.follow(app.router.channels)
+  background.follow(app.router.background)
+  timers.follow(started.timers)
+end
+
+--- The end of it, `on_stop` and all.
+---@async
+function M.astop()
+  if not started then
+    return
+  end
+  local app = started.app
+  started = nil
+  timers.follow {}
+  background.follow {}
+  channels.follow {}
+  if app.settings.on_stop then
+    app.settings.on_stop()
+  end
 end
 
 return M

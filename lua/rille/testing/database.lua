@@ -132,6 +132,11 @@ function M.aprepare()
   prepared = not in_test -- else the tables go with the test's transaction
 end
 
+---@return boolean
+function M.is_in_test()
+  return in_test
+end
+
 --- The test commits: there is no transaction around it.
 function M.transactional()
   if not in_test then

@@ -25,15 +25,22 @@ M.ChannelCommunicator = require("rille.testing.channel")
 
 --- Load an application, for the tests of this file: at its top, so that its databases and tables
 --- are there when the first test begins.
----@param app rille.App|string  one, or its path as for `rille run`
+---@param app rille.App|string|fun(): rille.App  one; its path as for `rille run`; or a function
+---  that makes one, and may make timers
 ---@return rille.App
 ---@return fun(name: string): any require  of its own modules
 function M.load(app)
-  local generation = application.use(app)
+  if type(app) == "function" then
+    app = application.made_by(app).app
+  end
+  local generation = application.settle(app)
   local environment = generation.environment
   return generation.app, environment and environment.require or require
 end
 
+M.astart = application.astart
+M.astop = application.astop
+M.clock = require("rille.testing.clock")
 M.transactional = database.transactional
 M.hold_on_commit = database.hold_on_commit
 M.arun_on_commit = database.arun_on_commit

@@ -6,6 +6,7 @@ local M = {}
 ---@field where string  file and line
 ---@field remains fun(self): string?  what is left of it, in words; nil: nothing
 ---@field drop fun(self)  have done with it
+---@field tend? fun(self)  answer what asks for an answer
 
 ---@type rille.testing.Opened[]
 local opened = {}
@@ -42,6 +43,15 @@ function M.remains()
     all[#all + 1] = left and ("%s, opened at %s"):format(left, one.where)
   end
   return all
+end
+
+--- Those that answer by themselves have a look at what has come.
+function M.tend()
+  for _, one in ipairs(opened) do
+    if one.tend then
+      one:tend()
+    end
+  end
 end
 
 --- The test is over: have done with everything.

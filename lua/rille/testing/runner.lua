@@ -1,5 +1,7 @@
 --- busted inside the runtime: the whole run is one task, so an `it` may call any `a` function.
 
+local application = require("rille.testing.application")
+local clock = require("rille.testing.clock")
 local core = require("rille.core")
 local database = require("rille.testing.database")
 local opened = require("rille.testing.opened")
@@ -30,6 +32,7 @@ end
 
 --- In words: what a communicator has left, or else what is alive.
 local function aremains()
+  application.astop()
   local left = opened.remains()
   opened.drop_all()
   if asettle() or left[1] then
@@ -58,7 +61,7 @@ local function around(busted, run_test)
     local function fail(text)
       busted.fail(("%s:%d: %s"):format(trace.short_src, trace.currentline, text), 0)
     end
-    local began, why = pcall(database.abegin)
+    local began, why = pcall(application.abegin)
     element.run = setfenv(function(...)
       if not began then
         error(why, 0)
@@ -71,9 +74,11 @@ local function around(busted, run_test)
     end, getfenv(run))
     run_test(element)
     element.run = run
+    pcall(application.astop)
     opened.drop_all()
     core.testing.cancel()
     asettle()
+    clock:reset()
     local ok, err = pcall(database.aend)
     if not ok then
       local told = { message = core.describe(err), traceback = "" }
@@ -95,7 +100,7 @@ local function take_over()
       return register(name, executor, ...)
     end
     busted.subscribe({ "file", "end" }, function()
-      database.leave()
+      application.leave()
       return nil, true
     end)
     return busted

@@ -85,10 +85,9 @@ function Communicator:aconnect(timeout)
       pieces[#pieces + 1] = piece
     end
     response.body = table.concat(pieces)
-    self.stream:check()
+    self.over = true
     self.stream:aended()
     self.stream:close()
-    self.over = true
     return false, response.status
   end)
 end
@@ -120,6 +119,13 @@ function Communicator:asend_json_to(value)
   self:asend_to { text_data = json.encode(value) }
 end
 
+--- A frame that nobody waits for.
+local function say(self, opcode, payload)
+  if not (self.over or self.stream.over) then
+    pcall(self.stream.write, self.stream, frames.encode(opcode, payload)) -- it may be over by now
+  end
+end
+
 --- What a frame of the server's means.
 local function take_frame(self, frame)
   if frame.opcode == frames.TEXT or frame.opcode == frames.BINARY then
@@ -128,9 +134,7 @@ local function take_frame(self, frame)
     end
     table.insert(self.messages, frame)
   elseif frame.opcode == frames.PING then
-    if not self.over then
-      pcall(self.stream.write, self.stream, frames.encode(frames.PONG, frame.payload))
-    end
+    say(self, frames.PONG, frame.payload)
   elseif frame.opcode == frames.CLOSE then
     self.close_code, self.close_reason = frames.read_close(frame.payload)
   end
@@ -239,8 +243,8 @@ function Communicator:adisconnect(code, timeout)
   local stream = self.stream
   take_frames(self)
   stream:awithin(timeout, "the consumer of " .. self.path .. " did not end", function()
-    if not (self.close_code or stream.over) then
-      stream:write(frames.encode(frames.CLOSE, frames.close_payload(code or 1000)))
+    if not self.close_code then
+      say(self, frames.CLOSE, frames.close_payload(code or 1000))
     end
     while not self.close_code and stream:amore() do
       take_frames(self)
@@ -261,12 +265,20 @@ function Communicator:await(timeout)
     while not self.close_code and stream:amore() do
       take_frames(self)
     end
-    if self.close_code and not self.over then
-      stream:write(frames.encode(frames.CLOSE, frames.close_payload(1000)))
+    if self.close_code then
+      say(self, frames.CLOSE, frames.close_payload(1000))
       self.over = true
     end
     stream:aended()
   end)
+end
+
+--- A browser answers pings while its script does something else.
+function Communicator:tend()
+  if self.response and self.response.status == 101 then
+    self.stream:take()
+    take_frames(self)
+  end
 end
 
 function Communicator:remains()
@@ -274,10 +286,7 @@ function Communicator:remains()
   if not stream then
     return nil
   end
-  stream:take()
-  if self.response and self.response.status == 101 then
-    take_frames(self)
-  end
+  self:tend()
   local _, failure = core.testing.failure(stream.peer)
   if failure then
     return ("a WebSocket to %s whose consumer failed, which nobody has seen: %s"):format(
