@@ -5,6 +5,7 @@ local dialects = require("rille.db.dialect")
 local errors = require("rille.errors")
 local models = require("rille.models")
 local null = require("rille.core").null
+local resolve = require("rille.models.resolve")
 
 local Q, F = models.Q, models.F
 local pg, lite = dialects.postgresql, dialects.sqlite
@@ -326,18 +327,21 @@ describe("compiling a query", function()
     )
   end)
 
-  it("aggregates, over a slice through its keys", function()
-    local list = { { name = "n", sql = "COUNT" } }
-    list[2] = { name = "total", sql = "SUM", path = Book._meta.pk_path }
+  it("aggregates, over a slice from a query inside", function()
+    local function aggregate(name, expression)
+      return { name = name, node = resolve.expression({ model = Book }, expression) }
+    end
+    local list = { aggregate("n", models.Count("*")), aggregate("total", models.Sum("id")) }
     assert.equal(
       'SELECT COUNT(*) AS "n", CAST(SUM("book"."id") AS bigint) AS "total" FROM "book"'
         .. ' WHERE "book"."pages" > $1',
       (compile.aggregate(Book.objects:filter({ pages__gt = 1 }), pg, list))
     )
     assert.equal(
-      'SELECT COUNT(*) AS "n" FROM "book" WHERE "book"."id" IN'
-        .. ' (SELECT "book"."id" FROM "book" ORDER BY "book"."title" ASC LIMIT $1)',
-      (compile.aggregate(Book.objects:order_by("title"):limit(3), pg, { list[1] }))
+      'SELECT COUNT(*) AS "n", CAST(SUM("rows"."a 1") AS bigint) AS "total"'
+        .. ' FROM (SELECT "book"."id" AS "a 1" FROM "book" ORDER BY "book"."title" ASC'
+        .. ' LIMIT $1) AS "rows"',
+      (compile.aggregate(Book.objects:order_by("title"):limit(3), pg, list))
     )
   end)
 
@@ -379,7 +383,7 @@ describe("a filter table", function()
       refuses(
         { [key] = "x" },
         ("Cannot resolve keyword '%s' into field."):format(key)
-          .. " Choices are: author, editor, id, pages, title",
+          .. " Choices are: author, editor, id, pages, review, title",
         errors.FieldError
       )
     end

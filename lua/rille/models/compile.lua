@@ -1,212 +1,74 @@
 --- From a query, which is data, to SQL text and parameters. Pure: no database is near.
 ---
---- Identifiers come from models, quoted; every value is a parameter. The text depends on the
---- shape of the query alone, never on its values, so that the same shape is the same
---- prepared statement: hence `LIMIT $2`, keys in order of the alphabet, and lists as one
---- parameter where the backend has arrays.
----
---- Joins follow foreign keys: one per path, INNER while every key on the way is NOT NULL,
---- LEFT OUTER from the first that may be NULL. A comparison under an odd number of "not"s
---- also asks for IS NOT NULL, so that `exclude { name = "x" }` keeps rows without a name.
+--- What a query is made of is written by `rille.models.write_expression` and `write_condition`, on
+--- a `rille.models.statement`; here these parts become whole statements.
 
+local Statement = require("rille.models.write_condition")
 local errors = require("rille.errors")
+local resolve = require("rille.models.resolve")
 
 local compile = {}
 
----@class rille.models.Params
----@field n integer
----@field [integer] any
-
----@class rille.models.Statement  a statement in the making
----@field dialect rille.db.Dialect
----@field model rille.models.Model
----@field base string         the model's table, quoted
----@field params rille.models.Params
----@field aliases table<string, string>  path of names to quoted alias
----@field joins string[]
----@field slots table<integer, integer>   parameters that come from an open value: which one
----@field makes table<integer, function>  of these, what makes the parameter from the value
-local Statement = {}
-Statement.__index = Statement
-
-local function new(model, dialect)
-  return setmetatable({
-    dialect = dialect,
-    model = model,
-    base = dialect.quote_table(model._meta.table),
-    params = { n = 0 },
-    aliases = {},
-    joins = {},
-    slots = {},
-    makes = {},
-  }, Statement)
+local function not_supported(what, dialect)
+  error(errors.NotSupportedError(what:format(dialect.name)), 0)
 end
 
---- Add a parameter; its placeholder. In a template the value is open, and has a number; what the
---- parameter is made of it by, if it is not the value itself, is `make`.
-function Statement:param(value, slot, make)
-  if self.literal then
-    return self.dialect.literal(make and make(value) or value)
+--- What a condition says about rows, and what about groups of them.
+local function split(node)
+  if not resolve.has_aggregate(node) then
+    return { node }, {}
+  elseif node.kind ~= "and" then
+    return {}, { node }
   end
-  local params = self.params
-  local n = params.n + 1
-  params.n = n
-  if make then
-    value = make(value)
+  local rows, groups = {}, {}
+  for _, child in ipairs(node) do
+    local list = resolve.has_aggregate(child) and groups or rows
+    list[#list + 1] = child
   end
-  params[n] = value
-  if slot then
-    self.slots[n], self.makes[n] = slot, make
-  end
-  return "$" .. n
+  return rows, groups
 end
 
---- The alias of the table at the end of `joins`, joining it first where needed.
-function Statement:alias(joins)
-  local alias, name, optional = self.base, "", false
-  for _, field in ipairs(joins) do
-    name = name .. field.name .. "__"
-    optional = optional or field.null
-    local known = self.aliases[name]
-    if not known then
-      local meta = field:target()._meta
-      local quote = self.dialect.quote
-      -- A blank cannot be in the name of a model's table, so no alias can hide one.
-      known = quote("join " .. (#self.joins + 1))
-      self.aliases[name] = known
-      self.joins[#self.joins + 1] = ("%s JOIN %s AS %s ON %s.%s = %s.%s"):format(
-        optional and "LEFT" or "INNER",
-        self.dialect.quote_table(meta.table),
-        known,
-        known,
-        quote(meta.pk.column),
-        alias,
-        quote(field.column)
-      )
+local function clause(statement, word, nodes)
+  local parts = {}
+  for _, node in ipairs(nodes) do
+    for _, child in ipairs(node.kind == "and" and node or { node }) do
+      parts[#parts + 1] = statement:condition(child, false)
     end
-    alias = known
   end
-  return alias
+  return #parts > 0 and word .. table.concat(parts, " AND ") or ""
 end
 
-function Statement:column(path)
-  if self.literal and #path.joins == 0 then
-    return self.dialect.quote(path.field.column)
-  end
-  return self:alias(path.joins) .. "." .. self.dialect.quote(path.field.column)
-end
-
---- An F whose names are resolved, or a number in it.
-function Statement:expression(f)
-  if type(f) ~= "table" then
-    return self:param(f)
-  end
-  if f.op == "field" then
-    return self:column(f.path)
-  end
-  return ("(%s %s %s)"):format(self:expression(f[1]), f.op, self:expression(f[2]))
-end
-
-local OPERATORS = { exact = "=", gt = ">", gte = ">=", lt = "<", lte = "<=" }
-
-function Statement:comparison(node, column)
-  local lookup = node.lookup
-  local operator = OPERATORS[lookup]
-  if operator then
-    local right = node.f and self:expression(node.f) or self:param(node.value, node.slot)
-    return column .. " " .. operator .. " " .. right
-  end
-  if lookup == "in" and self.literal then
-    local list = {}
-    for i, value in ipairs(node.value) do
-      list[i] = self:param(value)
-    end
-    return column .. " IN (" .. table.concat(list, ", ") .. ")"
-  elseif lookup == "in" then
-    local kind = node.path.field:storage().kind
-    return self.dialect.in_list(column, node.value, kind, function(value, make)
-      return self:param(value, make and node.slot, make)
-    end)
-  end
-  local template = self.dialect.lookups[lookup]
-  if not template then
-    error(
-      errors.NotSupportedError(
-        ("the lookup '%s' needs PostgreSQL; %s does not have it"):format(lookup, self.dialect.name)
-      ),
-      0
-    )
-  end
-  local marks = { c = column, p = self:param(node.value, node.slot, template.escape) }
-  return (template.sql:gsub("%%([cp])", marks))
-end
-
-local node_sql = {}
-
-function node_sql.test(statement, node, negated)
-  local column = statement:column(node.path)
-  if node.lookup == "isnull" then
-    return column .. (node.value and " IS NULL" or " IS NOT NULL")
-  end
-  local sql = statement:comparison(node, column)
-  if negated and node.path.nullable then
-    return ("(%s AND %s IS NOT NULL)"):format(sql, column)
-  end
-  return sql
-end
-
-local function group(word)
-  return function(statement, node, negated)
-    local parts = {}
-    for i, child in ipairs(node) do
-      parts[i] = statement:node(child, negated)
-    end
-    return "(" .. table.concat(parts, word) .. ")"
-  end
-end
-
-node_sql["and"] = group(" AND ")
-node_sql["or"] = group(" OR ")
-
-node_sql["not"] = function(statement, node, negated)
-  return "NOT (" .. statement:node(node[1], not negated) .. ")"
-end
-
-function Statement:node(node, negated)
-  return node_sql[node.kind](self, node, negated)
-end
-
---- `" WHERE …"`, or "" when every row will do.
+--- `" WHERE …"`, or "" when every row will do; and the same of HAVING.
 function Statement:where(query)
-  local node = query.where
-  if node == true then
-    return ""
+  if query.where == true then
+    return "", ""
   end
-  local parts = {}
-  if node.kind == "and" then
-    for i, child in ipairs(node) do
-      parts[i] = self:node(child, false)
-    end
-  else
-    parts[1] = self:node(node, false)
-  end
-  return " WHERE " .. table.concat(parts, " AND ")
+  local rows, groups = split(query.where)
+  return clause(self, " WHERE ", rows), clause(self, " HAVING ", groups)
 end
 
-function Statement:order(order, reversed)
-  if #order == 0 then
-    return ""
+--- One term of ORDER BY.
+---@param term { node: rille.models.Node?, descending: boolean, nulls: string?, random: boolean? }
+---@param reversed boolean
+function Statement:order_term(term, reversed)
+  if term.random then
+    return "RANDOM()"
   end
+  local descending = term.descending ~= reversed
+  local sql = self:expression(term.node) .. (descending and " DESC" or " ASC")
+  if not term.nulls then
+    return sql
+  end
+  local first = (term.nulls == "FIRST") ~= reversed
+  return sql .. " NULLS " .. (first and "FIRST" or "LAST")
+end
+
+function Statement:order(query)
   local parts = {}
-  for i, term in ipairs(order) do
-    if term.random then
-      parts[i] = "RANDOM()"
-    else
-      local descending = term.descending ~= reversed
-      parts[i] = self:column(term.path) .. (descending and " DESC" or " ASC")
-    end
+  for i, term in ipairs(query.order) do
+    parts[i] = self:order_term(term, query.reversed)
   end
-  return " ORDER BY " .. table.concat(parts, ", ")
+  return #parts > 0 and " ORDER BY " .. table.concat(parts, ", ") or ""
 end
 
 --- `most`, if given, bounds the rows further and is written into the text: it is the
@@ -226,21 +88,20 @@ function Statement:slice(query, most)
   return sql
 end
 
-function Statement:from()
-  local joins = #self.joins > 0 and " " .. table.concat(self.joins, " ") or ""
-  return " FROM " .. self.base .. joins
-end
+-- What is selected ------------------------------------------------------------------------
 
 --- A column of a result, called `name` there.
 local function named(dialect, sql, column, name)
   return name == column and sql or sql .. " AS " .. dialect.quote(name)
 end
 
+compile.named = named
+
 --- The columns as `alias."column"`, named as the attribute where that differs.
-function Statement:columns(prefix, joins, fields, out)
+function Statement:columns(prefix, joins, list, out)
   local alias = self:alias(joins)
   local quote = self.dialect.quote
-  for _, field in ipairs(fields) do
+  for _, field in ipairs(list) do
     local sql = alias .. "." .. quote(field.column)
     out[#out + 1] = named(self.dialect, sql, field.column, prefix .. field.attr)
   end
@@ -249,6 +110,11 @@ end
 --- All columns of the model itself: the same text always, so the model remembers it.
 function Statement:own_columns()
   local meta, name = self.model._meta, self.dialect.name
+  if self.outer then
+    local out = {}
+    self:columns("", {}, meta.fields, out)
+    return table.concat(out, ", ")
+  end
   local sql = meta.selections[name]
   if not sql then
     local out = {}
@@ -269,13 +135,19 @@ function Statement:selection(query)
       out[1] = self:own_columns()
     end
     for _, related in ipairs(query.related) do
-      local joins = related.joins
-      self:columns(related.name .. "__", joins, joins[#joins]:target()._meta.fields, out)
+      self:columns(related.name .. "__", related.joins, related.model._meta.fields, out)
+    end
+    for _, annotation in ipairs(query.annotations or {}) do
+      if annotation.selected then
+        local sql = self:expression(annotation.node)
+        out[#out + 1] = sql .. " AS " .. self.dialect.quote(annotation.name)
+      end
     end
   else
     for i, selected in ipairs(query.selected) do
-      local path = selected.path
-      out[i] = named(self.dialect, self:column(path), path.field.column, selected.name)
+      local node = selected.node
+      local column = node.kind == "column" and node.path.field.column
+      out[i] = named(self.dialect, self:expression(node), column, selected.name)
     end
   end
   return table.concat(out, ", ")
@@ -290,35 +162,138 @@ function Statement:distinct(query)
     return "DISTINCT "
   end
   if not self.dialect.distinct_on then
-    error(
-      errors.NotSupportedError(
-        ("distinct with names of fields needs PostgreSQL; %s does not have it"):format(
-          self.dialect.name
-        )
-      ),
-      0
-    )
+    not_supported("distinct with names of fields needs PostgreSQL; %s has none", self.dialect)
   end
   local parts = {}
-  for i, path in ipairs(distinct) do
-    parts[i] = self:column(path)
+  for i, node in ipairs(distinct) do
+    parts[i] = self:expression(node)
   end
   return ("DISTINCT ON (%s) "):format(table.concat(parts, ", "))
 end
 
---- The whole SELECT of a query on this statement.
+--- `" GROUP BY …"`: what the rows of a group have in common.
+function Statement:group(query)
+  local parts, seen = {}, {}
+  local function add(sql)
+    if not seen[sql] then
+      seen[sql] = true
+      parts[#parts + 1] = sql
+    end
+  end
+  if query.group == "pk" then
+    add(self:column(query.model._meta.pk_path))
+    for _, related in ipairs(query.related) do
+      local pk = related.model._meta.pk
+      add(self:column({ joins = related.joins, field = pk }))
+    end
+  else
+    for _, node in ipairs(query.group) do
+      add(self:expression(node))
+    end
+  end
+  local function add_node(node)
+    if not node.aggregate and node.kind ~= "value" and node.kind ~= "exists" then
+      add(self:expression(node))
+    end
+  end
+  for _, annotation in ipairs(query.annotations or {}) do
+    local node = annotation.node
+    if annotation.selected and query.shape == "instances" and not node.windowed then
+      add_node(node)
+    end
+  end
+  for _, selected in ipairs(query.selected or {}) do
+    add_node(selected.node)
+  end
+  for _, term in ipairs(query.order) do
+    if term.node then
+      add_node(term.node)
+    end
+  end
+  return #parts > 0 and " GROUP BY " .. table.concat(parts, ", ") or ""
+end
+
+-- Whole statements ------------------------------------------------------------------------
+
+function Statement:lock(query)
+  local lock = query.lock
+  if not lock or not self.dialect.for_update then
+    return "" -- elsewhere there is one writer at a time, and it has locked more than these rows
+  end
+  local tables = {}
+  for i, steps in ipairs(lock.of or { {} }) do
+    local alias = #steps == 0 and self.dialect.quote(query.model._meta.table:match("[^.]+$"))
+      or self:alias(steps)
+    tables[i] = alias
+  end
+  local strength = lock.no_key and " FOR NO KEY UPDATE" or " FOR UPDATE"
+  return strength .. " OF " .. table.concat(tables, ", ") .. lock.tail
+end
+
+--- The SELECT of a query on this statement.
 function Statement:select(query, what, most)
-  local where = self:where(query)
+  local where, having = self:where(query)
   local distinct = self:distinct(query)
   what = what or self:selection(query)
-  local order = self:order(query.order, query.reversed)
-  local lock = ""
-  if query.lock and self.dialect.for_update then
-    lock = " FOR UPDATE OF " .. self.dialect.quote(query.model._meta.table:match("[^.]+$"))
-    lock = lock .. query.lock
-  end -- elsewhere there is one writer at a time, and it has locked more than these rows
+  local group = query.group and self:group(query) or ""
+  local order = self:order(query)
+  local lock = self:lock(query)
   local slice = self:slice(query, most)
-  return "SELECT " .. distinct .. what .. self:from() .. where .. order .. slice .. lock
+  return "SELECT "
+    .. distinct
+    .. what
+    .. self:from()
+    .. where
+    .. group
+    .. having
+    .. order
+    .. slice
+    .. lock
+end
+
+--- Several queries as one: `union` and its sisters. Their columns go by position.
+function Statement:combination(query, most)
+  local parts = {}
+  for i, part in ipairs(query.combined.queries) do
+    local sql = self:inside(part.model, part):whole(part)
+    parts[i] = "SELECT * FROM (" .. sql .. ") AS " .. self.dialect.quote("part " .. i)
+  end
+  local word = (" %s "):format(query.combined.op .. (query.combined.all and " ALL" or ""))
+  local order = {}
+  for i, term in ipairs(query.order) do
+    local descending = term.descending ~= query.reversed
+    order[i] = term.position .. (descending and " DESC" or " ASC")
+  end
+  local sql = table.concat(parts, word)
+  sql = #order > 0 and sql .. " ORDER BY " .. table.concat(order, ", ") or sql
+  return sql .. self:slice(query, most)
+end
+
+--- Is the number of rows decided by more than the WHERE clause?
+local function is_cut(query)
+  return query.limit_to or query.skip > 0 or query.distinct_on or query.group or query.combined
+end
+
+--- Is there a row: a SELECT of one or none.
+local function exists_sql(statement, query)
+  if query.combined or query.distinct_on and query.skip > 0 then
+    return statement:whole(query:_with({ lock = false }), { most = 1 })
+  end
+  local plain = query:_with({ distinct_on = false, order = {}, lock = false, related = {} })
+  return statement:select(plain, '1 AS "n"', 1)
+end
+
+--- The query, whatever it is.
+---@param query rille.models.Query
+---@param opts { most: integer?, exists: boolean? }?
+---@return string
+function Statement:whole(query, opts)
+  if opts and opts.exists then
+    return exists_sql(self, query)
+  elseif query.combined then
+    return self:combination(query, opts and opts.most)
+  end
+  return self:select(query, nil, opts and opts.most)
 end
 
 --- The rows of a query, at most `most`.
@@ -329,20 +304,21 @@ end
 ---@return rille.models.Params params
 ---@return rille.models.Statement statement
 function compile.select(query, dialect, most)
-  local statement = new(query.model, dialect)
-  return statement:select(query, nil, most), statement.params, statement
-end
-
---- Is the number of rows decided by more than the WHERE clause?
-local function is_cut(query)
-  return query.limit_to or query.skip > 0 or query.distinct_on
+  local statement = Statement.new(query.model, dialect, query)
+  return statement:whole(query, { most = most }), statement.params, statement
 end
 
 --- How many rows: one row with `n`.
 function compile.count(query, dialect)
-  local statement = new(query.model, dialect)
+  local statement = Statement.new(query.model, dialect, query)
   if is_cut(query) then
-    local inner = statement:select(query:_with({ lock = false }))
+    local plain = query:_with({ lock = false })
+    local inner
+    if query.group and not query.distinct_on and not query.combined then
+      inner = statement:select(plain, '1 AS "n"')
+    else
+      inner = statement:whole(plain)
+    end
     local sql = 'SELECT COUNT(*) AS "n" FROM (' .. inner .. ') AS "counted"'
     return sql, statement.params, statement
   end
@@ -352,63 +328,64 @@ end
 
 --- Is there a row: one row or none.
 function compile.exists(query, dialect)
-  local statement = new(query.model, dialect)
-  if query.distinct_on and query.skip > 0 then
-    return statement:select(query, nil, 1), statement.params, statement
-  end
-  local plain = query:_with({ distinct_on = false, order = {}, lock = false, related = {} })
-  return statement:select(plain, '1 AS "n"', 1), statement.params, statement
+  local statement = Statement.new(query.model, dialect, query)
+  return exists_sql(statement, query), statement.params, statement
 end
 
--- What a backend would widen is brought back to what Lua can count with.
-local CASTS = {
-  SUM = { auto = "bigint", bigint = "bigint", integer = "bigint" },
-  AVG = { auto = "double precision", bigint = "double precision", integer = "double precision" },
-}
+local CONDITIONS = { test = true, ["and"] = true, ["or"] = true, ["not"] = true, expression = true }
 
-function Statement:aggregate(aggregate)
-  if not aggregate.path then
-    return "COUNT(*)"
-  end
-  local distinct = aggregate.distinct and "DISTINCT " or ""
-  local sql = ("%s(%s%s)"):format(aggregate.sql, distinct, self:column(aggregate.path))
-  local cast = (CASTS[aggregate.sql] or {})[aggregate.path.field:storage().kind]
-  return cast and ("CAST(%s AS %s)"):format(sql, cast) or sql
-end
-
---- One row with the aggregates by name.
----@param query rille.models.Query
----@param dialect rille.db.Dialect
----@param list { name: string, sql: string, path: rille.models.Path?, distinct: boolean }[]
-function compile.aggregate(query, dialect, list)
-  local statement = new(query.model, dialect)
+local function aggregate_list(statement, list)
   local parts = {}
   for i, aggregate in ipairs(list) do
-    parts[i] = statement:aggregate(aggregate) .. " AS " .. dialect.quote(aggregate.name)
+    parts[i] = statement:expression(aggregate.node)
+      .. " AS "
+      .. statement.dialect.quote(aggregate.name)
   end
-  local where
-  if query.limit_to or query.skip > 0 then
-    local pk = dialect.quote(query.model._meta.pk.column)
-    local inner = new(query.model, dialect)
-    inner.params = statement.params
-    local rows = query:_with({ lock = false, related = {} })
-    local keys = inner:select(rows, inner.base .. "." .. pk)
-    where = (" WHERE %s.%s IN (%s)"):format(statement.base, pk, keys)
-  else
-    where = statement:where(query)
+  return "SELECT " .. table.concat(parts, ", ")
+end
+
+--- One row with the aggregates by name. Over a query whose rows are more, or fewer, than those of
+--- its WHERE clause, that query is one inside, with a column for each argument.
+---@param query rille.models.Query
+---@param dialect rille.db.Dialect
+---@param list { name: string, node: rille.models.Node }[]
+function compile.aggregate(query, dialect, list)
+  local statement = Statement.new(query.model, dialect, query)
+  if not is_cut(query) then
+    local what = aggregate_list(statement, list)
+    local where = statement:where(query)
+    return what .. statement:from() .. where, statement.params
   end
-  return "SELECT " .. table.concat(parts, ", ") .. statement:from() .. where, statement.params
+  local inner = Statement.new(query.model, dialect, query)
+  inner.params = statement.params
+  local columns = {}
+  if query.distinct_on then
+    columns[1] = inner:selection(query)
+  end
+  statement.gather = function(node)
+    local name = dialect.quote("a " .. (#columns + 1))
+    local sql = CONDITIONS[node.kind] and inner:condition(node, false) or inner:expression(node)
+    columns[#columns + 1] = sql .. " AS " .. name
+    return '"rows".' .. name
+  end
+  local what = aggregate_list(statement, list)
+  if #columns == 0 then
+    columns[1] = '1 AS "n"'
+  end
+  local rows = inner:select(query:_with({ lock = false }), table.concat(columns, ", "))
+  return what .. " FROM (" .. rows .. ') AS "rows"', statement.params
 end
 
 --- WHERE for UPDATE and DELETE, which cannot join: with joins, by key through a subquery.
---- Filters that follow foreign keys are then tested in a SELECT of their own.
+--- Filters that follow relations are then tested in a SELECT of their own.
 local function where_of_write(statement, query)
-  local where = statement:where(query)
-  if #statement.joins == 0 then
+  local where, having = statement:where(query)
+  if #statement.joins == 0 and having == "" then
     return where
   end
   local pk = statement.base .. "." .. statement.dialect.quote(query.model._meta.pk.column)
-  local inner = "SELECT " .. pk .. statement:from() .. where
+  local group = having ~= "" and " GROUP BY " .. pk or ""
+  local inner = "SELECT " .. pk .. statement:from() .. where .. group .. having
   return " WHERE " .. pk .. " IN (" .. inner .. ")"
 end
 
@@ -421,9 +398,9 @@ function compile.condition(model, dialect, node)
   if type(node) == "boolean" then
     return node and "1 = 1" or "1 = 0"
   end
-  local statement = new(model, dialect)
+  local statement = Statement.new(model, dialect)
   statement.literal = true
-  local sql = statement:node(node, false)
+  local sql = statement:condition(node, false)
   if #statement.joins > 0 then
     error(errors.FieldError("a condition of a table cannot follow foreign keys"), 0)
   end
@@ -433,16 +410,18 @@ end
 --- UPDATE of the rows of a query.
 ---@param query rille.models.Query
 ---@param dialect rille.db.Dialect
----@param changes { field: rille.models.Field, value: any, f: table? }[]  in a fixed order
+---@param changes { field: rille.models.Field, value: any, node: rille.models.Node? }[]  in a fixed
+---  order
 function compile.update(query, dialect, changes)
-  local statement = new(query.model, dialect)
+  local statement = Statement.new(query.model, dialect, query)
   local parts = {}
   for i, change in ipairs(changes) do
-    local right = change.f and statement:expression(change.f) or statement:param(change.value)
+    local right = change.node and statement:expression(change.node)
+      or statement:param(change.value)
     parts[i] = dialect.quote(change.field.column) .. " = " .. right
   end
   if #statement.joins > 0 then
-    error(errors.FieldError("aupdate cannot follow foreign keys in an F"), 0)
+    error(errors.FieldError("aupdate cannot follow relations in an F; a Subquery can"), 0)
   end
   local where = where_of_write(statement, query)
   local sql = "UPDATE " .. statement.base .. " SET " .. table.concat(parts, ", ") .. where
@@ -451,7 +430,7 @@ end
 
 --- DELETE of the rows of a query.
 function compile.delete(query, dialect)
-  local statement = new(query.model, dialect)
+  local statement = Statement.new(query.model, dialect, query)
   local where = where_of_write(statement, query)
   return "DELETE FROM " .. statement.base .. where, statement.params
 end
@@ -459,27 +438,41 @@ end
 --- INSERT of rows that all give the same fields; returns the key of each.
 ---@param model rille.models.Model
 ---@param dialect rille.db.Dialect
----@param fields rille.models.Field[]
+---@param list rille.models.Field[]
 ---@param rows table[]  wire values by position; absent: NULL
----@param opts { ignore_conflicts: boolean? }?
-function compile.insert(model, dialect, fields, rows, opts)
-  local statement = new(model, dialect)
+---@param opts table?  `ignore_conflicts`; or `update` and `unique`, lists of fields
+function compile.insert(model, dialect, list, rows, opts)
+  local statement = Statement.new(model, dialect)
   local pk = model._meta.pk
   local head = "INSERT INTO " .. statement.base
   local tail = " RETURNING " .. named(dialect, dialect.quote(pk.column), pk.column, pk.attr)
   if opts and opts.ignore_conflicts then
     tail = " ON CONFLICT DO NOTHING"
+  elseif opts and opts.update then
+    local unique, sets = {}, {}
+    for i, field in ipairs(opts.unique) do
+      unique[i] = dialect.quote(field.column)
+    end
+    for i, field in ipairs(opts.update) do
+      local column = dialect.quote(field.column)
+      sets[i] = column .. " = EXCLUDED." .. column
+    end
+    tail = (" ON CONFLICT (%s) DO UPDATE SET %s%s"):format(
+      table.concat(unique, ", "),
+      table.concat(sets, ", "),
+      tail
+    )
   end
-  if #fields == 0 then
+  if #list == 0 then
     return head .. " DEFAULT VALUES" .. tail, statement.params
   end
   local columns, tuples = {}, {}
-  for i, field in ipairs(fields) do
+  for i, field in ipairs(list) do
     columns[i] = dialect.quote(field.column)
   end
   for i, row in ipairs(rows) do
     local marks = {}
-    for j = 1, #fields do
+    for j = 1, #list do
       marks[j] = statement:param(row[j])
     end
     tuples[i] = "(" .. table.concat(marks, ", ") .. ")"

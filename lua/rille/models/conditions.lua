@@ -1,100 +1,28 @@
 --- From filter tables to a tree of tests: names resolved, values cleaned.
 ---
---- A filter table is data, perhaps from afar: a key either names a known field, through
---- known foreign keys, with a known lookup, or it raises `FieldError`. No part of a key ever
---- reaches SQL text; what does are the columns of the fields that it resolved to.
+--- A filter table is data, perhaps from afar: a key either names a known field, through known
+--- relations, with a known lookup, or it raises `FieldError`. No part of a key ever reaches SQL
+--- text; what does are the columns of the fields that it resolved to.
 ---
---- Nodes: `{ kind = "and"|"or", … }`, `{ kind = "not", node }` and `{ kind = "test", … }`.
---- What can be decided without the database is decided here: a node may be `true` (every
---- row) or `false` (none), and constants are folded as the tree is built, so that a
---- parameter is only ever made for a test that is in the SQL.
+--- Nodes: `{ kind = "and"|"or", … }`, `{ kind = "not", node }`, `{ kind = "expression", node }` for
+--- what is true or false by itself, and tests. What can be decided without the database is
+--- decided here: a node may be `true` (every row) or `false` (none), and constants are folded as
+--- the tree is built, so that a parameter is only ever made for a test that is in the SQL.
 
 local errors = require("rille.errors")
 local expressions = require("rille.models.expressions")
+local logic = require("rille.models.logic")
 local null = require("rille.core").null
+local paths = require("rille.models.paths")
+local resolve = require("rille.models.resolve")
+local tests = require("rille.models.tests")
 
----@class rille.models.Path  a key resolved
----@field joins rille.models.Field[]  the foreign keys to follow
----@field field rille.models.Field
----@field nullable boolean            may be NULL, by itself or because a join found nothing
-
----@class rille.models.Test
----@field kind "test"
----@field path rille.models.Path
----@field lookup string
----@field value any  cleaned; for `in` a list; for an F its operands are resolved to paths
----@field slot integer?  of a template (`rille.models.forms`): the value is this open one
-
-local conditions = {}
-
-local function names_of(model)
-  local names = {}
-  for _, field in ipairs(model._meta.fields) do
-    names[#names + 1] = field.name
-  end
-  table.sort(names)
-  return table.concat(names, ", ")
-end
-
-local function unknown(model, key)
-  return errors.FieldError(
-    ("Cannot resolve keyword '%s' into field. Choices are: %s"):format(
-      tostring(key),
-      names_of(model)
-    )
-  )
-end
-
---- A field by its name, its attribute, or `pk`.
----@param model rille.models.Model
----@param name string
----@return rille.models.Field?
-local function find(model, name)
-  local meta = model._meta
-  if name == "pk" then
-    return meta.pk
-  end
-  return meta.by_name[name] or meta.by_attr[name]
-end
-
-conditions.find = find
-
---- Follow `parts` as far as they name fields. A key of the far table that is the near
---- table's column already needs no join.
----@return rille.models.Path? path
----@return integer used  how many parts were fields
-local function walk(model, parts)
-  local joins, field, used, nullable = {}, nil, 0, false
-  local at = model
-  for i, part in ipairs(parts) do
-    local found = find(at, part)
-    if not found then
-      break
-    end
-    if field then
-      if found.primary_key and found.kind ~= "foreign_key" then
-        used = i
-        break -- author__id is author_id
-      end
-      joins[#joins + 1] = field
-    end
-    field, used = found, i
-    nullable = nullable or found.null
-    if found.kind ~= "foreign_key" or part == found.attr and found.attr ~= found.name then
-      break
-    end
-    at = found:target()
-  end
-  return field and { joins = joins, field = field, nullable = nullable }, used
-end
-
-local function split(key)
-  local parts = {}
-  for part in (key .. "__"):gmatch("(.-)__") do
-    parts[#parts + 1] = part
-  end
-  return parts
-end
+local conditions = {
+  find = paths.find,
+  all_of = logic.all_of,
+  any_of = logic.any_of,
+  none_of = logic.none_of,
+}
 
 local function knows(lookups, lookup)
   for _, known in ipairs(lookups) do
@@ -105,48 +33,96 @@ local function knows(lookups, lookup)
   return false
 end
 
-local function resolve_lookup(model, key)
-  if type(key) ~= "string" then
-    error(unknown(model, key), 0)
+---@class rille.models.Key  a key of a filter, resolved
+---@field path rille.models.Path?
+---@field annotation rille.models.Annotation?
+---@field transforms string[]
+---@field output rille.models.Field  of what is left of the lookup
+---@field lookup string
+---@field fit rille.models.Fit?
+
+local function unsupported(subject, path, output, lookup)
+  if path and path.of then
+    return paths.unknown(path.of, lookup)
   end
-  local parts = split(key)
-  local path, used = walk(model, parts)
-  if not path or #parts > used + 1 then
-    error(unknown(model, key), 0)
+  local kind = output:storage().kind
+  local known = { unpack(output:behaviour().lookups) }
+  for _, transform in ipairs(resolve.transforms_of(kind)) do
+    known[#known + 1] = transform
   end
-  local lookup = parts[used + 1] or "exact"
-  local known = path.field:behaviour().lookups
-  if not knows(known, lookup) then
-    if path.field.kind == "foreign_key" then
-      error(unknown(path.field:target(), lookup), 0)
-    end
-    error(
-      errors.FieldError(
-        ("Unsupported lookup '%s' for the %s field '%s'. Lookups are: %s"):format(
-          lookup,
-          path.field:storage().kind,
-          path.field.name,
-          table.concat(known, ", ")
-        )
-      ),
-      0
+  return errors.FieldError(
+    ("Unsupported lookup '%s' for the %s field '%s'. Lookups are: %s"):format(
+      lookup,
+      kind,
+      path and path.field.name or subject.model.__name,
+      table.concat(known, ", ")
     )
+  )
+end
+
+--- What is tested: a column as `scope` says, or an annotation, and its transforms.
+---@param subject rille.models.Subject
+---@param key rille.models.Key
+---@return rille.models.Node
+local function left_of(subject, key, scope)
+  local node = key.annotation and key.annotation.node
+    or resolve.column(subject, key.path, scope)
+  for _, part in ipairs(key.transforms) do
+    node = resolve.transform(node, part)
   end
-  return { path = path, lookup = lookup }
+  return node
+end
+
+---@return rille.models.Key
+local function resolve_key(subject, key)
+  if type(key) ~= "string" then
+    error(resolve.unknown(subject, key), 0)
+  end
+  local parts = paths.split(key)
+  local path, used, annotation = resolve.head(subject, parts)
+  if not path and not annotation then
+    error(resolve.unknown(subject, key), 0)
+  end
+  local found = { path = path, annotation = annotation, transforms = {}, lookup = "exact" }
+  local node = annotation and annotation.node or { output = path.field }
+  for i = used + 1, #parts do
+    if i == #parts and knows(node.output:behaviour().lookups, parts[i]) then
+      found.lookup = parts[i]
+      break
+    end
+    local transformed = resolve.transform(node, parts[i])
+    if not transformed then
+      if path and path.of or i == #parts then
+        error(unsupported(subject, path, node.output, parts[i]), 0)
+      end
+      error(resolve.unknown(subject, key), 0)
+    end
+    node = transformed
+    found.transforms[#found.transforms + 1] = parts[i]
+  end
+  found.output = node.output
+  if not knows(found.output:behaviour().lookups, found.lookup) then
+    error(unsupported(subject, path, found.output, found.lookup), 0)
+  end
+  return found
 end
 
 -- A key may go round through foreign keys any number of times: one model remembers so many.
 local MOST_RESOLVED = 1000
 
---- `author__name__icontains` to its path and lookup; remembered by the model.
----@param model rille.models.Model
+--- `author__name__icontains` to its path and lookup; remembered by the model, unless the query has
+--- names of its own.
+---@param subject rille.models.Subject
 ---@param key any
----@return { path: rille.models.Path, lookup: string, fit: rille.models.Fit? }
-local function resolve(model, key)
-  local meta = model._meta
+---@return rille.models.Key
+local function resolved(subject, key)
+  if subject.annotated then
+    return resolve_key(subject, key)
+  end
+  local meta = subject.model._meta
   local found = meta.resolved[key]
   if not found then
-    found = resolve_lookup(model, key)
+    found = resolve_key(subject, key)
     if meta.resolved_count == MOST_RESOLVED then
       meta.resolved, meta.resolved_count = {}, 0
     end
@@ -155,186 +131,58 @@ local function resolve(model, key)
   return found
 end
 
---- A key that must name a field, without a lookup: for `order_by`, `values`, `F`.
+--- A key that must name a column, without a lookup.
 ---@param model rille.models.Model
 ---@param key any
 ---@return rille.models.Path
 function conditions.path(model, key)
-  if type(key) == "string" then
-    local parts = split(key)
-    local path, used = walk(model, parts)
-    if path and used == #parts then
-      return path
-    end
+  local path = paths.get(model, key)
+  if not path then
+    error(paths.unknown(model, key), 0)
   end
-  error(unknown(model, key), 0)
+  return path
 end
 
--- Folding ---------------------------------------------------------------------------
-
---- `absorbing` decides the whole (false for "and"), its opposite adds nothing.
-local function fold(kind, absorbing, nodes)
-  local kept = { kind = kind }
-  for _, node in ipairs(nodes) do
-    if node == absorbing then
-      return absorbing
-    end
-    if type(node) == "table" then
-      kept[#kept + 1] = node
-    end
+local function build_test(subject, name, value, scope)
+  local key = resolved(subject, name)
+  local path, lookup, output = key.path, key.lookup, key.output
+  if key.annotation and key.annotation.node.windowed then
+    error(errors.NotSupportedError("a filter cannot be over a window: " .. name), 0)
   end
-  if #kept == 0 then
-    return not absorbing
+  local look = { key = name, subject = subject, path = path, output = output }
+  local kind = output:storage().kind
+  local is_year = key.transforms[1] == "year" and #key.transforms == 1 and kind == "integer"
+  if is_year and path and not path.many and tests.COMPARES[lookup] and tests.is_year(value) then
+    return tests.year_range(look, value, lookup)
   end
-  return #kept == 1 and kept[1] or kept
-end
-
----@param nodes (table|boolean)[]
----@return table|boolean
-function conditions.all_of(nodes)
-  return fold("and", false, nodes)
-end
-
----@param nodes (table|boolean)[]
----@return table|boolean
-function conditions.any_of(nodes)
-  return fold("or", true, nodes)
-end
-
----@param node table|boolean
----@return table|boolean
-function conditions.none_of(node)
-  if type(node) == "boolean" then
-    return not node
-  end
-  return { kind = "not", node }
-end
-
--- Values ----------------------------------------------------------------------------
-
---- An F with its names resolved to paths of the model.
-local function resolve_f(model, f)
-  if type(f) ~= "table" then
-    return f
-  end
-  if f.op == "field" then
-    return { op = "field", path = conditions.path(model, f.name) }
-  end
-  return { op = f.op, resolve_f(model, f[1]), resolve_f(model, f[2]) }
-end
-
-conditions.resolve_f = resolve_f
-
-local COMPARES = { exact = true, gt = true, gte = true, lt = true, lte = true }
-
-local function bad_value(key, wants, value)
-  return errors.ValueError(("'%s' needs %s, not %s."):format(key, wants, type(value)))
-end
-
---- Integers that no row can hold, and fractions beside integers, are decided here: the
---- database would raise an error for what is just a comparison.
----@return any value
----@return string|boolean lookup  or what is decided already
-local function fit_integer(field, lookup, value)
-  local behaviour = field:behaviour()
-  local low, high = behaviour.low, behaviour.high
-  if type(value) ~= "number" or not high or value ~= value then
-    return value, lookup
-  end
-  local upward = lookup == "gt" or lookup == "gte"
-  if value > high then
-    if upward or lookup == "exact" then
-      return value, false
-    end
-    return high, "lte"
-  elseif value < low then
-    if not upward then
-      return value, false
-    end
-    return low, "gte"
-  end
-  if value % 1 ~= 0 and lookup ~= "exact" then
-    value = (lookup == "gt" or lookup == "lte") and math.floor(value) or math.ceil(value)
-  end
-  return value, lookup
-end
-
-local function test(path, lookup, value)
-  return { kind = "test", path = path, lookup = lookup, value = value }
-end
-
-local make = {}
-
-function make.isnull(key, path, value)
-  if type(value) ~= "boolean" then
-    error(bad_value(key, "true or false", value), 0)
-  end
-  return test(path, "isnull", value)
-end
-
-make["in"] = function(key, path, value)
-  if type(value) ~= "table" or getmetatable(value) ~= nil then
-    error(bad_value(key, "a list", value), 0)
-  end
-  local list = {}
-  for _, item in ipairs(value) do
-    if item ~= null then
-      local fitted, lookup = fit_integer(path.field, "exact", item)
-      if lookup then
-        list[#list + 1] = path.field:wire(path.field:clean(fitted))
-      end
-    end
-  end
-  if #list == 0 then
-    return false
-  end
-  return test(path, "in", list)
-end
-
-function make.range(key, path, value)
-  if type(value) ~= "table" or #value ~= 2 then
-    error(bad_value(key, "a list of two values", value), 0)
-  end
-  return conditions.all_of({
-    make.compare(key, path, value[1], "gte"),
-    make.compare(key, path, value[2], "lte"),
-  })
-end
-
-function make.compare(_, path, value, lookup)
-  local fitted, fitting = fit_integer(path.field, lookup, value)
-  if not fitting then
-    return false
-  end
-  return test(path, fitting, path.field:wire(path.field:clean(fitted)))
-end
-
-function make.text(key, path, value, lookup)
-  if type(value) ~= "string" then
-    error(bad_value(key, "a string", value), 0)
-  end
-  return test(path, lookup, path.field:clean(value))
-end
-
-local function build_test(model, key, value)
-  local resolved = resolve(model, key)
-  local path, lookup = resolved.path, resolved.lookup
-  if value == null then
+  look.left = left_of(subject, key, scope)
+  local own = tests.OF_KIND[kind] and tests.OF_KIND[kind][lookup]
+  local json_null = look.left.kind == "json_key" and lookup == "exact"
+  if value == null and not json_null then
     if lookup ~= "exact" and lookup ~= "iexact" then
-      error(errors.ValueError(("'%s' cannot be compared with null; use isnull."):format(key)), 0)
+      error(errors.ValueError(("'%s' cannot be compared with null; use isnull."):format(name)), 0)
     end
-    return make.isnull(key, path, true)
+    return tests.make.isnull(look, true)
   end
-  if expressions.is_f(value) then
-    if not COMPARES[lookup] then
-      error(errors.FieldError(("'%s' cannot be compared with an F."):format(key)), 0)
+  if expressions.is_query(value) and lookup ~= "in" then
+    value = expressions.Subquery(value)
+  end
+  if expressions.is_expression(value) then
+    local is_query = kind == "tsvector"
+    if not tests.COMPARES[lookup] and not (lookup == "in" and value.kind == "subquery") then
+      error(errors.FieldError(("'%s' cannot be compared with an F."):format(name)), 0)
     end
-    return { kind = "test", path = path, lookup = lookup, f = resolve_f(model, value) }
+    local node = tests.new(look, is_query and "search" or lookup)
+    node.f = resolve.expression(subject, value, scope)
+    node.aggregate = node.aggregate or node.f.aggregate
+    return node
   end
-  if make[lookup] then
-    return make[lookup](key, path, value)
+  if own then
+    return own(look, value, lookup)
+  elseif tests.make[lookup] then
+    return tests.make[lookup](look, value, lookup)
   end
-  return make[COMPARES[lookup] and "compare" or "text"](key, path, value, lookup)
+  return tests.make[tests.COMPARES[lookup] and "compare" or "text"](look, value, lookup)
 end
 
 -- Values that are plainly fit --------------------------------------------------------
@@ -362,7 +210,7 @@ function Fit:single(value)
   local fitting = self.check(self.field, value)
   local wire = self.wire
   if wire and fitting ~= nil then
-    return wire(fitting)
+    return wire(fitting, self.field)
   end
   return fitting
 end
@@ -378,6 +226,9 @@ function Fit:value(value)
     return nil
   end
   local list = {}
+  if #value > tests.MOST_IN_LIST then
+    return nil
+  end
   for i = 1, #value do
     list[i] = self:single(value[i])
     if list[i] == nil then
@@ -392,14 +243,18 @@ end
 ---@param key any
 ---@return rille.models.Fit?
 function conditions.fit(model, key)
-  local ok, resolved = pcall(resolve, model, key)
-  if not ok or resolved.lookup == "range" then
+  local ok, found = pcall(resolved, { model = model }, key)
+  if not ok or #found.transforms > 0 or tests.OF_KIND[found.output:storage().kind] then
     return nil
   end
-  if not resolved.fit then
-    local field, lookup = resolved.path.field, resolved.lookup
+  local path, lookup = found.path, found.lookup
+  if lookup == "range" or path.of and path.field.kind ~= "foreign_key" then
+    return nil
+  end
+  if not found.fit then
+    local field = path.field
     local behaviour = field:behaviour()
-    resolved.fit = setmetatable({
+    found.fit = setmetatable({
       field = field,
       check = behaviour.check,
       wire = behaviour.wire,
@@ -408,14 +263,14 @@ function conditions.fit(model, key)
       flag = lookup == "isnull",
     }, Fit)
   end
-  return resolved.fit
+  return found.fit
 end
 
-local function sorted_keys(model, given)
+local function sorted_keys(subject, given)
   local keys = {}
   for key in pairs(given) do
     if type(key) ~= "string" then
-      error(unknown(model, key), 0)
+      error(resolve.unknown(subject, key), 0)
     end
     keys[#keys + 1] = key
   end
@@ -425,36 +280,61 @@ end
 
 local from_q = {}
 
-function from_q.leaf(model, q)
-  return conditions.build(model, q.conditions)
+function from_q.leaf(subject, q, scope)
+  return conditions.build(subject, q.conditions, scope)
 end
 
-from_q["or"] = function(model, q)
-  return conditions.any_of({ conditions.build(model, q[1]), conditions.build(model, q[2]) })
+function from_q.expression(subject, q, scope)
+  return { kind = "expression", node = resolve.expression(subject, q.expression, scope) }
 end
 
-from_q["and"] = function(model, q)
-  return conditions.all_of({ conditions.build(model, q[1]), conditions.build(model, q[2]) })
+local function both(subject, q, scope)
+  return { conditions.build(subject, q[1], scope), conditions.build(subject, q[2], scope) }
 end
 
-from_q["not"] = function(model, q)
-  return conditions.none_of(conditions.build(model, q[1]))
+from_q["or"] = function(subject, q, scope)
+  return conditions.any_of(both(subject, q, scope))
+end
+
+from_q["and"] = function(subject, q, scope)
+  return conditions.all_of(both(subject, q, scope))
+end
+
+function from_q.xor(subject, q, scope)
+  local a, b = unpack(both(subject, q, scope))
+  return conditions.any_of({
+    conditions.all_of({ a, conditions.none_of(b) }),
+    conditions.all_of({ conditions.none_of(a), b }),
+  })
+end
+
+from_q["not"] = function(subject, q, scope)
+  return conditions.none_of(conditions.build(subject, q[1], scope))
 end
 
 --- The node for what `filter` was given. Keys are taken in order of the alphabet, so that the
 --- same keys always give the same SQL. Raises `FieldError` and `ValueError`.
----@param model rille.models.Model
+---@param subject rille.models.Subject  a query, or `{ model = … }`
 ---@param given table<string, any>|rille.models.Q
+---@param scope table?  what is said of several related objects is about this one of them
 ---@return table|boolean
-function conditions.build(model, given)
+function conditions.build(subject, given, scope)
   if expressions.is_q(given) then
-    return from_q[given.op](model, given)
+    return from_q[given.op](subject, given, scope)
+  elseif expressions.is_expression(given) then
+    local node = resolve.expression(subject, given, scope)
+    if node.output.kind ~= "boolean" then
+      error(errors.FieldError("only an expression that is true or false is a condition"), 0)
+    end
+    return { kind = "expression", node = node }
   end
   local nodes = {}
-  for i, key in ipairs(sorted_keys(model, given)) do
-    nodes[i] = build_test(model, key, given[key])
+  for i, key in ipairs(sorted_keys(subject, given)) do
+    nodes[i] = build_test(subject, key, given[key], scope)
   end
   return conditions.all_of(nodes)
 end
+
+resolve.condition = conditions.build
 
 return conditions

@@ -1,20 +1,26 @@
---- `Q` and `F`: conditions and columns as values that scripts combine.
+--- Conditions and expressions as values that scripts combine.
 ---
 ---     Q { title = "x" } + -Q { pages__lt = 100 } * Q { author = ann }   -- or, not, and
 ---     F "pages" + 1
+---     Case { When(Q { pages__lt = 100 }, "short"), default = "long" }
+---     Exists(Book.objects:filter { author = OuterRef "pk" })
 ---
---- Both are trees of plain data. What they mean is decided by `rille.models.conditions`
---- and `rille.models.compile`, which know the model.
+--- All are trees of plain data that know no model. `rille.models.conditions` and
+--- `rille.models.resolve` find out what their names mean for a query, and `rille.models.sql` writes
+--- them. Functions of the database are in `rille.models.functions`.
+
+local null = require("rille.core").null
 
 local expressions = {}
 
 -- Q ---------------------------------------------------------------------------------
 
 ---@class rille.models.Q
----@field op "leaf"|"or"|"and"|"not"
+---@field op "leaf"|"or"|"and"|"xor"|"not"|"expression"
 ---@field conditions table<string, any>?  of a leaf: a copy
 ---@operator add(rille.models.Q): rille.models.Q
 ---@operator mul(rille.models.Q): rille.models.Q
+---@operator pow(rille.models.Q): rille.models.Q
 ---@operator unm: rille.models.Q
 local Q = {}
 Q.__index = Q
@@ -26,17 +32,25 @@ function expressions.is_q(value)
   return type(value) == "table" and getmetatable(value) == Q
 end
 
+--- An Exists, or any other expression that is true or false, is a condition, too.
+local function as_q(value)
+  if expressions.is_q(value) then
+    return value
+  elseif expressions.is_expression(value) and value.kind == "exists" then
+    return setmetatable({ op = "expression", expression = value }, Q)
+  end
+  error("a Q can only be combined with another Q", 3)
+end
+
 local function pair(op)
   return function(a, b)
-    if not expressions.is_q(a) or not expressions.is_q(b) then
-      error("a Q can only be combined with another Q", 2)
-    end
-    return setmetatable({ op = op, a, b }, Q)
+    return setmetatable({ op = op, as_q(a), as_q(b) }, Q)
   end
 end
 
 Q.__add = pair("or")
 Q.__mul = pair("and")
+Q.__pow = pair("xor") -- one of them, and not both
 
 function Q.__unm(a)
   return setmetatable({ op = "not", a }, Q)
@@ -56,72 +70,167 @@ function expressions.Q(conditions)
   return setmetatable({ op = "leaf", conditions = copy }, Q)
 end
 
--- F ---------------------------------------------------------------------------------
+-- Expressions -----------------------------------------------------------------------
 
----@class rille.models.F
----@field op "field"|"+"|"-"|"*"|"/"|"%"
----@field name string?  of a field
----@operator add(any): rille.models.F
----@operator sub(any): rille.models.F
----@operator mul(any): rille.models.F
----@operator div(any): rille.models.F
----@operator mod(any): rille.models.F
-local F = {}
-F.__index = F
+---@class rille.models.Expression
+---@field kind string  "f", "value", "call", …: a function of `rille.models.resolve` is for each
+---@operator add(any): rille.models.Expression
+---@operator sub(any): rille.models.Expression
+---@operator mul(any): rille.models.Expression
+---@operator div(any): rille.models.Expression
+---@operator mod(any): rille.models.Expression
+---@operator pow(any): rille.models.Expression
+local Expression = {}
+Expression.__index = Expression
 
---- Is this an expression made with `F`?
+--- `F` makes one.
+---@alias rille.models.F rille.models.Expression
+
+--- Is this an expression made with `F`, `Value`, `Count`, …?
 ---@param value any
 ---@return boolean
-function expressions.is_f(value)
-  return type(value) == "table" and getmetatable(value) == F
+function expressions.is_expression(value)
+  return type(value) == "table" and getmetatable(value) == Expression
 end
 
-for event, op in pairs({ __add = "+", __sub = "-", __mul = "*", __div = "/", __mod = "%" }) do
-  F[event] = function(a, b)
+--- An expression of a kind. For this folder.
+---@param kind string
+---@param parts table  is kept
+---@return rille.models.Expression
+function expressions.new(kind, parts)
+  parts.kind = kind
+  return setmetatable(parts, Expression)
+end
+
+for event, op in pairs({
+  __add = "+",
+  __sub = "-",
+  __mul = "*",
+  __div = "/",
+  __mod = "%",
+  __pow = "^",
+}) do
+  Expression[event] = function(a, b)
+    if op == "*" or op == "+" then -- of conditions: and, or
+      local is_condition = expressions.is_q(a) or expressions.is_q(b)
+      if is_condition or a.kind == "exists" and b.kind == "exists" then
+        return (op == "*" and Q.__mul or Q.__add)(a, b)
+      end
+    end
     for _, operand in ipairs({ a, b }) do
-      if not expressions.is_f(operand) and type(operand) ~= "number" then
+      if not expressions.is_expression(operand) and type(operand) ~= "number" then
         error(("an F can be combined with numbers and other Fs, not a %s"):format(type(operand)), 2)
       end
     end
-    return setmetatable({ op = op, a, b }, F)
+    return expressions.new("arithmetic", { op = op, a, b })
   end
 end
 
---- The value of another field of the same row.
+--- The opposite: of a condition, not; of a number, minus.
+function Expression.__unm(a)
+  if a.kind == "exists" then
+    return expressions.new("exists", { query = a.query, negated = not a.negated })
+  end
+  return expressions.new("arithmetic", { op = "*", a, -1 })
+end
+
+local function ordered(descending)
+  return function(self, opts)
+    local nulls = opts and (opts.nulls_first and "FIRST" or opts.nulls_last and "LAST") or nil
+    return expressions.new("order", { self, descending = descending, nulls = nulls })
+  end
+end
+
+--- For `order_by`: upwards, with `{ nulls_first = true }` or `{ nulls_last = true }`.
+Expression.asc = ordered(false)
+--- For `order_by`: downwards, with the same options.
+Expression.desc = ordered(true)
+
+--- The value of another field of the same row, or of an annotation.
 ---@param name string
----@return rille.models.F
+---@return rille.models.Expression
 function expressions.F(name)
   if type(name) ~= "string" then
     error("F needs the name of a field", 2)
   end
-  return setmetatable({ op = "field", name = name }, F)
+  return expressions.new("f", { name = name })
 end
 
--- Aggregates ------------------------------------------------------------------------
-
----@class rille.models.Aggregate
----@field sql string      "SUM"
----@field name string     a field, also across foreign keys; "*" for Count
----@field distinct boolean
-local Aggregate = {}
-Aggregate.__index = Aggregate
-
---- Is this one of `Count`, `Sum` and so on?
----@param value any
----@return boolean
-function expressions.is_aggregate(value)
-  return type(value) == "table" and getmetatable(value) == Aggregate
-end
-
-for name, sql in pairs({ Count = "COUNT", Sum = "SUM", Avg = "AVG", Min = "MIN", Max = "MAX" }) do
-  --- `models.Sum "pages"`, `models.Count("author", { distinct = true })`.
-  expressions[name] = function(field, opts)
-    if type(field) ~= "string" then
-      error(name .. " needs the name of a field", 2)
-    end
-    local distinct = opts ~= nil and opts.distinct == true
-    return setmetatable({ sql = sql, name = field, distinct = distinct }, Aggregate)
+--- A field of the query around the one that this is in: for `Subquery` and `Exists`.
+---@param name string
+---@return rille.models.Expression
+function expressions.OuterRef(name)
+  if type(name) ~= "string" then
+    error("OuterRef needs the name of a field", 2)
   end
+  return expressions.new("outer", { name = name })
+end
+
+--- A constant. Its kind is found from the value; a date, say, needs to be told: a field gives it.
+---@param value any  rille.null for NULL
+---@param field rille.models.Field?
+---@return rille.models.Expression
+function expressions.Value(value, field)
+  if value == nil then
+    value = null
+  end
+  return expressions.new("value", { value = value, field = field })
+end
+
+local function is_query(value)
+  return type(value) == "table" and type(getmetatable(value)) == "table" and value._ordinary ~= nil
+end
+
+local function check_query(query, what)
+  if not is_query(query) then
+    error(("%s needs a query, not a %s"):format(what, type(query)), 3)
+  end
+end
+
+expressions.is_query = is_query
+
+--- The one value that a query gives: its first row's first of `values`.
+---@param query rille.models.Query
+---@return rille.models.Expression
+function expressions.Subquery(query)
+  check_query(query, "Subquery")
+  return expressions.new("subquery", { query = query })
+end
+
+--- Does the query give a row? For `filter`, `annotate` and `When`; `-Exists(…)`: none.
+---@param query rille.models.Query
+---@return rille.models.Expression
+function expressions.Exists(query)
+  check_query(query, "Exists")
+  return expressions.new("exists", { query = query, negated = false })
+end
+
+--- A condition and what comes of it, for `Case`.
+---@param condition rille.models.Q|table<string, any>
+---@param result any  an expression, or a constant
+---@return { condition: any, result: any }
+function expressions.When(condition, result)
+  if type(condition) ~= "table" or result == nil then
+    error("When needs a condition and a result (rille.null for NULL)", 2)
+  end
+  return { condition = condition, result = result }
+end
+
+--- The result of the first `When` whose condition holds, or else the default.
+---@param cases table  of `When`s, with `default`: an expression, or a constant; absent: NULL
+---@return rille.models.Expression
+function expressions.Case(cases)
+  if type(cases) ~= "table" or #cases == 0 then
+    error("Case needs a table with at least one When", 2)
+  end
+  local whens = {}
+  for i, case in ipairs(cases) do
+    if type(case) ~= "table" or case.condition == nil then
+      error(("part %d of Case is no When"):format(i), 2)
+    end
+    whens[i] = case
+  end
+  return expressions.new("case", { whens = whens, default = cases.default })
 end
 
 return expressions

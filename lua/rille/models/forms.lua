@@ -193,7 +193,8 @@ function forms.learn_filter(form, given)
   end
   table.sort(keys)
 
-  local node = conditions.build(model, given)
+  local scope = {}
+  local node = conditions.build(form.template, given, scope)
   make_room(form)
   local signature = {}
   for i, key in ipairs(keys) do
@@ -203,8 +204,7 @@ function forms.learn_filter(form, given)
   local next_form = form.known[signature]
   if not next_form then
     local n = open(node, keys, branches, form.n)
-    local where = conditions.all_of({ form.template.where, node })
-    next_form = new_form(form.tree, form.template:_with({ where = where }), n)
+    next_form = new_form(form.tree, form.template:_narrow(node, scope), n)
     form.known[signature] = next_form
   end
 
@@ -291,7 +291,12 @@ local function closed(node, values)
   if not node.slot then
     return node
   end
-  return { kind = "test", path = node.path, lookup = node.lookup, value = values[node.slot] }
+  local copy = {}
+  for key, value in pairs(node) do
+    copy[key] = value
+  end
+  copy.slot, copy.value = nil, values[node.slot]
+  return copy
 end
 
 --- Into `query`, what a query with this form and these values has.

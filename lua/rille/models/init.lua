@@ -11,12 +11,15 @@
 --- with the options `null default unique index choices validators primary_key db_column`, and
 --- `foreign_key one_to_one many_to_many`. `abstract` makes what several models share; `Index`,
 --- `UniqueConstraint` and `CheckConstraint` are for the options of `define`.
---- `Q` and `F` make conditions and expressions; `Count Sum Avg Min Max` are for `aaggregate`.
+--- `Q` and `F` make conditions and expressions, `Case When Value Subquery Exists OuterRef` larger
+--- ones. `Count Sum Avg Min Max …` are aggregates, `Lower Coalesce Now …` functions: all of them
+--- are in `rille.models.functions`.
 
 local constraints = require("rille.models.constraints")
 local definition = require("rille.models.definition")
 local expressions = require("rille.models.expressions")
 local fields = require("rille.models.fields")
+local functions = require("rille.models.functions")
 local kinds = require("rille.models.kinds")
 local many_to_many = require("rille.models.many_to_many")
 local relations = require("rille.models.relations")
@@ -26,11 +29,6 @@ local models = {
   abstract = definition.abstract,
   Q = expressions.Q,
   F = expressions.F,
-  Count = expressions.Count,
-  Sum = expressions.Sum,
-  Avg = expressions.Avg,
-  Min = expressions.Min,
-  Max = expressions.Max,
   foreign_key = relations.foreign_key,
   one_to_one = relations.one_to_one,
   many_to_many = many_to_many.many_to_many,
@@ -40,7 +38,17 @@ local models = {
 }
 
 for kind in pairs(kinds) do
-  models[kind] = fields[kind]
+  if kind ~= "tsquery" then -- which no column holds
+    models[kind] = fields[kind]
+  end
+end
+for _, name in ipairs({ "Value", "OuterRef", "Subquery", "Exists", "When", "Case" }) do
+  models[name] = expressions[name]
+end
+for name, make in pairs(functions) do
+  if name:find("^%u") then
+    models[name] = make
+  end
 end
 
 return models

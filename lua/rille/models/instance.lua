@@ -152,6 +152,29 @@ local function related_object(instance, field)
   )
 end
 
+local NOT_BROUGHT = "%s.%s was not fetched. Ask for it with select_related(%q), or get it with"
+  .. " %s.objects:aget { %s = object }"
+
+--- The object at the other end of a one-to-one; nil: it was looked for, and there is none.
+local function object_pointing_here(instance, field, name)
+  local known = rawget(instance, "_related")
+  if known and known[name] ~= nil then
+    return known[name] or nil
+  end
+  error(
+    errors.NotFetched(
+      NOT_BROUGHT:format(
+        getmetatable(instance).__name,
+        name,
+        name,
+        field.model.__name,
+        field.name
+      )
+    ),
+    0
+  )
+end
+
 local function assign_related(instance, field, object)
   local known = rawget(instance, "_related")
   if object == nil or object == null then
@@ -215,7 +238,9 @@ local function instance_metatable(model, meta)
         error(errors.NotFetched(DEFERRED:format(model.__name, key, key)), 0)
       end
       local pointing = meta.reverse[key]
-      if pointing then
+      if pointing and pointing.one_to_one then
+        return object_pointing_here(self, pointing, key)
+      elseif pointing then
         return managers.of_owner(pointing, self)
       end
     end,

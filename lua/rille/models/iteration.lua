@@ -11,18 +11,19 @@ local UNORDERED = { bytes = true, boolean = true, json = true }
 --- of the last row: own columns, fetched, of comparable values, and never NULL. Else nil.
 ---@return { attr: string, descending: boolean }[]?
 local function columns_of(query)
-  if query.shape ~= "instances" or query.distinct_on then
+  if query.shape ~= "instances" or query.distinct_on or query.combined then
     return nil
   end
   local columns, pk = {}, query.model._meta.pk
   local order = { unpack(query.order) }
-  order[#order + 1] = { path = query.model._meta.pk_path, descending = false }
+  order[#order + 1] = query:_key_term()
   for i, by in ipairs(order) do
-    local field = by.path and by.path.field
+    local path = by.node and by.node.path
+    local field = path and path.field
     if
       not field
-      or #by.path.joins > 0
-      or by.path.nullable
+      or #path.joins > 0
+      or path.nullable
       or UNORDERED[field:storage().kind]
       or query.deferred and query.deferred[field.attr]
     then
@@ -43,16 +44,16 @@ local function behind(model, columns, values)
   for i, column in ipairs(columns) do
     local beyond = column.attr .. (column.descending and "__lt" or "__gt")
     local tests = { unpack(level) }
-    tests[#tests + 1] = conditions.build(model, { [beyond] = values[i] })
+    tests[#tests + 1] = conditions.build({ model = model }, { [beyond] = values[i] })
     choices[i] = conditions.all_of(tests)
-    level[i] = conditions.build(model, { [column.attr] = values[i] })
+    level[i] = conditions.build({ model = model }, { [column.attr] = values[i] })
   end
   if #columns == 1 then
     return choices[1]
   end
   local first = columns[1].attr .. (columns[1].descending and "__lte" or "__gte")
   return conditions.all_of({
-    conditions.build(model, { [first] = values[1] }),
+    conditions.build({ model = model }, { [first] = values[1] }),
     conditions.any_of(choices),
   })
 end
@@ -64,7 +65,7 @@ local function pages_by_value(query, columns, chunk)
   if #query.order > 0 then
     local order = { unpack(query.order, 1, #columns) }
     if #order < #columns then
-      order[#order + 1] = { path = query.model._meta.pk_path, descending = false }
+      order[#order + 1] = query:_key_term()
     end
     base = query:_with({ order = order })
   end
@@ -89,12 +90,15 @@ end
 --- Pages by position, ordered to the last place so that pages do not overlap.
 local function pages_by_position(query, chunk)
   local order = { unpack(query.order) }
-  if not query.distinct_on then
-    order[#order + 1] = { path = query.model._meta.pk_path, descending = false }
-  elseif #order == 0 then
-    for i, selected in ipairs(query.selected or query:_select_fields()) do
-      order[i] = { path = selected.path, descending = false }
+  if query.combined or query.distinct_on or query.group and query.group ~= "pk" then
+    if #order == 0 then
+      local _, selected = query:_select_fields({})
+      for i, one in ipairs(query.selected or selected) do
+        order[i] = { node = one.node, position = i, descending = false }
+      end
     end
+  else
+    order[#order + 1] = query:_key_term()
   end
   local base, seen = query:_with({ order = order }), 0
   return function()

@@ -60,6 +60,7 @@ local TEXT = {
   "iendswith",
   "regex",
   "iregex",
+  "search",
   "in",
   "gt",
   "gte",
@@ -69,6 +70,28 @@ local TEXT = {
   "isnull",
 }
 local EQUALITY = { "exact", "in", "isnull" }
+local JSON = {
+  "exact",
+  "contains",
+  "contained_by",
+  "has_key",
+  "has_keys",
+  "has_any_keys",
+  "gt",
+  "gte",
+  "lt",
+  "lte",
+  "in",
+  "iexact",
+  "icontains",
+  "startswith",
+  "istartswith",
+  "endswith",
+  "iendswith",
+  "regex",
+  "iregex",
+  "isnull",
+}
 local ARRAY = { "exact", "contains", "contained_by", "overlap", "isnull" }
 
 ---@class rille.models.Kind
@@ -171,7 +194,7 @@ local kinds = {
   },
   json = {
     wants = "what JSON can say",
-    lookups = { "isnull" },
+    lookups = JSON,
     check = function(_, value)
       local kind = type(value)
       if kind == "table" or kind == "string" or kind == "number" or kind == "boolean" then
@@ -208,6 +231,12 @@ local kinds = {
       return core.array(list)
     end,
   },
+  tsvector = {
+    wants = "what to_tsvector makes of a text",
+    lookups = { "exact", "search", "isnull" },
+    check = string_of,
+  },
+  tsquery = { wants = "a SearchQuery", lookups = { "isnull" }, check = string_of },
 }
 
 return kinds

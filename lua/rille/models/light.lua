@@ -9,6 +9,7 @@ local forms = require("rille.models.forms")
 local queries = require("rille.models.query")
 local reading = require("rille.models.reading")
 require("rille.models.iteration")
+require("rille.models.selection")
 require("rille.models.writing")
 
 local Query = queries.Query

@@ -6,32 +6,41 @@
 --- What `alist` fetched stays on its query object: `alist`, `acount` and `aexists` answer
 --- from it afterwards. Builders return queries that have fetched nothing.
 ---
---- Here are the value and its builders; the `a` methods are in `rille.models.reading` and
---- `rille.models.writing`.
+--- Here are the value and the builders that say which rows; those that say what of them are in
+--- `rille.models.selection`, and the `a` methods in `reading`, `writing`, `bulk` and `iteration`.
 
 local compile = require("rille.models.compile")
 local conditions = require("rille.models.conditions")
 local db = require("rille.db")
 local errors = require("rille.errors")
+local expressions = require("rille.models.expressions")
+local resolve = require("rille.models.resolve")
 
----@class rille.models.Query
+---@class rille.models.Query : rille.models.Subject
 ---@field model rille.models.Model
 ---@field database string|rille.db.Database|nil  nil: the default one
 ---@field where table|boolean      a tree of `rille.models.conditions`
----@field order { path: rille.models.Path, descending: boolean, random: boolean? }[]
+---@field order rille.models.OrderTerm[]
+---@field default_order boolean?   nobody has asked for it: it is the model's
 ---@field reversed boolean
 ---@field limit_to integer?
 ---@field skip integer
 ---@field limit_slot integer?      of a template (`rille.models.forms`): limit_to is this open value
 ---@field skip_slot integer?
----@field distinct_on rille.models.Path[]|false  empty: on the whole row
+---@field distinct_on rille.models.Node[]|false  empty: on the whole row
 ---@field shape "instances"|"values"|"list"|"flat"
----@field selected { name: string, path: rille.models.Path }[]?  unless instances
----@field related rille.models.Related[]  foreign keys to bring along, near ones first
+---@field selected { name: string, node: rille.models.Node }[]?  unless instances
+---@field annotations rille.models.Annotation[]?
+---@field annotated table<string, rille.models.Annotation>?  the same, by name
+---@field group "pk"|rille.models.Node[]|nil  of what the rows of a group have in common
+---@field scopes table<string, table>?  how related rows are joined, see `rille.models.resolve`
+---@field related rille.models.Related[]  objects to bring along, near ones first
 ---@field loaded rille.models.Field[]|false  what instances come with; false: everything
 ---@field deferred table<string, true>?      the attributes they come without
----@field lock string|false        what follows FOR UPDATE
----@field owner { field: rille.models.Field, instance: rille.models.Instance }?  of `author.books`
+---@field prefetches rille.models.Prefetch[]?  to fetch afterwards
+---@field lock { tail: string, of: table?, no_key: boolean }|false
+---@field combined { op: string, all: boolean, queries: rille.models.Query[] }?
+---@field owner rille.models.Owner?  of `author.books`
 ---@field cached any[]?            what alist fetched
 local Query = {
   where = true,
@@ -46,10 +55,25 @@ local Query = {
 }
 Query.__index = Query
 
+---@class rille.models.OrderTerm
+---@field node rille.models.Node?
+---@field descending boolean
+---@field nulls "FIRST"|"LAST"|nil
+---@field random boolean?
+---@field position integer?  of a combination: the column
+
 ---@class rille.models.Related
 ---@field name string                  `author__parent`
+---@field key string                   what the object is called on its owner: `parent`
 ---@field parent string?               `author`
----@field joins rille.models.Field[]   the last one is the key that points to it
+---@field joins rille.models.Step[]
+---@field model rille.models.Model     what comes along
+
+---@class rille.models.Annotation
+---@field name string
+---@field node rille.models.Node
+---@field output rille.models.Field
+---@field selected boolean  it comes with the rows; false: it is only a name
 
 --- Queries of a model that has methods for them are of a class of its own.
 local function metatable_of(model)
@@ -75,7 +99,12 @@ end
 local function new(model)
   local query = setmetatable({ model = model }, metatable_of(model))
   local ordering = model._meta.ordering
-  return ordering and query:order_by(unpack(ordering)) or query
+  if not ordering then
+    return query
+  end
+  query = query:order_by(unpack(ordering))
+  query.default_order = true
+  return query
 end
 
 --- A copy that differs in `changes` and has fetched nothing.
@@ -121,10 +150,11 @@ end
 local EMPTY = "%s was given an empty table, and a nil value leaves no trace in a table:"
   .. " compare with rille.null or isnull, or leave the argument out to mean every row"
 
---- What filter, exclude and aget were given, as one node.
+--- What filter, exclude and aget were given, as one node, about one and the same related object.
 ---@param what string   the method, for messages
 ---@param level integer whom to blame, as in `error`
-function Query:_build(what, level, ...)
+---@param scope table
+function Query:_build(what, level, scope, ...)
   local nodes = {}
   for i = 1, select("#", ...) do
     local given = select(i, ...)
@@ -134,9 +164,56 @@ function Query:_build(what, level, ...)
     if next(given) == nil then
       error(EMPTY:format(what), level + 1)
     end
-    nodes[i] = conditions.build(self.model, given)
+    nodes[i] = conditions.build(self, given, scope)
   end
   return conditions.all_of(nodes)
+end
+
+--- Note the names of paths that may lead to several rows, as far as `node` joins them in `scope`.
+local function paths_in(node, scope, found)
+  if type(node) ~= "table" then
+    return found
+  elseif node.scope == scope and node.path and node.path.many then
+    found = found or {}
+    found[node.path.many] = scope
+  end
+  for _, child in ipairs(node) do
+    found = paths_in(child, scope, found)
+  end
+  return found
+end
+
+--- The query with one more condition.
+---@param node table|boolean
+---@param scope table  of what it says about related objects
+---@return rille.models.Query
+function Query:_narrow(node, scope)
+  local changes = { where = conditions.all_of({ self.where, node }) }
+  local found = paths_in(node, scope)
+  if found then
+    for name, other in pairs(self.scopes or {}) do
+      found[name] = found[name] or other
+    end
+    changes.scopes = found
+  end
+  return self:_with(changes)
+end
+
+--- Raise if this is a `union` or the like, of which little more can be asked.
+function Query:_check_not_combined(what, level)
+  if self.combined then
+    error(
+      errors.NotSupportedError(
+        ("Calling %s after union, intersection or difference is not supported."):format(what)
+      ),
+      level + 1
+    )
+  end
+end
+
+--- The key, as a term to order by.
+function Query:_key_term()
+  return { node = resolve.column(self, self.model._meta.pk_path), descending = false }
 end
 
 --- Raise if `limit` or `offset` came before what only makes sense first.
@@ -152,8 +229,9 @@ end
 ---@return rille.models.Query
 function Query:filter(...)
   self:_check_not_sliced("filter", 2)
-  local node = self:_build("filter", 2, ...)
-  return self:_with({ where = conditions.all_of({ self.where, node }) })
+  self:_check_not_combined("filter", 2)
+  local scope = {}
+  return self:_narrow(self:_build("filter", 2, scope, ...), scope)
 end
 
 --- Rows for which not all of them hold; what is NULL is not equal to anything, so it stays.
@@ -161,27 +239,52 @@ end
 ---@return rille.models.Query
 function Query:exclude(...)
   self:_check_not_sliced("filter", 2)
-  local node = select("#", ...) > 0 and conditions.none_of(self:_build("exclude", 2, ...)) or true
-  return self:_with({ where = conditions.all_of({ self.where, node }) })
+  self:_check_not_combined("exclude", 2)
+  if select("#", ...) == 0 then
+    return self:_with({})
+  end
+  local scope = {}
+  return self:_narrow(conditions.none_of(self:_build("exclude", 2, scope, ...)), scope)
 end
 
---- Order by fields, `-` in front for descending, `?` for random; without arguments, unordered.
---- Replaces the order there was.
----@param ... string
+--- The columns of a combination go by position.
+local function by_position(query, given)
+  local first = query.combined.queries[1]
+  local sign, key = tostring(given):match("^(%-?)(.*)$")
+  local names = {}
+  if first.shape == "instances" then
+    for i, field in ipairs(first.loaded or first.model._meta.fields) do
+      names[i] = field.attr
+      if field.name == key or key == "pk" and field.primary_key then
+        key = field.attr
+      end
+    end
+  else
+    for i, selected in ipairs(first.selected) do
+      names[i] = selected.name
+    end
+  end
+  for i, name in ipairs(names) do
+    if name == key then
+      return { position = i, descending = sign == "-" }
+    end
+  end
+  error(errors.FieldError(("'%s' is not among the columns of the queries"):format(key)), 0)
+end
+
+--- Order by fields, `-` in front for descending, `?` for random, or by expressions:
+--- `F("pages"):desc { nulls_last = true }`. Without arguments, unordered. Replaces the order there
+--- was.
+---@param ... string|rille.models.Expression
 ---@return rille.models.Query
 function Query:order_by(...)
   self:_check_not_sliced("reorder", 2)
   local order = {}
   for i = 1, select("#", ...) do
-    local name = select(i, ...)
-    if name == "?" then
-      order[i] = { random = true }
-    else
-      local sign, key = tostring(name):match("^(%-?)(.*)$")
-      order[i] = { path = conditions.path(self.model, key), descending = sign == "-" }
-    end
+    local given = select(i, ...)
+    order[i] = self.combined and by_position(self, given) or resolve.order_term(self, given)
   end
-  return self:_with({ order = order, reversed = false })
+  return self:_with({ order = order, reversed = false, default_order = false })
 end
 
 --- The other way round; an unordered query stays unordered.
@@ -230,11 +333,12 @@ end
 ---@param ... string
 ---@return rille.models.Query
 function Query:distinct(...)
-  local paths = {}
+  self:_check_not_combined("distinct", 2)
+  local nodes = {}
   for i = 1, select("#", ...) do
-    paths[i] = conditions.path(self.model, (select(i, ...)))
+    nodes[i] = resolve.name(self, (select(i, ...)))
   end
-  return self:_with({ distinct_on = paths })
+  return self:_with({ distinct_on = nodes })
 end
 
 --- On another database.
@@ -245,140 +349,108 @@ function Query:using(database)
   return self:_with({ database = database })
 end
 
---- Fields by name, or all of them, as `values` selects them.
-function Query:_select_fields(...)
-  local selected = {}
-  for i = 1, select("#", ...) do
-    local name = select(i, ...)
-    selected[i] = { name = name, path = conditions.path(self.model, name) }
-  end
-  if #selected == 0 then
-    for i, field in ipairs(self.model._meta.fields) do
-      selected[i] = { name = field.attr, path = { joins = {}, field = field } }
-    end
-  end
-  return selected
-end
-
---- Plain tables with these fields (default: all) instead of instances. NULL is absent.
----@param ... string  fields, also across foreign keys
----@return rille.models.Query
-function Query:values(...)
-  return self:_with({ shape = "values", selected = self:_select_fields(...), related = {} })
-end
-
---- Arrays of these fields in this order; with `{ flat = true }` last and one field, just its
---- values. NULL is `rille.null` here, since an array cannot have holes.
----@param ... string|{ flat: boolean }
----@return rille.models.Query
-function Query:values_list(...)
-  local given = { ... }
-  local opts = type(given[#given]) == "table" and table.remove(given) or {}
-  if opts.flat and #given ~= 1 then
-    error("values_list with flat takes exactly one field", 2)
-  end
-  local shape = opts.flat and "flat" or "list"
-  return self:_with({
-    shape = shape,
-    selected = self:_select_fields(unpack(given)),
-    related = {},
-  })
-end
-
-local function own_field(self, name)
-  local path = conditions.path(self.model, name)
-  if #path.joins > 0 then
-    error(
-      errors.FieldError(("'%s' is a field of another model; name one's own."):format(name)),
-      0
-    )
-  end
-  return path.field
-end
-
---- Instances with or without the given fields; always with their key.
-local function load_fields(self, what, level, wanted, ...)
-  if self.shape ~= "instances" then
-    error(("Cannot call %s after values or values_list."):format(what), level + 1)
-  end
-  local named = {}
-  for i = 1, select("#", ...) do
-    named[own_field(self, (select(i, ...)))] = true
-  end
-  local loaded, deferred = {}, {}
-  for _, field in ipairs(self.model._meta.fields) do
-    local already = not (self.deferred and wanted == false and self.deferred[field.attr])
-    if field.primary_key or already and (named[field] or false) == wanted then
-      loaded[#loaded + 1] = field
-    else
-      deferred[field.attr] = true
-    end
-  end
-  return self:_with({ loaded = loaded, deferred = deferred })
-end
-
---- Instances with these fields and their key alone. Reading another attribute raises
---- `NotFetched`; `asave` writes only what is there. Replaces an earlier `only` or `defer`.
----@param ... string
----@return rille.models.Query
-function Query:only(...)
-  return load_fields(self, "only", 2, true, ...)
-end
-
---- Instances without these fields; adds to an earlier `only` or `defer`.
----@param ... string
----@return rille.models.Query
-function Query:defer(...)
-  return load_fields(self, "defer", 2, false, ...)
-end
-
---- Bring along the objects that these foreign keys point to, in the same statement.
----@param ... string  `author`, `author__parent`
----@return rille.models.Query
-function Query:select_related(...)
-  if self.shape ~= "instances" then
-    error("select_related makes no sense after values or values_list", 2)
-  end
-  local related, known = {}, {}
-  for i = 1, select("#", ...) do
-    local parent, joins, model = nil, {}, self.model
-    for part in (tostring((select(i, ...))) .. "__"):gmatch("(.-)__") do
-      local field = model._meta.by_name[part]
-      if not field or field.kind ~= "foreign_key" then
-        error(
-          errors.FieldError(
-            ("Invalid field name given in select_related: '%s'. Choices are: %s"):format(
-              part,
-              table.concat(model._meta.relation_names, ", ")
-            )
-          ),
-          0
-        )
-      end
-      joins = { unpack(joins) }
-      joins[#joins + 1] = field
-      local name = parent and parent .. "__" .. part or part
-      if not known[name] then
-        known[name] = true
-        related[#related + 1] = { name = name, parent = parent, joins = joins }
-      end
-      parent, model = name, field:target()
-    end
-  end
-  return self:_with({ related = related })
-end
-
---- Lock the rows until the transaction ends; only inside `atomic`. On SQLite, `atomic` itself
---- keeps every other writer out.
----@param opts { nowait: boolean?, skip_locked: boolean? }?
+--- Lock the rows until the transaction ends; only inside `atomic`. `of` names whose rows, "self" or
+--- relations that select_related brings along; with `no_key`, others may go on to refer to them. On
+--- SQLite, `atomic` itself keeps every other writer out.
+---@param opts { nowait: boolean?, skip_locked: boolean?, of: string[]?, no_key: boolean? }?
 ---@return rille.models.Query
 function Query:select_for_update(opts)
+  self:_check_not_combined("select_for_update", 2)
   opts = opts or {}
   if opts.nowait and opts.skip_locked then
     error("the options nowait and skip_locked exclude each other", 2)
   end
+  local of
+  for i, name in ipairs(opts.of or {}) do
+    of = of or {}
+    of[i] = name == "self" and {} or nil
+    for _, related in ipairs(self.related) do
+      of[i] = of[i] or related.name == name and related.joins or nil
+    end
+    if not of[i] then
+      error(
+        errors.FieldError(
+          ("'%s' in the option of is neither \"self\" nor among select_related"):format(name)
+        ),
+        2
+      )
+    end
+  end
   local tail = opts.nowait and " NOWAIT" or opts.skip_locked and " SKIP LOCKED" or ""
-  return self:_with({ lock = tail })
+  return self:_with({ lock = { tail = tail, of = of, no_key = opts.no_key == true } })
+end
+
+-- Combinations ----------------------------------------------------------------------------
+
+local function combine(self, op, opts, others)
+  local queries = { self }
+  for i, other in ipairs(others) do
+    if not expressions.is_query(other) then
+      error(("argument %d of %s is no query"):format(i, op), 3)
+    end
+    queries[i + 1] = other:_ordinary()
+  end
+  local kept, none = {}, false
+  for i, query in ipairs(queries) do
+    if query.where ~= false then
+      kept[#kept + 1] = query
+    else
+      none = none or op == "INTERSECT" or op == "EXCEPT" and i == 1
+    end
+  end
+  if none or #kept == 0 then
+    return self:none()
+  elseif #kept == 1 then
+    return kept[1]
+  end
+  for i, query in ipairs(kept) do
+    if not query:_is_sliced() and not query.distinct_on and #query.order > 0 then
+      kept[i] = query:_with({ order = {} })
+    end
+  end
+  local result = self:_with({
+    where = true,
+    order = {},
+    reversed = false,
+    skip = 0,
+    distinct_on = false,
+    combined = { op = op, all = opts.all == true, queries = kept },
+  })
+  result.limit_to, result.group = nil, nil
+  return result
+end
+
+local function options_of(...)
+  local given = { ... }
+  local last = given[#given]
+  if type(last) == "table" and getmetatable(last) == nil then
+    given[#given] = nil
+    return last, given
+  end
+  return {}, given
+end
+
+--- The rows of this query and the others, each different one once; with `{ all = true }` last, all
+--- of them. Their columns have to match. Afterwards only ordering, slices and reading are left.
+---@param ... rille.models.Query|{ all: boolean }
+---@return rille.models.Query
+function Query:union(...)
+  local opts, others = options_of(...)
+  return combine(self, "UNION", opts, others)
+end
+
+--- The rows that this query and all others give.
+---@param ... rille.models.Query
+---@return rille.models.Query
+function Query:intersection(...)
+  return combine(self, "INTERSECT", {}, { ... })
+end
+
+--- The rows that this query gives and none of the others.
+---@param ... rille.models.Query
+---@return rille.models.Query
+function Query:difference(...)
+  return combine(self, "EXCEPT", {}, { ... })
 end
 
 return { Query = Query, new = new, metatable_of = metatable_of, EMPTY = EMPTY }

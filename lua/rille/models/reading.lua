@@ -6,9 +6,9 @@
 local compile = require("rille.models.compile")
 local conditions = require("rille.models.conditions")
 local errors = require("rille.errors")
-local expressions = require("rille.models.expressions")
 local forms = require("rille.models.forms")
 local null = require("rille.core").null
+local resolve = require("rille.models.resolve")
 
 local Query = require("rille.models.query").Query
 
@@ -28,23 +28,40 @@ end
 local function take_related(row, related, dialect)
   local owners = {}
   for _, entry in ipairs(related) do
-    local field = entry.joins[#entry.joins]
-    local target = field:target()
+    local meta = entry.model._meta
     local object = {}
-    for _, far in ipairs(target._meta.fields) do
+    for _, far in ipairs(meta.fields) do
       local name = entry.name .. "__" .. far.attr
       object[far.attr], row[name] = row[name], nil
     end
     local owner = entry.parent and owners[entry.parent] or not entry.parent and row
-    if owner and object[target._meta.pk.attr] ~= nil then
-      convert({ object }, target._meta:readers(dialect))
-      object._db = rawget(row, "_db")
-      setmetatable(object, target._meta.instance)
+    if owner then
+      local step = entry.joins[#entry.joins]
       owner._related = owner._related or {}
-      owner._related[field.name] = object
-      owners[entry.name] = object
+      if object[meta.pk.attr] ~= nil then
+        convert({ object }, meta:readers(dialect))
+        object._db = rawget(row, "_db")
+        object._related = step.back and { [step.field.name] = owner } or nil
+        setmetatable(object, meta.instance)
+        owner._related[entry.key] = object
+        owners[entry.name] = object
+      elseif step.back then
+        owner._related[entry.key] = false -- it was looked for, and there is none
+      end
     end
   end
+end
+
+--- Annotations whose cells have to be converted.
+local function annotation_readers(query, dialect)
+  local readers = {}
+  for _, annotation in ipairs(query.annotations or {}) do
+    local read = annotation.selected and annotation.output:reader(dialect)
+    if read then
+      readers[#readers + 1] = { name = annotation.name, read = read }
+    end
+  end
+  return readers
 end
 
 local adopt = {}
@@ -54,6 +71,9 @@ function adopt.instances(query, rows, dialect, database)
   local meta = query.model._meta
   local instance, related, deferred = meta.instance, query.related, query.deferred
   convert(rows, meta:readers(dialect))
+  if query.annotations then
+    convert(rows, annotation_readers(query, dialect))
+  end
   for i = 1, #rows do
     local row = rows[i]
     if database then
@@ -72,7 +92,7 @@ end
 
 function adopt.values(query, rows, dialect)
   for _, selected in ipairs(query.selected) do
-    local read = selected.path.field:reader(dialect)
+    local read = selected.node.output:reader(dialect)
     if read then
       convert(rows, { { name = selected.name, read = read } })
     end
@@ -177,8 +197,9 @@ function Query:aget(...)
   local query = self
   if select("#", ...) > 0 then
     self:_check_not_sliced("filter", 2)
-    local node = self:_build("aget", 2, ...)
-    query = self:_with({ where = conditions.all_of({ self.where, node }) })
+    self:_check_not_combined("aget with conditions", 2)
+    local scope = {}
+    query = self:_narrow(self:_build("aget", 2, scope, ...), scope)
   end
   local found = query:_aone()
   if found == nil then
@@ -191,7 +212,16 @@ function Query:_by_key()
   if #self.order > 0 then
     return self
   end
-  return self:_with({ order = { { path = self.model._meta.pk_path, descending = false } } })
+  if self.combined then
+    return self:order_by("pk")
+  elseif self.group and self.group ~= "pk" then
+    error(
+      "Cannot use afirst() or alast() on an unordered query of groups. Add an ordering with"
+        .. " order_by().",
+      0
+    )
+  end
+  return self:_with({ order = { self:_key_term() } })
 end
 
 --- The first row, by key when the query is unordered; nil when there is none.
@@ -299,50 +329,59 @@ function Query:aexists()
   return #database:_aread(sql, params) > 0
 end
 
---- Figures over the rows: `aaggregate { total = models.Sum "pages", n = models.Count "*" }`.
---- Over no rows they are absent, but a count is 0.
+--- Figures over the rows: `aaggregate { total = models.Sum "pages", models.Count "*" }`. One
+--- without a name is called `pages__sum`. Over no rows they are absent, but a count is 0.
 ---@async
----@param aggregates table<string, rille.models.Aggregate>
+---@param aggregates table<string, rille.models.Expression>
 ---@return table<string, any>
 function Query:aaggregate(aggregates)
+  self:_check_not_combined("aaggregate", 2)
+  if self.distinct_on and #self.distinct_on > 0 then
+    error(errors.NotSupportedError("aggregate() + distinct(fields) not implemented."), 2)
+  end
   local list = {}
-  for name, aggregate in pairs(type(aggregates) == "table" and aggregates or {}) do
-    if type(name) ~= "string" or not expressions.is_aggregate(aggregate) then
-      error("aaggregate takes name = aggregate pairs, such as total = models.Sum \"pages\"", 2)
+  local subject = setmetatable({ over_groups = true }, { __index = self })
+  for i, one in ipairs(self:_named_expressions("aaggregate", aggregates, 2)) do
+    local node = resolve.expression(subject, one.expression)
+    if not node.aggregate then
+      error(errors.FieldError(("%s is not an aggregate expression"):format(one.name)), 2)
     end
-    local path = aggregate.name ~= "*" and conditions.path(self.model, aggregate.name) or nil
-    if not path and aggregate.sql ~= "COUNT" then
-      error("only Count can have \"*\"", 2)
-    end
-    list[#list + 1] =
-      { name = name, sql = aggregate.sql, path = path, distinct = aggregate.distinct }
+    list[i] = { name = one.name, node = node }
   end
-  if #list == 0 then
-    error("aaggregate needs at least one aggregate", 2)
-  end
-  if self.distinct_on or self.shape ~= "instances" then
-    error("Cannot call aaggregate after distinct, values or values_list.", 2)
-  end
-  table.sort(list, function(a, b)
-    return a.name < b.name
-  end)
-  local row = {}
-  if self.where ~= false and self.limit_to ~= 0 then
-    local database = self:_database()
-    row = database:_aread(compile.aggregate(self, database.dialect, list))[1]
+  if self.where == false or self.limit_to == 0 then
+    local row = {}
     for _, aggregate in ipairs(list) do
-      local keeps_kind = aggregate.sql ~= "COUNT" and aggregate.path
-      local read = keeps_kind and aggregate.path.field:reader(database.dialect)
-      if read and row[aggregate.name] ~= nil then
-        row[aggregate.name] = read(row[aggregate.name])
-      end
+      local node = aggregate.node
+      row[aggregate.name] = node.name == "Count" and 0 or node.default and node.default.value or nil
     end
-  else
-    for _, aggregate in ipairs(list) do
-      row[aggregate.name] = aggregate.sql == "COUNT" and 0 or nil
+    return row
+  end
+  local database = self:_database()
+  local row = database:_aread(compile.aggregate(self, database.dialect, list))[1]
+  for _, aggregate in ipairs(list) do
+    local read = aggregate.node.output:reader(database.dialect)
+    if read and row[aggregate.name] ~= nil then
+      row[aggregate.name] = read(row[aggregate.name])
     end
   end
   return row
+end
+
+local BULK = 4000 -- keys in one statement
+
+--- Is a field told to be unique, by itself or by a constraint on it alone?
+local function is_unique(field)
+  if field.unique then
+    return true
+  end
+  local meta = field.model._meta
+  for _, constraint in ipairs(meta.constraints) do
+    local alone = #constraint.fields == 1 and meta.by_name[constraint.fields[1]] == field
+    if constraint.kind == "unique" and not constraint.condition and alone then
+      return true
+    end
+  end
+  return false
 end
 
 --- Objects by key, or by another unique field. Those that do not exist are absent.
@@ -353,17 +392,29 @@ end
 function Query:ain_bulk(ids, opts)
   local name = opts and opts.field_name or "pk"
   local path = conditions.path(self.model, name)
-  if not path.field.unique or #path.joins > 0 then
+  local distinct = self.distinct_on and #self.distinct_on == 1 and self.distinct_on[1].path
+  local is_distinct = distinct and distinct.field == path.field
+  if #path.joins > 0 or not is_unique(path.field) and not is_distinct then
     error(("ain_bulk needs a unique field, and '%s' is none"):format(name), 2)
   end
   self:_check_not_sliced("filter", 2)
-  local query = self
-  if ids then
-    query = query:filter({ [name .. "__in"] = ids })
+  self:_check_not_combined("ain_bulk", 2)
+  if self.shape ~= "instances" then
+    error("ain_bulk() cannot be used with values() or values_list().", 2)
   end
   local found = {}
-  for _, object in ipairs(query:_afetch()) do
-    found[object[path.field.attr]] = object
+  local function keep(query)
+    for _, object in ipairs(query:_afetch()) do
+      found[object[path.field.attr]] = object
+    end
+  end
+  if not ids then
+    keep(self)
+  else
+    for first = 1, #ids, BULK do
+      local some = { unpack(ids, first, math.min(first + BULK - 1, #ids)) }
+      keep(self:filter({ [name .. "__in"] = some }))
+    end
   end
   return found
 end

@@ -44,7 +44,7 @@ end
 
 --- A condition as SQL, where nothing can be a parameter: one text, or one for each backend.
 local function condition_sql(model, condition)
-  local node, texts, text = conditions.build(model, condition), {}, nil
+  local node, texts, text = conditions.build({ model = model }, condition), {}, nil
   for name, dialect in pairs(dialects) do
     text = compile.condition(model, dialect, node)
     texts[name] = text

@@ -7,6 +7,7 @@ local compile = require("rille.models.compile")
 local conditions = require("rille.models.conditions")
 local errors = require("rille.errors")
 local expressions = require("rille.models.expressions")
+local resolve = require("rille.models.resolve")
 local queries = require("rille.models.query")
 
 local Query = queries.Query
@@ -38,8 +39,8 @@ function Query:aupdate(changes)
         0
       )
     end
-    if expressions.is_f(value) then
-      list[i] = { field = field, f = conditions.resolve_f(model, value) }
+    if expressions.is_expression(value) then
+      list[i] = { field = field, node = resolve.expression(self, value) }
     else
       list[i] = { field = field, value = field:write(value) }
     end

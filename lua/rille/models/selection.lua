@@ -1,0 +1,419 @@
+--- Selection: the builders that say what of the rows is wanted, and in what form. Adds them to
+--- queries.
+---
+---     Book.objects:values("author__name"):annotate { n = Count "id" }      -- grouped by author
+---     Author.objects:annotate { n = Count "book" }:filter { n__gt = 3 }    -- each author
+
+local conditions = require("rille.models.conditions")
+local errors = require("rille.errors")
+local expressions = require("rille.models.expressions")
+local fields = require("rille.models.fields")
+local null = require("rille.core").null
+local paths = require("rille.models.paths")
+local relations = require("rille.models.relations")
+local resolve = require("rille.models.resolve")
+
+local Query = require("rille.models.query").Query
+
+-- Annotations -----------------------------------------------------------------------------
+
+--- The name that an aggregate has when it is given none: `pages__sum`.
+---@param aggregate any
+---@return string?
+local function default_name(aggregate)
+  local plain = expressions.is_expression(aggregate) and aggregate.kind == "aggregate"
+  if plain and type(aggregate[1]) == "string" and aggregate[1] ~= "*" then
+    return aggregate[1] .. "__" .. aggregate.name:lower()
+  end
+end
+
+--- `name = expression` pairs in order of their names; what has no name gets one.
+---@param what string
+---@param given table<any, rille.models.Expression>
+---@return { name: string, expression: rille.models.Expression }[]
+local function named_expressions(what, given, level)
+  if type(given) ~= "table" or next(given) == nil then
+    local told = '%s takes name = expression pairs, such as n = models.Count "id"'
+    error(told:format(what), level + 1)
+  end
+  local list = {}
+  for key, value in pairs(given) do
+    local name = type(key) == "string" and key or default_name(value)
+    if not name then
+      error("Complex aggregates require an alias: a name in the table", level + 1)
+    elseif not expressions.is_expression(value) then
+      error(
+        ("%s received what is no expression: '%s' is a %s"):format(what, name, type(value)),
+        level + 1
+      )
+    end
+    list[#list + 1] = { name = name, expression = value }
+  end
+  table.sort(list, function(a, b)
+    return a.name < b.name
+  end)
+  return list
+end
+
+--- A field that looks like a node's values and is called as the annotation.
+local function output_of(name, node)
+  local field = node.output:copy()
+  field.name, field.attr, field.null, field.choices = name, name, true, nil
+  return field
+end
+
+local function check_name(query, name, level)
+  local meta = query.model._meta
+  if meta.by_name[name] or meta.by_attr[name] or meta.many[name] then
+    error(
+      errors.ValueError(
+        ("The annotation '%s' conflicts with a field on the model."):format(name)
+      ),
+      level + 1
+    )
+  elseif not name:match("^[%a][%w_]*$") or #name > 63 then
+    error(
+      errors.ValueError(
+        ("'%s' cannot be the name of an annotation: letters, digits and _ only"):format(name)
+      ),
+      level + 1
+    )
+  end
+end
+
+local function group_of(query)
+  if query.shape == "instances" then
+    return "pk"
+  end
+  local nodes = {}
+  for i, selected in ipairs(query.selected) do
+    nodes[i] = selected.node
+  end
+  return nodes
+end
+
+--- The query with one more name.
+local function add(query, name, expression, selected)
+  local node = resolve.expression(query, expression)
+  local annotation =
+    { name = name, node = node, output = output_of(name, node), selected = selected }
+  local list, by_name = { unpack(query.annotations or {}) }, {}
+  for key, known in pairs(query.annotated or {}) do
+    by_name[key] = known
+  end
+  list[#list + 1], by_name[name] = annotation, annotation
+  local changes = { annotations = list, annotated = by_name }
+  if node.aggregate and not query.group then
+    changes.group = group_of(query)
+    if query.default_order then
+      changes.order, changes.default_order = {}, false
+    end
+  end
+  if selected and query.shape ~= "instances" then
+    changes.selected = { unpack(query.selected) }
+    changes.selected[#changes.selected + 1] = { name = name, node = node }
+  end
+  return query:_with(changes)
+end
+
+local function annotate(query, what, selected, given)
+  query:_check_not_combined(what, 3)
+  for _, one in ipairs(named_expressions(what, given, 3)) do
+    check_name(query, one.name, 3)
+    query = add(query, one.name, one.expression, selected)
+  end
+  return query
+end
+
+--- What each row comes with besides: `annotate { n = Count "book", shout = Upper "name" }`. The
+--- names can be used in `filter`, `order_by`, `values` and other expressions afterwards. With an
+--- aggregate, the rows are groups: of each object, or after `values` of what that selects. A table
+--- has no order: an expression that uses another annotation comes in a later call.
+---@param given table<string, rille.models.Expression>
+---@return rille.models.Query
+function Query:annotate(given)
+  return annotate(self, "annotate", true, given)
+end
+
+--- As `annotate`, for names that are used and do not come with the rows.
+---@param given table<string, rille.models.Expression>
+---@return rille.models.Query
+function Query:alias(given)
+  return annotate(self, "alias", false, given)
+end
+
+Query._named_expressions = function(_, what, given, level)
+  return named_expressions(what, given, level + 1)
+end
+
+-- Values ----------------------------------------------------------------------------------
+
+--- Fields by name, and expressions, or all fields, as `values` selects them.
+function Query:_select_fields(given)
+  local query, selected = self, {}
+  local more = given[#given]
+  if type(more) == "table" and not expressions.is_expression(more) then
+    given[#given] = nil
+    for _, one in ipairs(named_expressions("values", more, 3)) do
+      check_name(query, one.name, 3)
+      query = add(query, one.name, one.expression, true)
+      given[#given + 1] = one.name
+    end
+  end
+  for i, name in ipairs(given) do
+    if expressions.is_expression(name) then
+      local alias = default_name(name) or "column" .. i
+      selected[i] = { name = alias, node = resolve.expression(query, name) }
+    else
+      selected[i] = { name = name, node = resolve.name(query, name) }
+    end
+  end
+  if #selected == 0 then
+    for i, field in ipairs(query.model._meta.fields) do
+      local path = paths.get(query.model, field.attr)
+      selected[i] = { name = field.attr, node = resolve.column(query, path) }
+    end
+    for _, annotation in ipairs(query.annotations or {}) do
+      if annotation.selected then
+        selected[#selected + 1] = { name = annotation.name, node = annotation.node }
+      end
+    end
+  end
+  return query, selected
+end
+
+local function select_values(self, what, shape, given)
+  self:_check_not_combined(what, 3)
+  local query, selected = self:_select_fields(given)
+  local copy = query:_with({ shape = shape, selected = selected, related = {} })
+  copy.prefetches, copy.loaded, copy.deferred = nil, nil, nil
+  for _, one in ipairs(selected) do
+    if one.node.aggregate and not copy.group then
+      copy.group = {} -- all rows are one group, of what is no aggregate
+    end
+  end
+  return copy
+end
+
+--- Plain tables with these fields (default: all) instead of instances. NULL is absent. A table of
+--- `name = expression` pairs may come last.
+---@param ... string|table  fields, also across relations
+---@return rille.models.Query
+function Query:values(...)
+  return select_values(self, "values", "values", { ... })
+end
+
+--- Arrays of these fields in this order; with `{ flat = true }` last and one field, just its
+--- values. NULL is `rille.null` here, since an array cannot have holes.
+---@param ... string|rille.models.Expression|{ flat: boolean }
+---@return rille.models.Query
+function Query:values_list(...)
+  local given, flat = { ... }, false
+  local last = given[#given]
+  if type(last) == "table" and not expressions.is_expression(last) and last.flat ~= nil then
+    given[#given], flat = nil, last.flat
+  end
+  if flat and #given ~= 1 then
+    error("values_list with flat takes exactly one field", 2)
+  end
+  return select_values(self, "values_list", flat and "flat" or "list", given)
+end
+
+local TRUNCATED = {
+  date = { year = true, month = true, week = true, day = true },
+  timestamp = { hour = true, minute = true, second = true },
+}
+for unit in pairs(TRUNCATED.date) do
+  TRUNCATED.timestamp[unit] = true
+end
+
+local function truncated(self, what, wanted, name, unit, order)
+  local functions = require("rille.models.functions")
+  local output = resolve.name(self, name).output
+  local kind = output:storage().kind
+  if not TRUNCATED[kind] or wanted == "timestamp" and kind ~= wanted then
+    local told = "%s needs a field of days or times: '%s' is none"
+    error(errors.FieldError(told:format(what, name)), 3)
+  elseif not TRUNCATED[wanted][unit] then
+    local known = table.concat(fields.sorted_keys(TRUNCATED[wanted]), ", ")
+    error(("%s goes by %s, not by '%s'"):format(what, known, tostring(unit)), 3)
+  elseif order ~= nil and order ~= "ASC" and order ~= "DESC" then
+    error(('the order of %s is "ASC" or "DESC"'):format(what), 3)
+  end
+  local start = functions["Trunc" .. unit:gsub("^%l", string.upper)](name)
+  if wanted == "date" and kind == "timestamp" then
+    start = functions.TruncDate(start)
+  end
+  local query = self:order_by():filter({ [name .. "__isnull"] = false })
+  query = query:annotate({ truncated_value = start })
+  query = query:values_list("truncated_value", { flat = true }):distinct()
+  return query:order_by((order == "DESC" and "-" or "") .. "truncated_value")
+end
+
+--- The different days, weeks, months or years that a field's values are in, as dates.
+---@param name string
+---@param unit "year"|"month"|"week"|"day"
+---@param order "ASC"|"DESC"|nil
+---@return rille.models.Query
+function Query:dates(name, unit, order)
+  return truncated(self, "dates", "date", name, unit, order)
+end
+
+--- The same of times, in UTC, down to "hour", "minute" and "second".
+---@param name string
+---@param unit string
+---@param order "ASC"|"DESC"|nil
+---@return rille.models.Query
+function Query:datetimes(name, unit, order)
+  return truncated(self, "datetimes", "timestamp", name, unit, order)
+end
+
+-- Fewer fields ----------------------------------------------------------------------------
+
+local function own_field(self, name)
+  local path = conditions.path(self.model, name)
+  if #path.joins > 0 then
+    error(
+      errors.FieldError(("'%s' is a field of another model; name one's own."):format(name)),
+      0
+    )
+  end
+  return path.field
+end
+
+--- Instances with or without the given fields; always with their key.
+local function load_fields(self, what, level, wanted, ...)
+  self:_check_not_combined(what, level + 1)
+  if self.shape ~= "instances" then
+    error(("Cannot call %s after values or values_list."):format(what), level + 1)
+  end
+  local named = {}
+  for i = 1, select("#", ...) do
+    named[own_field(self, (select(i, ...)))] = true
+  end
+  local loaded, deferred = {}, {}
+  for _, field in ipairs(self.model._meta.fields) do
+    local already = not (self.deferred and wanted == false and self.deferred[field.attr])
+    if field.primary_key or already and (named[field] or false) == wanted then
+      loaded[#loaded + 1] = field
+    else
+      deferred[field.attr] = true
+    end
+  end
+  return self:_with({ loaded = loaded, deferred = deferred })
+end
+
+--- Instances with these fields and their key alone. Reading another attribute raises
+--- `NotFetched`; `asave` writes only what is there. Replaces an earlier `only` or `defer`.
+---@param ... string
+---@return rille.models.Query
+function Query:only(...)
+  if select("#", ...) == 1 and (...) == null then
+    error("Cannot pass null as an argument to only().", 2)
+  end
+  return load_fields(self, "only", 2, true, ...)
+end
+
+--- Instances without these fields; adds to an earlier `only` or `defer`. `defer(rille.null)` takes
+--- both back.
+---@param ... string
+---@return rille.models.Query
+function Query:defer(...)
+  if select("#", ...) == 1 and (...) == null then
+    local copy = self:_with({ loaded = false })
+    copy.deferred = nil
+    return copy
+  end
+  return load_fields(self, "defer", 2, false, ...)
+end
+
+-- Related objects -------------------------------------------------------------------------
+
+--- The step that select_related takes: along a foreign key, or back along a one-to-one.
+local function one_step(model, part)
+  local meta = model._meta
+  local field = meta.by_name[part]
+  if field and field.kind == "foreign_key" then
+    return relations.forward(field)
+  end
+  local pointing = meta.reverse_keys[part]
+  if not pointing then
+    relations.settle()
+    pointing = meta.reverse_keys[part]
+  end
+  if pointing and pointing.one_to_one then
+    return relations.back(pointing)
+  end
+  local names = { unpack(meta.relation_names) }
+  for name, relation in pairs(meta.reverse_keys) do
+    if relation.one_to_one then
+      names[#names + 1] = name
+    end
+  end
+  table.sort(names)
+  error(
+    errors.FieldError(
+      ("Invalid field name given in select_related: '%s'. Choices are: %s"):format(
+        part,
+        table.concat(names, ", ")
+      )
+    ),
+    0
+  )
+end
+
+--- Without names: every foreign key that is never NULL, and theirs.
+local function every_key(model, prefix, depth, names)
+  for _, name in ipairs(model._meta.relation_names) do
+    local field = model._meta.relations[name]
+    if not field.null then
+      names[#names + 1] = prefix .. name
+      if depth > 1 then
+        every_key(field:target(), prefix .. name .. "__", depth - 1, names)
+      end
+    end
+  end
+  return names
+end
+
+local DEEPEST = 5 -- as Django's
+
+--- Bring along the objects that these foreign keys, or one-to-ones seen from the other side, lead
+--- to, in the same statement. Adds to an earlier call; without names, every key that is never NULL,
+--- five deep; `select_related(rille.null)` brings nothing.
+---@param ... string  `author`, `author__parent`
+---@return rille.models.Query
+function Query:select_related(...)
+  if self.shape ~= "instances" then
+    error("Cannot call select_related after values or values_list.", 2)
+  end
+  self:_check_not_combined("select_related", 2)
+  local names = { ... }
+  if names[1] == null then
+    return self:_with({ related = {} })
+  elseif #names == 0 then
+    names = every_key(self.model, "", DEEPEST, {})
+  end
+  local related, known = { unpack(self.related) }, {}
+  for _, entry in ipairs(related) do
+    known[entry.name] = true
+  end
+  for _, given in ipairs(names) do
+    local parent, joins, model = nil, {}, self.model
+    for part in (tostring(given) .. "__"):gmatch("(.-)__") do
+      local step = one_step(model, part)
+      joins = { unpack(joins) }
+      joins[#joins + 1] = step
+      local name = parent and parent .. "__" .. part or part
+      if not known[name] then
+        known[name] = true
+        related[#related + 1] =
+          { name = name, key = part, parent = parent, joins = joins, model = step.model }
+      end
+      parent, model = name, step.model
+    end
+  end
+  return self:_with({ related = related })
+end
+
+return Query

@@ -1,0 +1,154 @@
+--- A statement in the making: its parameters, and the tables that it joins.
+---
+--- Identifiers come from models, quoted; every value is a parameter. The text depends on the shape
+--- of a query alone, never on its values, so that the same shape is the same prepared statement.
+---
+--- Joins follow the steps of a path: one per path (and, where a path may lead to several rows, per
+--- scope), INNER while every row has its match, LEFT OUTER from the first step that may find none.
+---
+--- A query inside of another is a statement of its own that shares the parameters. Its tables have
+--- aliases, so that it can speak of the same tables as the one around it.
+
+---@class rille.models.Params
+---@field n integer
+---@field [integer] any
+
+---@class rille.models.Statement
+---@field dialect rille.db.Dialect
+---@field query rille.models.Query?  whose names an OuterRef inside means
+---@field model rille.models.Model
+---@field base string         the model's table as other parts name it, quoted
+---@field source string       … as FROM names it
+---@field params rille.models.Params
+---@field aliases table<string, string>  path of names to quoted alias
+---@field joins string[]
+---@field counts { joins: integer, inner: integer }  shared by what is inside
+---@field scopes table<table, integer>  numbered as they are met
+---@field memo table<rille.models.Node, string>  what has been written
+---@field slots table<integer, integer>   parameters that come from an open value: which one
+---@field makes table<integer, function>  of these, what makes the parameter from the value
+---@field outer rille.models.Statement?
+---@field literal boolean?    values stand in the text, columns by their names alone
+local Statement = {}
+Statement.__index = Statement
+
+--- A statement about a model.
+---@param model rille.models.Model
+---@param dialect rille.db.Dialect
+---@param query rille.models.Query?
+---@return rille.models.Statement
+function Statement.new(model, dialect, query)
+  local base = dialect.quote_table(model._meta.table)
+  return setmetatable({
+    dialect = dialect,
+    query = query,
+    model = model,
+    base = base,
+    source = base,
+    params = { n = 0 },
+    aliases = {},
+    joins = {},
+    counts = { joins = 0, inner = 0 },
+    scopes = {},
+    memo = {},
+    slots = {},
+    makes = {},
+  }, Statement)
+end
+
+--- A statement inside of this one.
+---@param model rille.models.Model
+---@param query rille.models.Query?
+---@return rille.models.Statement
+function Statement:inside(model, query)
+  local inner = Statement.new(model, self.dialect, query)
+  local counts = self.counts
+  counts.inner = counts.inner + 1
+  inner.base = self.dialect.quote("inner " .. counts.inner)
+  inner.source = inner.source .. " AS " .. inner.base
+  inner.params, inner.slots, inner.makes = self.params, self.slots, self.makes
+  inner.counts, inner.outer = counts, self
+  return inner
+end
+
+--- Add a parameter; its placeholder. In a template the value is open, and has a number; what the
+--- parameter is made of it by, if it is not the value itself, is `make`.
+function Statement:param(value, slot, make)
+  if self.literal then
+    return self.dialect.literal(make and make(value) or value)
+  end
+  local params = self.params
+  local n = params.n + 1
+  params.n = n
+  if make then
+    value = make(value)
+  end
+  params[n] = value
+  if slot then
+    self.slots[n], self.makes[n] = slot, make
+  end
+  return "$" .. n
+end
+
+local function scope_number(self, scope)
+  local known = self.scopes[scope]
+  if not known then
+    known = (self.scopes.n or 0) + 1
+    self.scopes.n, self.scopes[scope] = known, known
+  end
+  return known
+end
+
+--- The alias of the table at the end of some steps, joining it first where needed.
+---@param steps rille.models.Step[]
+---@param scope table?
+---@return string
+function Statement:alias(steps, scope)
+  local alias, name, optional = self.base, "", false
+  for _, step in ipairs(steps) do
+    name = name .. step.name .. "__"
+    if step.many and scope then
+      name = name .. scope_number(self, scope) .. " "
+    end
+    optional = optional or step.null
+    local known = self.aliases[name]
+    if not known then
+      local quote, counts = self.dialect.quote, self.counts
+      counts.joins = counts.joins + 1
+      -- A blank cannot be in the name of a model's table, so no alias can hide one.
+      known = quote("join " .. counts.joins)
+      self.aliases[name] = known
+      self.joins[#self.joins + 1] = ("%s JOIN %s AS %s ON %s.%s = %s.%s"):format(
+        optional and "LEFT" or "INNER",
+        self.dialect.quote_table(step.model._meta.table),
+        known,
+        known,
+        quote(step.to),
+        alias,
+        quote(step.from)
+      )
+    end
+    alias = known
+  end
+  return alias
+end
+
+--- A column at the end of a path.
+---@param path rille.models.Path
+---@param scope table?
+---@return string
+function Statement:column(path, scope)
+  local column = self.dialect.quote(path.field.column)
+  if self.literal and #path.joins == 0 then
+    return column
+  end
+  return self:alias(path.joins, scope) .. "." .. column
+end
+
+--- `" FROM …"`, to be asked for when everything else is written: what is written joins.
+function Statement:from()
+  local joins = #self.joins > 0 and " " .. table.concat(self.joins, " ") or ""
+  return " FROM " .. self.source .. joins
+end
+
+return Statement
