@@ -171,6 +171,7 @@ end
 ---@return boolean answered
 function M.answer(id, method, fields)
   if http.field(fields, "rille-page") then
+    consumer.unlogged(id)
     consumer.respond(id, 204, { ["rille-page"] = present(), ["cache-control"] = "no-store" })
     return true
   end

@@ -172,6 +172,26 @@ describe("reload", function()
     assert.equal("three", get(page).body)
   end)
 
+  it("has the browser's page load anew when the code has changed", function()
+    local function titled(title)
+      local html = ("<h1>%s</h1>"):format(title)
+      return (SCRIPT:format("x"):gsub(
+        "return 200, WORD",
+        ("return 200, %q, { ['content-type'] = 'text/html' }"):format(html)
+      ))
+    end
+    server.write(path, (titled("x"):gsub("return 200", "error() return 200")))
+    local it_runs = server.start { "dev", path }
+    local window = clients.open("error_windows.js", it_runs.url .. "/word")
+    assert.equal("A handler failed", window:wait("title").text)
+    server.write(path, "nonsense")
+    assert.equal("The new code does not load", window:wait("title").text)
+    server.write(path, titled("done"))
+    assert.equal("done", window:wait("title").text)
+    window:finish()
+    assert.is_nil(it_runs:stderr():find("GET /word 204", 1, true))
+  end)
+
   it("shows nothing of it under `rille run`", function()
     server.write(path, (SCRIPT:format("one"):gsub("return 200, WORD", 'error("secret")')))
     local it_runs = server.start { "run", path }

@@ -169,6 +169,16 @@ static int l_pin(lua_State *L)
     return 0;
 }
 
+/* unlogged(id): its request has no line in the access log. */
+static int l_unlogged(lua_State *L)
+{
+    rl_consumer *c = find(L, 1);
+
+    if (c)
+        c->unlogged = true;
+    return 0;
+}
+
 /* nudge(id): an event of its own, before which it takes its new class. */
 static int l_nudge(lua_State *L)
 {
@@ -563,6 +573,7 @@ static const luaL_Reg functions[] = {
     {"run", l_run},
     {"pin", l_pin},
     {"nudge", l_nudge},
+    {"unlogged", l_unlogged},
     {"is_idle", l_is_idle},
     {"compression", l_compression},
     {"accept", l_accept},

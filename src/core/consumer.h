@@ -41,10 +41,11 @@ struct rl_consumer {
     bool pumping : 1;
     bool own_send : 1; /* the class defines websocket_send: no fan-out by the core */
     bool reading_paused : 1;
-    bool secure : 1;  /* its peer speaks TLS to us */
-    bool unmade : 1;  /* in the background: self is to be made before anything else */
-    bool patient : 1; /* in the background: leaving, it lets its handler come to an end */
-    bool pinned : 1;  /* it stays with its generation */
+    bool secure : 1;   /* its peer speaks TLS to us */
+    bool unmade : 1;   /* in the background: self is to be made before anything else */
+    bool patient : 1;  /* in the background: leaving, it lets its handler come to an end */
+    bool pinned : 1;   /* it stays with its generation */
+    bool unlogged : 1; /* its request has no line in the access log */
     uint16_t close_code;
     uint16_t limits; /* the place of its route's set (net/limit_set.h) */
     uint16_t route;  /* its number (route.h) */

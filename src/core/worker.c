@@ -31,7 +31,7 @@ static void on_access(rl_server *s, void *owner, rl_access *a)
         rl_route_count_request(w->routes.at[c ? c->route : 0], rl_http_method(a->head), a->status);
     else
         w->close_codes[close_class(a->status)]++;
-    if (!s->access_log)
+    if (!s->access_log || (c && c->unlogged))
         return;
     rl_names_tell(w, c);
     rl_access_log(a);

@@ -49,6 +49,10 @@ function consumer.run(id, generation, own_send) end
 ---@param id number
 function consumer.pin(id) end
 
+--- Its request has no line in the access log.
+---@param id number
+function consumer.unlogged(id) end
+
 --- An event of type "reload", so that it is adopted without waiting for another.
 ---@param id number
 function consumer.nudge(id) end
