@@ -1,5 +1,7 @@
 /* main.c - argv to a command; nothing else. */
+#include "app/attach.h"
 #include "app/program.h"
+#include "app/remote.h"
 #include "app/send.h"
 #include "app/settings.h"
 
@@ -24,6 +26,13 @@ int main(int argc, char **argv)
         return 0;
     case RL_CMD_SEND:
         return settings.layer ? rl_program_run(&settings) : rl_send_run(&settings);
+    case RL_CMD_ATTACH:
+        return rl_attach_run(&settings);
+    case RL_CMD_STATUS:
+    case RL_CMD_RELOAD:
+    case RL_CMD_ROLLBACK:
+    case RL_CMD_PROMOTE:
+        return rl_remote_run(&settings);
     default:
         return rl_program_run(&settings);
     }

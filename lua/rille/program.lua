@@ -33,6 +33,7 @@ local M = {}
 ---@field mqtt string?        URL of the broker, likewise, or RILLE_MQTT
 ---@field trusted string?     proxies, from the command line or the environment
 ---@field root_path string?   likewise
+---@field shell boolean?     rille shell: nothing is served
 ---@field dev boolean         rille dev: bring tables up to date on every backend
 ---@field limits string[]?     "NAME=VALUE,…", from RILLE_LIMITS and --limit
 ---@field only_channels string?  receive from these channels, and do nothing else
@@ -264,6 +265,9 @@ end
 ---@async
 function M.start()
   outside.start(dispatch.current().layer, dispatch.current().app.histories)
+  if options.shell then
+    return
+  end
   local on_start = dispatch.current().app.settings.on_start
   if on_start then
     on_start()
@@ -284,7 +288,7 @@ end
 --- After the last connection is gone: the last that the script, and the layer, have to say.
 ---@async
 function M.stop()
-  local on_stop = dispatch.current().app.settings.on_stop
+  local on_stop = not options.shell and dispatch.current().app.settings.on_stop
   local ok, err = xpcall(on_stop or function() end, debug.traceback)
   outside.stop()
   if not ok then
@@ -325,6 +329,17 @@ end
 function M.publish(authorization, text)
   local status, answer = publish.answer(authorization, text)
   return status, json.encode(answer) .. "\n"
+end
+
+--- What the prompt of rille shell, or attach, asks for.
+---@async
+---@param session number
+---@param what "eval"|"complete"|"leave"
+---@param text string
+---@return string outcome
+---@return string output
+function M.console(session, what, text)
+  return require("rille.shell").answer(session, what, text)
 end
 
 --- rille send, through what joins the layers of processes.

@@ -2,8 +2,11 @@
 
 #include "app/admin.h"
 #include "app/certificates.h"
+#include "app/control.h"
+#include "app/control_path.h"
 #include "app/probation.h"
 #include "app/pulse.h"
+#include "app/shell.h"
 #include "app/systemd.h"
 #include "app/workers.h"
 #include "db/db.h"
@@ -31,9 +34,11 @@ struct program {
     rl_bindings bindings;
     rl_bindings admin_bindings;
     rl_admin admin;
+    rl_control control;
     rl_process_figures figures; /* for admin */
     char *urls[RL_MAX_SOCKETS];
     unsigned nurls;
+    rl_shell shell;
     bool given; /* the sockets are the workers' */
     bool admin_given;
     bool draining, aborted;
@@ -53,7 +58,7 @@ static int bind_all(struct program *p, const rl_loaded *loaded, rl_err *err)
     const char *addresses[RL_MAX_ADDRESSES] = {"127.0.0.1:8000"};
     unsigned count = 1;
 
-    if (s->only_channels)
+    if (s->only_channels || s->command == RL_CMD_SHELL)
         return 0;
     if (s->nlisten) {
         for (count = 0; count < s->nlisten; count++)
@@ -108,7 +113,9 @@ static int bind_admin(struct program *p, const rl_loaded *loaded, rl_err *err)
 {
     const char *address = p->settings->admin ? p->settings->admin : loaded->admin;
 
-    return address ? rl_bind_all(&p->admin_bindings, &address, 1, err) : 0;
+    return address && p->settings->command != RL_CMD_SHELL
+               ? rl_bind_all(&p->admin_bindings, &address, 1, err)
+               : 0;
 }
 
 /* From here on it can be asked whether it is ready. */
@@ -131,13 +138,41 @@ static int open_admin(struct program *p, rl_err *err)
     return rc;
 }
 
+/* Where nobody asked for it, its lack is no reason not to serve. */
+static int open_control(struct program *p, rl_err *err)
+{
+    const rl_settings *s = p->settings;
+    const rl_status facts = {.settings = s,
+                             .process = &p->figures,
+                             .code = rl_workers_code(p->workers),
+                             .urls = p->urls,
+                             .nurls = p->nurls};
+    char *path = s->control ? rl_strdup(s->control) : NULL;
+    int rc = 0;
+
+    if (s->command == RL_CMD_SHELL)
+        return rl_control_open(&p->control, &p->loop, p->workers, &facts, NULL, err);
+    if (!path && rl_control_path(&path, s->app, err) < 0) {
+        rl_info("no control socket: %s", err->msg);
+        return 0;
+    }
+    if (strcmp(path, "off") != 0)
+        rc = rl_control_open(&p->control, &p->loop, p->workers, &facts, path, err);
+    if (rc < 0 && !s->control) {
+        rl_info("no control socket: %s", err->msg);
+        rc = 0;
+    }
+    rl_free(path);
+    return rc;
+}
+
 static unsigned count_workers(const struct program *p, const rl_loaded *loaded)
 {
     unsigned n = loaded->workers;
 
     if (p->settings->workers)
         n = p->settings->workers;
-    else if (p->settings->command == RL_CMD_DEV)
+    else if (p->settings->command == RL_CMD_DEV || p->settings->command == RL_CMD_SHELL)
         n = 1;
     else if (!n)
         n = uv_available_parallelism();
@@ -151,7 +186,8 @@ static unsigned on_loaded(void *arg, const rl_loaded *loaded)
     rl_err err;
 
     if (bind_all(p, loaded, &err) < 0 || bind_admin(p, loaded, &err) < 0 ||
-        hand_out_keys(p, loaded, &err) < 0 || open_admin(p, &err) < 0) {
+        hand_out_keys(p, loaded, &err) < 0 || open_admin(p, &err) < 0 ||
+        open_control(p, &err) < 0) {
         complain(err.msg);
         return 0;
     }
@@ -213,10 +249,34 @@ static void on_ready(void *arg)
     rl_free(all);
 }
 
+/* Of rille shell. */
+static void on_prompt_left(void *arg, int status)
+{
+    struct program *p = arg;
+
+    p->status = status;
+    rl_workers_drain(p->workers);
+}
+
+static void open_prompt(struct program *p)
+{
+    rl_err err;
+
+    if (rl_shell_open(&p->shell, &p->loop, &p->control, on_prompt_left, p, &err) == 0)
+        return;
+    complain(err.msg);
+    p->status = 1;
+    rl_workers_abort(p->workers);
+}
+
 static void on_serving(void *arg)
 {
     struct program *p = arg;
 
+    if (p->settings->command == RL_CMD_SHELL) {
+        open_prompt(p);
+        return;
+    }
     if (!p->draining && !p->aborted)
         p->figures.unready = NULL;
     for (unsigned i = 0; i < p->nurls; i++)
@@ -378,7 +438,8 @@ static void open_signals(struct program *p)
     for (size_t i = 0; i < RL_COUNT(numbers); i++) {
         uv_signal_init(&p->loop.uv, &p->signals[i]);
         p->signals[i].data = p;
-        uv_signal_start(&p->signals[i], on_signal, numbers[i]);
+        if (numbers[i] == SIGTERM || p->settings->command != RL_CMD_SHELL)
+            uv_signal_start(&p->signals[i], on_signal, numbers[i]);
     }
 }
 
@@ -433,6 +494,8 @@ int rl_program_run(const rl_settings *settings)
     uv_timer_init(&p.loop.uv, &p.patience);
     rl_pulse_init(&p.pulse, &p.loop);
     rl_probation_init(&p.probation, &p.loop, on_probation_failed, &p);
+    if (settings->command == RL_CMD_SHELL)
+        rl_shell_prepare();
     open_signals(&p);
     if (rl_settings_watch(settings))
         p.watch = rl_watch_open(&p.loop, on_change, &p);
@@ -444,6 +507,8 @@ int rl_program_run(const rl_settings *settings)
         rl_loop_run(&p.loop);
         rl_bindings_unlink(&p.admin_bindings);
         rl_admin_close(&p.admin);
+        rl_control_close(&p.control);
+        rl_shell_close(&p.shell);
         rl_workers_close(p.workers);
     }
 

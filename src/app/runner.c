@@ -288,9 +288,15 @@ static void load(rl_runner *r)
         break;
     case RL_CMD_RUN:
     case RL_CMD_DEV:
+    case RL_CMD_SHELL:
         rl_report_send(rep);
         return;
     case RL_CMD_HELP:
+    case RL_CMD_ATTACH:
+    case RL_CMD_STATUS:
+    case RL_CMD_RELOAD:
+    case RL_CMD_ROLLBACK:
+    case RL_CMD_PROMOTE:
     case RL_CMD_SEND:
     case RL_CMD_TEST:
     case RL_CMD_TOOL:

@@ -69,6 +69,8 @@ static int open_library(lua_State *L)
     lua_setfield(L, -2, "root_path");
     lua_pushboolean(L, given->command == RL_CMD_DEV);
     lua_setfield(L, -2, "dev");
+    lua_pushboolean(L, given->command == RL_CMD_SHELL);
+    lua_setfield(L, -2, "shell");
     lua_pushstring(L, given->only_channels);
     lua_setfield(L, -2, "only_channels");
     lua_pushboolean(L, given->no_channels);

@@ -48,6 +48,17 @@ static const struct command {
      "send a message to a group, through a running server's admin address (RILLE_ADMIN; the\n"
      "server's token is in RILLE_PUBLISH_TOKEN), or through what joins several (RILLE_LAYER)",
      false},
+    {"shell", RL_CMD_SHELL, "APP [--database URL] …",
+     "load an application, serve nothing, and run what you type in it", false},
+    {"attach", RL_CMD_ATTACH, "[APP | --control PATH] [--worker N]",
+     "the same in a worker of a running process", false},
+    {"status", RL_CMD_STATUS, "[APP | --control PATH] [--json]", "how a running process does",
+     false},
+    {"reload", RL_CMD_RELOAD, "[APP | --control PATH]",
+     "have a running process load its code anew; says what came of it", false},
+    {"rollback", RL_CMD_ROLLBACK, "[APP | --control PATH]", "return it to the code before", false},
+    {"promote", RL_CMD_PROMOTE, "[APP | --control PATH]", "end the trial of its new code well",
+     false},
     {"version", RL_CMD_VERSION, "", "print the version", false},
     {"help", RL_CMD_HELP, "[COMMAND]", "this, or more about a command", false},
 };
@@ -69,6 +80,9 @@ static const char server_options[] =
     "  --admin ADDR          /metrics, /healthz and /readyz at an address of their own, in any "
     "form\n"
     "                        of --listen (RILLE_ADMIN; default none)\n"
+    "  --control PATH        where `rille status`, reload and attach reach this process, a Unix\n"
+    "                        socket for its user alone, or off (RILLE_CONTROL; default one named\n"
+    "                        after APP in $XDG_RUNTIME_DIR/rille, /run/rille or /tmp/rille-UID)\n"
     "  --trusted-proxy NET   believe its Forwarded, X-Forwarded-* and PROXY headers: an\n"
     "                        address, a network (10.0.0.0/8), loopback, private or unix; may be\n"
     "                        repeated, or several with commas between (RILLE_TRUSTED_PROXIES;\n"
@@ -206,6 +220,8 @@ static bool is_switch(rl_settings *s, const char *flag)
         s->migrate = true;
     else if (strcmp(flag, "--no-channels") == 0)
         s->no_channels = true;
+    else if (strcmp(flag, "--json") == 0)
+        s->json = true;
     else if (strcmp(flag, "--no-access-log") == 0)
         s->access_log = false;
     else
@@ -214,10 +230,10 @@ static bool is_switch(rl_settings *s, const char *flag)
 }
 
 static const char *const valued[] = {
-    "--only-channels", "--listen",        "--admin",         "--database",
-    "--layer",         "--workers",       "--drain-timeout", "--drain-jitter",
-    "--drain-code",    "--memory-limit",  "--limit",         "--log-level",
-    "--log-format",    "--trusted-proxy", "--root-path",     "--mqtt"};
+    "--worker",        "--only-channels", "--listen",  "--admin",         "--database",
+    "--control",       "--layer",         "--workers", "--drain-timeout", "--drain-jitter",
+    "--drain-code",    "--memory-limit",  "--limit",   "--log-level",     "--log-format",
+    "--trusted-proxy", "--root-path",     "--mqtt"};
 
 static bool is_valued(const char *flag)
 {
@@ -252,6 +268,10 @@ static int read_valued(rl_settings *s, const char *flag, const char *value, rl_e
         return rl_tls_wish(&s->tls, flag, value, err);
     } else if (strcmp(flag, "--admin") == 0) {
         s->admin = value;
+    } else if (strcmp(flag, "--worker") == 0) {
+        s->worker = value;
+    } else if (strcmp(flag, "--control") == 0) {
+        s->control = value;
     } else if (strcmp(flag, "--database") == 0) {
         s->database = value;
     } else if (strcmp(flag, "--only-channels") == 0) {
@@ -341,6 +361,22 @@ static int add_word(rl_settings *s, char *word, rl_err *err)
     return 0;
 }
 
+static bool needs_app(rl_command command)
+{
+    switch (command) {
+    case RL_CMD_TEST:
+    case RL_CMD_TOOL:
+    case RL_CMD_ATTACH:
+    case RL_CMD_STATUS:
+    case RL_CMD_RELOAD:
+    case RL_CMD_ROLLBACK:
+    case RL_CMD_PROMOTE:
+        return false;
+    default:
+        return true;
+    }
+}
+
 static int finish(rl_settings *s, const struct command *cmd, rl_err *err)
 {
     const char *listen = from_environment("RILLE_LISTEN");
@@ -356,6 +392,8 @@ static int finish(rl_settings *s, const struct command *cmd, rl_err *err)
         return err->code;
     if (!s->admin)
         s->admin = from_environment("RILLE_ADMIN");
+    if (!s->control)
+        s->control = from_environment("RILLE_CONTROL");
     if (!s->database)
         s->database = from_environment("DATABASE_URL");
     if (!s->layer)
@@ -364,7 +402,9 @@ static int finish(rl_settings *s, const struct command *cmd, rl_err *err)
         s->mqtt = from_environment("RILLE_MQTT");
     if (cmd->id == RL_CMD_SEND)
         return finish_send(s, cmd, err);
-    if (cmd->id != RL_CMD_TEST && cmd->id != RL_CMD_TOOL && !s->app)
+    if (!needs_app(cmd->id))
+        return 0;
+    if (!s->app)
         return rl_err_set(err, RL_ESYNTAX, "which application? usage: rille %s %s", cmd->name,
                           cmd->args);
     if (!s->workers && workers && cmd->id == RL_CMD_RUN)

@@ -21,6 +21,12 @@ typedef enum rl_command {
     RL_CMD_ROUTES,
     RL_CMD_TOOL, /* in Lua: lua/rille/tools */
     RL_CMD_SEND,
+    RL_CMD_SHELL,
+    RL_CMD_ATTACH,
+    RL_CMD_STATUS,
+    RL_CMD_RELOAD,
+    RL_CMD_ROLLBACK,
+    RL_CMD_PROMOTE,
     RL_CMD_VERSION,
 } rl_command;
 
@@ -30,8 +36,11 @@ typedef struct rl_settings {
     const char *help_for; /* HELP: of which command; NULL: of all */
     const char *app;
     const char *listen[RL_MAX_ADDRESSES];
-    unsigned nlisten;  /* 0: the script's, or 127.0.0.1:8000 */
-    const char *admin; /* NULL: the script's, or none */
+    unsigned nlisten;    /* 0: the script's, or 127.0.0.1:8000 */
+    const char *admin;   /* NULL: the script's, or none */
+    const char *control; /* path of its control socket, or of the one to ask; NULL: the default */
+    const char *worker;  /* ATTACH: its number; NULL: any */
+    bool json;           /* STATUS */
     rl_tls_wishes tls;
     const char *database;
     const char *mqtt;                      /* NULL: the script's, or none */

@@ -600,5 +600,6 @@ int rl_open_consumer(lua_State *L)
 {
     lua_newtable(L);
     luaL_register(L, NULL, functions);
+    rl_open_consumer_look(L);
     return 1;
 }

@@ -51,6 +51,7 @@ struct rl_consumer {
     uint16_t route;  /* its number (route.h) */
     uint32_t nqueued;
     uint32_t queued_bytes;
+    uint32_t born;          /* s, loop's clock */
     int self;               /* registry reference; in the background first to what it is made of */
     rl_http_conn *http;     /* until answered, or accepted */
     rl_ws_conn *ws;         /* once accepted, until closed */

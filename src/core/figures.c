@@ -11,6 +11,7 @@ static void count_consumers(rl_worker *w, rl_figures *f)
     rl_consumer *c;
 
     while ((c = rl_roster_next(&w->roster, &at))) {
+        f->alive[c->route]++;
         if (c->kind == RL_CONSUMER_BACKGROUND)
             f->background++;
         else if (c->ws)
@@ -40,6 +41,7 @@ static void copy_routes(rl_worker *w, rl_figures *f)
 {
     f->nroutes = w->routes.n;
     f->routes = rl_calloc(f->nroutes, sizeof(*f->routes));
+    f->alive = rl_calloc(f->nroutes, sizeof(*f->alive));
     for (unsigned i = 0; i < f->nroutes; i++)
         rl_route_copy(&f->routes[i], w->routes.at[i]);
 }
@@ -86,9 +88,9 @@ void rl_figures_of(rl_worker *w, rl_figures *f)
     for (unsigned i = 0; i < RL_MAX_BROKERS; i++)
         if (w->brokers[i])
             rl_broker_stats_of(w->brokers[i], &f->mqtt);
-    count_consumers(w, f);
     copy_databases(w, f);
     copy_routes(w, f);
+    count_consumers(w, f);
     rl_meters_copy(&f->meters, &w->meters);
     copy_generations(w, f);
 }
@@ -101,6 +103,7 @@ void rl_figures_fini(rl_figures *f)
         rl_route_fini(&f->routes[i]);
     rl_free(f->dbs);
     rl_free(f->routes);
+    rl_free(f->alive);
     rl_meters_fini(&f->meters);
     rl_free(f->generations);
     *f = (rl_figures){0};

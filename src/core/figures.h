@@ -33,6 +33,7 @@ typedef struct rl_figures {
     unsigned ndbs;
     rl_route *routes;
     unsigned nroutes;
+    unsigned *alive; /* consumers of each route */
     rl_meters meters;
     rl_generation *generations; /* that somebody runs, and those kept */
     unsigned ngenerations;

@@ -211,6 +211,7 @@ rl_consumer *rl_consumer_new(rl_worker *w, enum rl_consumer_kind kind)
     rl_consumer *c = rl_slab_zeroed(&w->memory);
 
     c->worker = w;
+    c->born = (uint32_t)(rl_loop_now(&w->loop) / 1000);
     c->kind = (uint8_t)kind;
     c->self = LUA_NOREF;
     c->generation = rl_generations_enter(&w->generations, w->generations.serving->number);

@@ -212,4 +212,25 @@ function consumer.route(id, number) end
 ---@return string tracestate   "" when there is none
 function consumer.names(id) end
 
+--- Every consumer of this worker.
+---@return number[] ids
+function consumer.ids() end
+
+---@class rille.core.Look
+---@field kind "http"|"websocket"|"background"
+---@field state "opening"|"open"|"leaving"
+---@field route string        its pattern; "" when there is none, or not yet
+---@field generation integer  of the code that it runs
+---@field age integer         seconds
+---@field queued integer      events that wait
+---@field tasks integer       that it has spawned
+---@field event string?       the event under way,
+---@field thread thread?      and where it is: to look at, not to resume
+---@field self table?         the script's side, once there is one
+
+--- One of them as seen from outside.
+---@param id number
+---@return rille.core.Look?  nil: it is gone
+function consumer.look(id) end
+
 return consumer

@@ -18,6 +18,8 @@ for name, method in pairs(light.methods) do
   end
 end
 
+Manager.members = methods -- for whoever completes names
+
 --- The form is made when a method is first looked for: an ordering may follow foreign keys whose
 --- targets were not there when the model was defined.
 function Manager:__index(key)

@@ -1,0 +1,191 @@
+--- rille shell and rille attach: what is typed is run in a worker.
+local clients = require("spec.support.clients")
+local server = require("spec.support.server")
+
+local APP = [[
+local rille = require("rille")
+local models = require("rille.models")
+local Folder = models.define("folder", { id = models.auto(), name = models.text() })
+local Room = rille.WebsocketConsumer:extend("Room")
+function Room:receive(text)
+  self.last = text
+  rille.asleep(60)
+end
+return rille.app {
+  models = { Folder },
+  routes = { rille.websocket("/room", Room) },
+  on_start = function() rille.log.info("started for real") end,
+}
+]]
+
+local BINARY = os.getenv("RILLE_BIN") or ".build/src/rille"
+
+describe("rille shell", function()
+  local folder, path, env
+
+  --- What the command prints for this input, and its status.
+  local function run(input, ...)
+    local words = { "env" }
+    for name, value in pairs(env) do
+      words[#words + 1] = name .. "=" .. value
+    end
+    words[#words + 1] = BINARY
+    for _, word in ipairs { ... } do
+      words[#words + 1] = server.quote(word)
+    end
+    server.write(folder .. "/input", input)
+    local line = ("timeout 20 %s <%s/input 2>%s/err; echo \"status $?\""):format(
+      table.concat(words, " "), folder, folder)
+    local out, status = server.shell(line):match("^(.-)status (%d+)\n$")
+    return out, tonumber(status)
+  end
+
+  setup(function()
+    folder = server.scratch()
+    path = folder .. "/app.lua"
+    env = { XDG_RUNTIME_DIR = folder, HOME = folder, LC_ALL = "C.UTF-8", RILLE_LOG_LEVEL = "info" }
+    env.DATABASE_URL = "sqlite:" .. folder .. "/shell.db"
+    server.write(path, APP)
+  end)
+
+  teardown(server.clean)
+
+  it("runs what is typed in the application, and serves nothing", function()
+    local out, status = run(
+      [[
+1 + 1
+Folder.objects:acreate { name = "a" }
+Folder.objects:alist()
+x = 20
+
+x + 1, "two", nil
+function double(n)
+  return n * 2
+end
+double(x)
+print("a", 1)
+_
+rille.asleep(0.01)
+app.settings.routes[1].pattern
+require("rille") == rille
+]],
+      "shell",
+      path
+    )
+    assert.equal(
+      [[
+2
+Folder { id = 1, name = "a" }
+{ Folder { id = 1, name = "a" } }
+21
+"two"
+nil
+40
+a	1
+40
+"/room"
+true
+]],
+      out
+    )
+    assert.equal(0, status)
+    local err = server.read_file(folder .. "/err")
+    assert.is_nil(err:find("started for real", 1, true), err)
+    assert.is_nil(err:find("listening", 1, true), err)
+  end)
+
+  it("survives every mistake, and tells of them by its status", function()
+    local out, status = run(
+      [[
+local function inner() error("oops") end inner()
+nothing.there
+)(
+while true do end
+error { code = 7 }
+("x"):rep(-1) .. nil
+:consumer 12
+:nonsense
+"still here"
+if true then
+]],
+      "shell",
+      path,
+      "--limit",
+      "handler_cpu_limit=0.2"
+    )
+    assert.equal(1, status)
+    for _, part in ipairs {
+      "console:1: oops\nstack traceback:\n",
+      "in function 'inner'\n",
+      "attempt to index global 'nothing'",
+      "console:1: unexpected symbol near ')'\n",
+      "it took 0.2 s of CPU time",
+      "{ code = 7 }",
+      "attempt to concatenate a nil value",
+      'no consumer of this worker has the id "12"\n',
+      ":nonsense is no command: see :help\n",
+      '"still here"\n',
+    } do
+      assert.truthy(out:find(part, 1, true), part .. " is missing in:\n" .. out)
+    end
+    assert.truthy(server.read_file(folder .. "/err"):find("ends in the middle of a statement", 1,
+      true))
+    local _, failed = run("1\n", "shell", folder .. "/none.lua")
+    assert.equal(1, failed)
+  end)
+
+  it("attaches to a worker of a running process, and finds who waits where", function()
+    local it_runs = server.start({ "run", path, "--workers", "2" }, { env = env })
+    local client = clients.open("ws.js", it_runs.ws .. "/room", { { "text", "hello" },
+      { "sleep", 2500 }, { "close", 1000, "" } })
+    local id, worker
+    assert.is_truthy(server.eventually(8, function()
+      for n = 0, 1 do
+        local out = run(":consumers\n", "attach", path, "--worker", tostring(n))
+        id = id or out:match("\n(%d+) +Room +/room +1 +%d+s  receive: asleep at .-app%.lua:7\n")
+        worker = id and (worker or n)
+      end
+      return id
+    end))
+    local out = run((":consumer %s\n"):format(id), "attach", path, "--worker", tostring(worker))
+    assert.truthy(out:find('self = Room {', 1, true), out)
+    assert.truthy(out:find('last = "hello"', 1, true), out)
+    assert.truthy(out:find("app.lua:7: in function", 1, true), out)
+    assert.equal("1\n", (run("rille.worker.id\n", "attach", path, "--worker", "1")))
+    -- A session's globals are its own; what it breaks is too.
+    assert.equal("nil\n", (run("x\n", "attach", path)))
+    assert.equal("2\n", (run("setmetatable(_G, nil) and 2\n", "attach", path)))
+    local _, status = run("1\n", "attach", path, "--worker", "2")
+    assert.equal(1, status)
+    assert.truthy(server.read_file(folder .. "/err"):find("no such worker: they are 0 to 1", 1,
+      true))
+    client:finish()
+    assert.equal(0, it_runs:stop())
+  end)
+
+  it("is a prompt on a terminal: Ctrl-C ends what runs, Ctrl-D leaves", function()
+    local words = { "env" }
+    for name, value in pairs(env) do
+      words[#words + 1] = name .. "=" .. value
+    end
+    local client = clients.open("typist.py", {
+      { "sees", "Ctrl-D leaves" },
+      { "type", "1 + 2\r" },
+      { "sees", "\n3\r\n> " },
+      { "type", "for i = 1, 2 do\r" },
+      { "sees", ">> " },
+      { "type", "\3" },
+      { "sees", "> " },
+      { "type", "rille.asleep(30)\r" },
+      { "sees", "asleep(30)\r\n" },
+      { "type", "\3" },
+      { "sees", "interrupted\r\n> " },
+      { "type", "6 * 7\r" },
+      { "sees", "\n42\r\n> " },
+      { "type", "\4" },
+      { "ends" },
+    }, "/usr/bin/env", unpack(words, 2), BINARY, "shell", path)
+    assert.equal(0, client:wait("ended").status)
+    client:finish()
+  end)
+end)
