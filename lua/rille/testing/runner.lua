@@ -23,7 +23,7 @@ local function asettle()
     local now = ("%d %d %d"):format(census.consumers, census.tasks, census.leases)
     still = now == before and still + 1 or 0
     before = now
-    if still == 50 then
+    if still == 250 then -- longer than a consumer is let go on behind its end (abandon_grace)
       return false
     end
     core.task.sleep(0.01)
