@@ -7,7 +7,7 @@ local server = require("spec.support.server")
 local schema = require("rille.models.schema")
 
 for _, backend in ipairs(backends.all({})) do
-  describe("a Django project on " .. backend.name, function()
+  describe("a Django project on " .. backend.name .. " #slow", function()
     local database, models, key = backend.database, nil, nil
 
     setup(function()

@@ -11,6 +11,11 @@ static const rl_library_file *find(const char *path)
     return NULL;
 }
 
+static bool is_declaration(const char *path)
+{
+    return strncmp(path, "rille/_meta/", 12) == 0;
+}
+
 /* A searcher as in package.loaders: the chunk, or a string that says where we looked. */
 static int l_search(lua_State *L)
 {
@@ -25,7 +30,7 @@ static int l_search(lua_State *L)
         snprintf(full, sizeof(full), "%s/init.lua", path);
         file = find(full);
     }
-    if (!file) {
+    if (!file || is_declaration(file->path)) {
         lua_pushfstring(L, "\n\tno file in rille's library for '%s'", name);
         return 1;
     }
@@ -35,9 +40,24 @@ static int l_search(lua_State *L)
     return 1;
 }
 
+/* The loader of rille.core.library. */
+static int l_files(lua_State *L)
+{
+    lua_createtable(L, 0, (int)rl_library_count);
+    for (size_t i = 0; i < rl_library_count; i++) {
+        lua_pushlstring(L, rl_library_files[i].text, rl_library_files[i].size);
+        lua_setfield(L, -2, rl_library_files[i].path);
+    }
+    return 1;
+}
+
 void rl_library_install(lua_State *L)
 {
     lua_getglobal(L, "package");
+    lua_getfield(L, -1, "preload");
+    lua_pushcfunction(L, l_files);
+    lua_setfield(L, -2, "rille.core.library");
+    lua_pop(L, 1);
     lua_getfield(L, -1, "loaders"); /* [package, loaders] */
     for (int i = (int)lua_objlen(L, -1); i >= 2; i--) {
         lua_rawgeti(L, -1, i);

@@ -44,6 +44,10 @@ static const struct command {
      "print models for the tables of a database\n\n"
      "  --database NAME|URL   which one (DATABASE_URL; default the application's)",
      false},
+    {"types", RL_CMD_TOOL, "APP",
+     "write declarations of rille and of the models for editors, to .rille beside the script",
+     false},
+    {"new", RL_CMD_TOOL, "FOLDER", "write a project to begin with", false},
     {"send", RL_CMD_SEND, "GROUP JSON [--admin ADDR | --layer URL]",
      "send a message to a group, through a running server's admin address (RILLE_ADMIN; the\n"
      "server's token is in RILLE_PUBLISH_TOKEN), or through what joins several (RILLE_LAYER)",

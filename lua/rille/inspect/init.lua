@@ -233,7 +233,9 @@ end
 local function refer(draft, column, drafts, defined, options)
   local foreign = draft.foreign[column.name]
   local target, name = drafts[foreign.table], draft.fields[column.name]
-  local alone = options.unique or options.primary_key and #draft.described.key == 1
+  local key = draft.described.key
+  local alone = is_single(draft.described.unique, column.name)
+    or options.primary_key and key and #key == 1
   options.on_delete = foreign.on_delete
   if foreign.on_delete == "set_null" and not column.null then
     options.on_delete = "do_nothing"

@@ -24,6 +24,7 @@ local kinds = require("rille.models.kinds")
 local many_to_many = require("rille.models.many_to_many")
 local relations = require("rille.models.relations")
 
+---@class rille.models.Module
 local models = {
   define = definition.define,
   abstract = definition.abstract,

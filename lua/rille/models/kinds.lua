@@ -100,15 +100,32 @@ local ARRAY = { "exact", "contains", "contained_by", "overlap", "isnull" }
 ---@field wire (fun(value: any, field: rille.models.Field): any)?
 ---@field read (fun(cell: any): any)?
 ---@field lookups string[]
+---@field reads string  for editors: the type of what Lua keeps
+---@field takes string? … and of what it is given, where that may be more
 ---@field low number?   integers: what a column can hold
 ---@field high number?
 
 ---@type table<string, rille.models.Kind>
 local kinds = {
-  auto = { wants = "an integer", check = big, lookups = ORDERED, low = -INT8, high = BIGGEST },
-  bigint = { wants = "an integer", check = big, lookups = ORDERED, low = -INT8, high = BIGGEST },
+  auto = {
+    wants = "an integer",
+    reads = "integer",
+    check = big,
+    lookups = ORDERED,
+    low = -INT8,
+    high = BIGGEST,
+  },
+  bigint = {
+    wants = "an integer",
+    reads = "integer",
+    check = big,
+    lookups = ORDERED,
+    low = -INT8,
+    high = BIGGEST,
+  },
   integer = {
     wants = "an integer of four bytes",
+    reads = "integer",
     check = integral(-INT4, INT4 - 1),
     lookups = ORDERED,
     low = -INT4,
@@ -116,6 +133,7 @@ local kinds = {
   },
   float = {
     wants = "a number",
+    reads = "number",
     lookups = ORDERED,
     check = function(_, value)
       return type(value) == "number" and value or nil
@@ -123,6 +141,8 @@ local kinds = {
   },
   numeric = {
     wants = "a number, or its decimal digits in a string",
+    reads = "string",
+    takes = "string|number",
     lookups = ORDERED,
     check = function(_, value)
       if type(value) == "number" and value == value and math.abs(value) < math.huge then
@@ -137,6 +157,7 @@ local kinds = {
   },
   text = {
     wants = "a string",
+    reads = "string",
     lookups = TEXT,
     check = function(_, value)
       if type(value) == "string" and not value:find("\0", 1, true) then
@@ -146,6 +167,7 @@ local kinds = {
   },
   boolean = {
     wants = "a boolean",
+    reads = "boolean",
     lookups = EQUALITY,
     check = function(_, value)
       if type(value) == "boolean" then
@@ -161,6 +183,7 @@ local kinds = {
   },
   uuid = {
     wants = "a UUID",
+    reads = "string",
     lookups = ORDERED,
     check = function(_, value)
       local hex = type(value) == "string" and value:lower():gsub("%-", "") or ""
@@ -171,12 +194,14 @@ local kinds = {
   },
   bytes = {
     wants = "a string",
+    reads = "string",
     check = string_of,
     wire = core.bytes,
     lookups = { "exact", "isnull" },
   },
   date = {
     wants = "a date like 2024-05-01",
+    reads = "string",
     lookups = ORDERED,
     check = function(_, value)
       return type(value) == "string" and time.date(value) or nil
@@ -184,6 +209,8 @@ local kinds = {
   },
   timestamp = {
     wants = "seconds since 1970 or a time like 2024-05-01T12:30:00Z",
+    reads = "string",
+    takes = "string|number",
     lookups = ORDERED,
     check = function(_, value)
       if type(value) == "number" then
@@ -194,6 +221,7 @@ local kinds = {
   },
   json = {
     wants = "what JSON can say",
+    reads = "any",
     lookups = JSON,
     check = function(_, value)
       local kind = type(value)
@@ -208,6 +236,7 @@ local kinds = {
   },
   array = {
     wants = "a list of what its elements are",
+    reads = "any[]",
     lookups = ARRAY,
     check = function(field, value)
       if type(value) ~= "table" or value[1] == nil and next(value) ~= nil then
@@ -233,6 +262,7 @@ local kinds = {
   },
   tsvector = {
     wants = "what to_tsvector makes of a text",
+    reads = "string",
     lookups = { "exact", "search", "isnull" },
     check = string_of,
   },

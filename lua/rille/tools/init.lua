@@ -46,6 +46,8 @@ local KNOWN = {
     most = math.huge,
     usage = "APP [TABLE…] | --database URL [TABLE…]",
   },
+  types = { options = {}, least = 1, most = 1, usage = "APP" },
+  new = { options = {}, least = 1, most = 1, usage = "FOLDER" },
 }
 
 --- A mistake on the command line.

@@ -4,6 +4,7 @@ local apps = require("rille.migrations.app")
 local columns = require("rille.migrations.columns")
 local dialects = require("rille.db.dialect")
 local errors = require("rille.errors")
+local files = require("rille.tools.files")
 local fs = require("rille.core").fs
 local operations = require("rille.migrations.operations")
 local schema = require("rille.models.schema")
@@ -137,13 +138,6 @@ local function choices_of(context, models)
   return choices
 end
 
-local function write(path, text)
-  local file, why = io.open(path, "wb")
-  if not file or not file:write(text) or not file:close() then
-    fail("cannot write %s: %s", path, why or "the disk may be full")
-  end
-end
-
 --- The folder's name is the app's, until its first file says another.
 local function app_name(generation)
   local path = fs.realpath(generation.folder) or generation.folder
@@ -187,11 +181,7 @@ function tool.run(context)
     return 0
   end
   if not options.check then
-    local made, err = fs.mkdir(path)
-    if not made then
-      fail("cannot make the folder %s: %s", path, err.message)
-    end
-    write(path .. "/" .. file, text)
+    files.write(path .. "/" .. file, text)
   end
   context.say((options.check and "not in a migration yet:" or path .. "/" .. file))
   for _, op in ipairs(list) do
