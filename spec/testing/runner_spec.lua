@@ -1,5 +1,6 @@
 --- `rille test`, run on small specs of its own.
 
+local eventually = require("spec.support.eventually")
 local script = require("spec.support.script")
 
 local RILLE = assert(os.getenv("RILLE_BIN"), "RILLE_BIN is not set")
@@ -94,5 +95,107 @@ describe("rille test", function()
       .. 'it("is next", function() end)'
     local output = run(text)
     assert.truthy(output:find("1 success / 1 failure / 0 errors", 1, true), output)
+  end)
+
+  it("takes busted's options", function()
+    local text = 'it("is wanted #quick", function() end)\nit("is not", function() error("ran") end)'
+    local output, status = run(text, "--tags=quick -o TAP")
+    assert.equal(0, status, output)
+    assert.truthy(output:find("ok 1 - is wanted #quick", 1, true), output)
+    assert.truthy(run(text, "--filter=wanted"):find("1 success", 1, true))
+  end)
+
+  it("writes which lines of the scripts ran", function()
+    local output, status, folder = run(
+      [[
+local testing = require("rille.testing")
+local app = testing.load("app.lua")
+it("does", function()
+  for _ = 1, 3 do
+    assert.equal(200, testing.HttpCommunicator(app, "GET", "/5"):aget_response().status)
+  end
+end)]],
+      "--coverage=out.info",
+      {
+        ["app.lua"] = [[
+local rille = require("rille")
+local sort = require("sort")
+return rille.app {
+  routes = { rille.get("/<int:n>", function(request)
+    return 200, sort(request.url_route.kwargs.n)
+  end) },
+}]],
+        ["sort.lua"] = [[
+return function(n)
+  if n > 9 then
+    return "large"
+  end
+  local sum = 0
+  for i = 1, 100 do
+    sum = sum + i
+  end
+  return "small"
+end]],
+      }
+    )
+    assert.equal(0, status, output)
+    assert.truthy(output:find(" sort.lua  not run: 3\n", 1, true), output)
+    local file = assert(io.open(folder .. "/out.info"))
+    local lcov = file:read("*a")
+    file:close()
+    local sort = lcov:match("SF:sort.lua\n(.-)end_of_record")
+    assert.truthy(sort and sort:find("DA:2,3\nDA:3,0\n", 1, true), lcov)
+    assert.truthy(sort:find("DA:7,300\n", 1, true), sort)
+    assert.is_nil(lcov:find("kit_spec", 1, true))
+  end)
+
+  it("runs in several processes, and adds up", function()
+    local app = "return function(n) if n == 1 then return 'one' end return 'more' end"
+    local function asks(n)
+      return ([[
+local count = assert(loadfile("count.lua"))()
+it("counts", function() assert.truthy(count(%d)) assert.truthy(os.getenv("RILLE_TEST_JOB")) end)
+]]):format(n)
+    end
+    local output, status, folder = run(asks(1), "--jobs 2 --coverage=all.info .", {
+      ["count.lua"] = app,
+      ["b_spec.lua"] = asks(2) .. 'it("fails", function() error("no") end)',
+    })
+    assert.equal(1, status, output)
+    assert.truthy(output:find("2 successes / 0 failures / 1 errors / 0 pending in 2 jobs"), output)
+    local file = assert(io.open(folder .. "/all.info"))
+    assert.truthy(file:read("*a"):find("SF:count.lua\nDA:1,[24]\n"))
+    file:close()
+  end)
+
+  it("runs again when a file has changed", function()
+    local folder = script.folder { ["kit_spec.lua"] = 'it("is old", function() end)' }
+    local command = "cd '%s' && '%s' test --watch -o TAP kit_spec.lua >out 2>&1 & echo $!"
+    local pipe = assert(io.popen(command:format(folder, RILLE)))
+    local pid = pipe:read("*n")
+    pipe:close()
+    local function says(text)
+      eventually(function()
+        local file = io.open(folder .. "/out")
+        local output = file and file:read("*a") or ""
+        if file then
+          file:close()
+        end
+        return output:find(text) ~= nil
+      end)
+    end
+    local ok, err = pcall(function()
+      says("ok 1 %- is old.*watching 1 files")
+      script.write(folder, "kit_spec.lua", 'it("is new", function() end)')
+      says("ok 1 %- is new.*watching 1 files")
+    end)
+    os.execute("kill " .. pid)
+    assert(ok, err)
+  end)
+
+  it("says what is wrong with its own options", function()
+    local output, status = run("", "--jobs many")
+    assert.equal(1, status)
+    assert.truthy(output:find("--jobs wants a number from 1 to 64, got many", 1, true), output)
   end)
 end)

@@ -18,8 +18,13 @@ static const struct command {
     {"run", RL_CMD_RUN, "APP [options]", "serve an application", true},
     {"dev", RL_CMD_DEV, "APP [options]",
      "serve it while you write it: reload on save, tables created, errors in full", true},
-    {"test", RL_CMD_TEST, "[PATH…] [busted's options]",
-     "run specs inside the runtime: an `it` may call `a` functions", false},
+    {"test", RL_CMD_TEST, "[PATH…] [options, also busted's]",
+     "run specs inside the runtime: an `it` may call `a` functions\n\n"
+     "  --watch               again, whenever a Lua file below this folder changes\n"
+     "  --jobs N              in so many processes, each with databases of its own\n"
+     "  --coverage[=FILE]     write which lines of the scripts ran, in LCOV's format (default\n"
+     "                        lcov.info)",
+     false},
     {"check", RL_CMD_CHECK, "APP", "load and validate, serve nothing", false},
     {"routes", RL_CMD_ROUTES, "APP", "print the routes", false},
     {"makemigrations", RL_CMD_TOOL, "APP [options]",

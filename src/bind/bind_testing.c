@@ -11,6 +11,7 @@
 #include "core/witness.h"
 #include "io/bind.h"
 #include "io/client.h"
+#include "io/watch.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -420,6 +421,52 @@ static int l_next_timer(lua_State *L)
     return 1;
 }
 
+/* Watching */
+
+struct watching {
+    rl_watch *watch;
+    rl_task *task;
+};
+
+static void end_watching(void *op)
+{
+    struct watching *w = op;
+
+    rl_watch_close(w->watch);
+    rl_free(w);
+}
+
+static void on_changed(void *arg)
+{
+    struct watching *w = arg;
+
+    lua_pushboolean(rl_task_stack(w->task), true);
+    rl_task_wake(w->task, 1);
+    end_watching(w);
+}
+
+/* changed(paths) -> true: waits until one of the files is not what it was */
+static int l_changed(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    for (int i = 1; i <= (int)lua_objlen(L, 1); i++) {
+        lua_rawgeti(L, 1, i);
+        luaL_checkstring(L, -1);
+        lua_pop(L, 1);
+    }
+    rl_task *t = rl_task_current(L);
+
+    struct watching *w = rl_malloc(sizeof(*w));
+    w->task = t;
+    w->watch = rl_watch_open(t->vm->loop, on_changed, w);
+    for (int i = 1; i <= (int)lua_objlen(L, 1); i++) {
+        lua_rawgeti(L, 1, i);
+        rl_watch_add(w->watch, lua_tostring(L, -1));
+        lua_pop(L, 1);
+    }
+    return rl_task_park(L, t, end_watching, w);
+}
+
 /* clang-format off */
 static const luaL_Reg functions[] = {
     {"pair", l_pair},
@@ -438,6 +485,7 @@ static const luaL_Reg functions[] = {
     {"consumers", l_consumers},
     {"leases", l_leases},
     {"cancel", l_cancel},
+    {"changed", l_changed}, /* yields */
     {"advance", l_advance},
     {"next_timer", l_next_timer},
     {NULL, NULL},

@@ -94,4 +94,11 @@ function testing.advance(seconds) end
 ---@return number? seconds
 function testing.next_timer() end
 
+--- Wait until a file is not what it was.
+---@async
+---@param paths string[]
+---@return true?
+---@return rille.Error?
+function testing.changed(paths) end
+
 return testing

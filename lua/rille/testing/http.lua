@@ -1,11 +1,10 @@
 --- An HTTP client for tests, as Channels has it.
 
-local Stream = require("rille.testing.stream")
-local application = require("rille.testing.application")
 local class = require("rille.class")
 local core = require("rille.core")
 local http = require("rille.testing.response")
 local opened = require("rille.testing.opened")
+local target = require("rille.testing.target")
 
 ---@class rille.testing.HttpOptions
 ---@field headers table<string, string|string[]>?
@@ -40,14 +39,6 @@ function Communicator:init(app, method, path, options)
   opened.note(self)
 end
 
---- Where the bytes go; a live server's client has another way.
----@async
----@return rille.testing.Stream
-function Communicator:_aopen()
-  application.ause(self.app)
-  return Stream.pair()
-end
-
 local function name_of(self)
   return ("%s %s"):format(self.method, self.path)
 end
@@ -59,8 +50,9 @@ end
 function Communicator:astart(timeout)
   if not self.stream then
     local options = self.options
-    self.stream = self:_aopen()
-    self.stream:write(http.request(self.method, self.path, options.headers, options.body))
+    self.stream = target.aopen(self.app)
+    local headers = target.headers(self.app, options.headers)
+    self.stream:write(http.request(self.method, self.path, headers, options.body))
   end
   if not self.response then
     self.response = self.stream:awithin(timeout, "no answer to " .. name_of(self), function()

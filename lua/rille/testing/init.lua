@@ -38,6 +38,7 @@ function M.load(app)
   return generation.app, environment and environment.require or require
 end
 
+M.alive_server = require("rille.testing.live").astart
 M.astart = application.astart
 M.astop = application.astop
 M.clock = require("rille.testing.clock")

@@ -3,7 +3,9 @@
 local application = require("rille.testing.application")
 local clock = require("rille.testing.clock")
 local core = require("rille.core")
+local coverage = require("rille.testing.coverage")
 local database = require("rille.testing.database")
+local jobs = require("rille.testing.jobs")
 local opened = require("rille.testing.opened")
 
 local M = {}
@@ -107,11 +109,9 @@ local function take_over()
   end
 end
 
---- Run specs.
+--- Run specs here.
 ---@async
----@param arguments string[]  busted's own; without a path: spec
----@return integer  exit status
-function M.run(arguments)
+local function arun(arguments)
   local real_exit = os.exit
   _G.arg = { [0] = "rille test" }
   for i, value in ipairs(arguments) do
@@ -137,6 +137,91 @@ function M.run(arguments)
     return 1
   end
   error(err, 0)
+end
+
+--- Our own options; the rest is busted's.
+---@return string[] rest
+---@return { watch: boolean?, coverage: string?, jobs: integer? } ours
+local function take_options(arguments)
+  local rest, ours = {}, {}
+  local i = 1
+  while arguments[i] do
+    local word = arguments[i]
+    local count = word:match("^%-%-jobs=(.*)$")
+    if word == "--watch" then
+      ours.watch = true
+    elseif word == "--coverage" or word == "-c" then
+      ours.coverage = "lcov.info"
+    elseif word:find("^%-%-coverage=") then
+      ours.coverage = word:match("=(.*)$")
+    elseif word == "--jobs" or word == "-j" or count then
+      if not count then
+        i = i + 1
+        count = arguments[i]
+      end
+      ours.jobs = tonumber(count)
+      if not ours.jobs or ours.jobs < 1 or ours.jobs > 64 or ours.jobs % 1 ~= 0 then
+        error(("--jobs wants a number from 1 to 64, got %s"):format(tostring(count)), 0)
+      end
+    else
+      rest[#rest + 1] = word
+    end
+    i = i + 1
+  end
+  return rest, ours
+end
+
+--- Options of busted that have a value behind them: what follows is no path.
+local VALUED = {}
+for word in
+  ("-o --output -t --tags --filter --filter-out --exclude-tags -p --pattern --exclude-pattern -e"
+    .. " -m --lpath --cpath -r --run --repeat --seed --lang --loaders --helper -C --directory"
+    .. " -f --config-file -Xoutput -Xhelper"):gmatch("%S+")
+do
+  VALUED[word] = true
+end
+
+--- Paths among busted's arguments, and what else there is.
+local function split(arguments)
+  local paths, options = {}, {}
+  local i = 1
+  while arguments[i] do
+    local word = arguments[i]
+    local list = word:sub(1, 1) == "-" and options or paths
+    list[#list + 1] = word
+    if VALUED[word] then
+      i = i + 1
+      list[#list + 1] = arguments[i]
+    end
+    i = i + 1
+  end
+  return paths, options
+end
+
+--- Run specs.
+---@async
+---@param arguments string[]  our own options: --watch, --coverage[=FILE], --jobs N; the rest is
+---  busted's; without a path: spec
+---@return integer  exit status
+function M.run(arguments)
+  local rest, ours = take_options(arguments)
+  if ours.watch then
+    for i = #arguments, 1, -1 do
+      if arguments[i] == "--watch" then
+        table.remove(arguments, i)
+      end
+    end
+    return jobs.awatch(arguments)
+  elseif ours.jobs then
+    local paths, options = split(rest)
+    return jobs.run(ours.jobs, paths, options, ours.coverage)
+  elseif not ours.coverage then
+    return arun(rest)
+  end
+  coverage.start()
+  local status = arun(rest)
+  io.write(table.concat(coverage.finish(ours.coverage), "\n"), "\n")
+  return status
 end
 
 return M

@@ -1,7 +1,5 @@
 --- A WebSocket client for tests, as Channels has it.
 
-local Stream = require("rille.testing.stream")
-local application = require("rille.testing.application")
 local class = require("rille.class")
 local core = require("rille.core")
 local errors = require("rille.errors")
@@ -9,6 +7,7 @@ local frames = require("rille.testing.frames")
 local http = require("rille.testing.response")
 local json = require("rille.json")
 local opened = require("rille.testing.opened")
+local target = require("rille.testing.target")
 
 ---@class rille.testing.WebsocketOptions
 ---@field headers table<string, string>?
@@ -40,10 +39,7 @@ end
 local KEY = "AQIDBAUGBwgJCgsMDQ4PEA=="
 
 local function handshake(self)
-  local headers = {}
-  for name, value in pairs(self.options.headers or {}) do
-    headers[name] = value
-  end
+  local headers = target.headers(self.app, self.options.headers)
   headers["upgrade"] = "websocket"
   headers["connection"] = "Upgrade"
   headers["sec-websocket-version"] = "13"
@@ -55,14 +51,6 @@ local function handshake(self)
   return http.request("GET", self.path, headers)
 end
 
---- Where the bytes go; a live server's client has another way.
----@async
----@return rille.testing.Stream
-function Communicator:_aopen()
-  application.ause(self.app)
-  return Stream.pair()
-end
-
 --- The handshake.
 ---@async
 ---@param timeout number?  seconds; default 1
@@ -72,7 +60,7 @@ function Communicator:aconnect(timeout)
   if self.stream then
     error("aconnect: it is connected already", 2)
   end
-  self.stream = self:_aopen()
+  self.stream = target.aopen(self.app)
   self.stream:write(handshake(self))
   return self.stream:awithin(timeout, "no answer to the handshake of " .. self.path, function()
     local response = http.ahead(self.stream)
