@@ -395,7 +395,7 @@ end)]]
       return tonumber(alive), tonumber(kib)
     end
     local after_ten
-    for number = 2, 60 do
+    for number = 2, 40 do
       reload(text, number)
       if number == 10 then
         after_ten = select(2, counted())

@@ -172,7 +172,7 @@ describe("reload", function()
     assert.equal("three", get(page).body)
   end)
 
-  it("has the browser's page load anew when the code has changed", function()
+  it("has the browser's page load anew when the code has changed #slow", function()
     local function titled(title)
       local html = ("<h1>%s</h1>"):format(title)
       return (SCRIPT:format("x"):gsub(

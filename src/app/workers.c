@@ -156,7 +156,8 @@ static void set_code(struct rl_code_of *of, unsigned number, const char *hash)
 
 static void on_loaded(rl_workers *ws, unsigned worker, const rl_loaded *loaded)
 {
-    rl_ballot_collect(&ws->ballot, loaded);
+    if (!rl_ballot_collect(&ws->ballot, loaded)) /* somebody writes: once more, then */
+        rl_workers_change(ws, RL_CHANGE_LOAD, NULL, NULL);
     if (worker == 0) {
         ws->patience = loaded->patience;
         set_code(&ws->code.serving, loaded->generation, loaded->hash);

@@ -65,10 +65,7 @@ rl_generation *rl_generations_enter(rl_generations *gs, unsigned number)
 {
     rl_generation *g = find(gs, number);
 
-    if (!g)
-        g = gs->serving;
-    g->consumers++;
-    return g;
+    return rl_generation_join(g ? g : gs->serving);
 }
 
 void rl_generations_leave(rl_generations *gs, rl_generation *g)

@@ -29,7 +29,14 @@ void rl_generations_fini(rl_generations *gs); /* nobody runs any */
 /* Another one serves (before: 0 for none), or the same ones otherwise. */
 void rl_generations_change(rl_generations *gs, unsigned serving, unsigned before);
 
-/* A consumer runs it from now on; any number that was made known. The serving one for others. */
+/* A consumer runs it from now on, */
+static inline rl_generation *rl_generation_join(rl_generation *g)
+{
+    g->consumers++;
+    return g;
+}
+
+/* or the one of this number; any number that was made known. The serving one for others. */
 rl_generation *rl_generations_enter(rl_generations *gs, unsigned number);
 void rl_generations_leave(rl_generations *gs, rl_generation *g); /* g may be gone */
 

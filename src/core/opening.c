@@ -214,7 +214,7 @@ rl_consumer *rl_consumer_new(rl_worker *w, enum rl_consumer_kind kind)
     c->born = (uint32_t)(rl_loop_now(&w->loop) / 1000);
     c->kind = (uint8_t)kind;
     c->self = LUA_NOREF;
-    c->generation = rl_generations_enter(&w->generations, w->generations.serving->number);
+    c->generation = rl_generation_join(w->generations.serving);
     c->epoch = w->generations.epoch;
     c->state = RL_CONSUMER_OPENING;
     rl_list_init(&c->mailbox);
