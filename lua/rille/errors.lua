@@ -50,6 +50,8 @@ define("MqttError") -- the broker, the way to it, or what it was to publish
 local DatabaseError = define("DatabaseError")
 define("OperationalError", DatabaseError)
 define("IntegrityError", DatabaseError)
+define("ProtectedError", errors.IntegrityError) -- on_delete; `objects` are those that protect
+define("RestrictedError", errors.IntegrityError)
 define("DataError", DatabaseError)
 define("ProgrammingError", DatabaseError)
 define("TransactionManagementError", errors.ProgrammingError)

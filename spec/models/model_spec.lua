@@ -399,6 +399,10 @@ describe("an instance", function()
     assert.truthy(driver.take()[1]:find('"kind" = $1, "name" = $2', 1, true))
     author = Author.objects:only("name"):aget()
     author:arefresh_from_db()
+    assert.is_true(errors.is_error(raised_by(function()
+      return author.kind
+    end), errors.NotFetched))
+    author:arefresh_from_db({ fields = { "kind" } })
     assert.is_nil(author.kind)
   end)
 

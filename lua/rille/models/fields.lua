@@ -329,7 +329,8 @@ end
 --- A value about to be written: cleaned, checked against `choices`, `max_length`, `max_digits` and
 --- the validators, for the core. nil and null are NULL; the database has the last word about that.
 ---@param value any
----@return any
+---@return any wire
+---@return any cleaned  as Lua keeps it
 function Field:write(value)
   if value == nil or value == null then
     return nil
@@ -352,7 +353,7 @@ function Field:write(value)
   if self.validators then
     run_validators(self, cleaned)
   end
-  return self:wire(cleaned)
+  return self:wire(cleaned), cleaned
 end
 
 --- The value for an object that was given none; nil when there is no default.

@@ -23,6 +23,7 @@ local functions = require("rille.models.functions")
 local kinds = require("rille.models.kinds")
 local many_to_many = require("rille.models.many_to_many")
 local relations = require("rille.models.relations")
+local signals = require("rille.models.signals")
 
 ---@class rille.models.Module
 local models = {
@@ -30,6 +31,7 @@ local models = {
   abstract = definition.abstract,
   Q = expressions.Q,
   F = expressions.F,
+  signals = signals,
   foreign_key = relations.foreign_key,
   one_to_one = relations.one_to_one,
   many_to_many = many_to_many.many_to_many,

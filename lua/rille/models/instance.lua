@@ -8,9 +8,13 @@
 
 local conditions = require("rille.models.conditions")
 local db = require("rille.db")
+local deletion = require("rille.models.deletion")
 local errors = require("rille.errors")
-local managers = require("rille.models.manager")
 local null = require("rille.core").null
+local queries = require("rille.models.query")
+local related = require("rille.models.related")
+local settle = require("rille.models.relations").settle
+local saving = require("rille.models.saving")
 
 ---@class rille.models.Instance
 ---@field pk any                  the primary key, whatever its name
@@ -18,53 +22,33 @@ local null = require("rille.core").null
 ---@field _adding boolean?        made here and not saved yet
 ---@field _related table<string, rille.models.Instance>?
 ---@field _deferred table<string, true>?  attributes that `only` or `defer` left out
+---@field _prefetched table<string, table[]>?  lists of related objects that were fetched
 ---@field _db any                 where it came from; nil: the default database
 
 --- Methods of every instance.
 local Instance = {}
 
---- Write the object: UPDATE if it has a key, INSERT if it has none or no row was there. Raises
---- `ValueError` before anything is sent when a value does not fit, and a `DatabaseError` when
---- `update_fields` matched no row.
+--- Write the object: UPDATE if it has a key, INSERT if it has none or no row was there.
+---
+--- `update_fields` names what is written, none of it nothing; `force_insert` and `force_update`
+--- allow the one statement only; `using` names the database. An attribute may be an expression:
+--- `book.pages = F "pages" + 1`. Raises `ValueError` before anything is sent when a value does not
+--- fit, and a `DatabaseError` when a row had to be there and was not.
 ---@async
----@param opts { update_fields: string[]?, force_insert: boolean? }?
+---@param opts { update_fields: string[]?, force_insert: boolean?, force_update: boolean?,
+---  using: any }?
 ---@return rille.models.Instance self
 function Instance:asave(opts)
-  local meta = getmetatable(self).model._meta
-  local update_fields = opts and opts.update_fields
-  local force_insert = opts and opts.force_insert
-  if update_fields and force_insert then
-    error("Cannot force an insert together with update_fields.", 2)
-  end
-  if update_fields and #update_fields == 0 then
-    return self
-  end
-  local database = db.get(rawget(self, "_db"))
-  local key = self.pk
-  local keyless = key == nil or key == null
-  if update_fields then
-    local list = meta:fields_of(update_fields)
-    if keyless then
-      error("Cannot update an object that has no primary key.", 2)
-    end
-    if meta:aupdate(database, self, list) == 0 then
-      error(errors.DatabaseError("Save with update_fields did not affect any rows."), 0)
-    end
-    return self
-  end
-  local made_key = rawget(self, "_adding") and meta.pk.default ~= nil
-  local is_new = force_insert or keyless or made_key
-  if is_new or meta:aupdate(database, self, meta:updatable(self)) == 0 then
-    meta:ainsert(database, self)
-  end
-  rawset(self, "_adding", nil)
+  saving.asave(self, opts or {})
   return self
 end
 
---- Delete its row. Afterwards it has no key.
+--- Delete its row, and what goes with it: see `Query:adelete`. Afterwards it has no key.
 ---@async
----@return integer deleted  0 when the row was gone already
-function Instance:adelete()
+---@param opts { using: any }?
+---@return integer total  0 when the row was gone already
+---@return table<string, integer> counts  by name of model
+function Instance:adelete(opts)
   local model = getmetatable(self).model
   local attr = model._meta.pk.attr
   if self.pk == nil then
@@ -78,37 +62,46 @@ function Instance:adelete()
       0
     )
   end
-  local query = model._meta.base:filter({ pk = self.pk })
-  local database = rawget(self, "_db")
-  local deleted = (database and query:using(database) or query):adelete()
+  local using = opts and opts.using or rawget(self, "_db")
+  local total, counts = deletion.of_instance(using, db.get(using), self)
   rawset(self, attr, nil)
-  return deleted
+  return total, counts
 end
 
---- Read the attributes again, all or these. Related objects are forgotten. Raises the model's
---- `DoesNotExist` when the row is gone.
+--- Read the attributes again, all that it came with, or these. Related objects are forgotten.
+--- Raises the model's `DoesNotExist` when the row is gone, or is none of `from_queryset`.
 ---@async
----@param opts { fields: string[]? }?
+---@param opts { fields: string[]?, from_queryset: rille.models.Query?, using: any }?
 ---@return rille.models.Instance self
 function Instance:arefresh_from_db(opts)
+  opts = opts or {}
   local model = getmetatable(self).model
   local meta = model._meta
-  local list = opts and opts.fields and meta:fields_of(opts.fields) or meta.fields
-  local query = model._meta.base:all()
-  local database = rawget(self, "_db")
-  local fresh = (database and query:using(database) or query):aget({ pk = self.pk })
-  local related = rawget(self, "_related")
+  local list = opts.fields and meta:fields_of(opts.fields)
   local deferred = {}
-  for attr in pairs(rawget(self, "_deferred") or deferred) do
+  for attr in pairs(rawget(self, "_deferred") or {}) do
     deferred[attr] = true -- a copy: rows of one query share theirs
   end
+  if not list then
+    list = {}
+    for _, field in ipairs(meta.fields) do
+      if not deferred[field.attr] then
+        list[#list + 1] = field
+      end
+    end
+  end
+  local query = opts.from_queryset and opts.from_queryset:_ordinary()
+    or queries.new(model):_with({ order = {}, database = opts.using or rawget(self, "_db") })
+  local fresh = query:aget({ pk = self.pk })
+  local known = rawget(self, "_related")
   for _, field in ipairs(list) do
     deferred[field.attr] = nil
     rawset(self, field.attr, rawget(fresh, field.attr))
-    if related then
-      related[field.name] = nil
+    if known then
+      known[field.name] = nil
     end
   end
+  rawset(self, "_prefetched", nil)
   rawset(self, "_deferred", next(deferred) and deferred or nil)
   return self
 end
@@ -237,11 +230,18 @@ local function instance_metatable(model, meta)
       if deferred and deferred[key] then
         error(errors.NotFetched(DEFERRED:format(model.__name, key, key)), 0)
       end
+      local own = meta.many[key]
+      if own then
+        return related.of_owner(own, self, key, true)
+      end
       local pointing = meta.reverse[key]
+      if pointing == nil and not meta.by_attr[key] and settle() then
+        pointing = meta.reverse[key]
+      end
       if pointing and pointing.one_to_one then
         return object_pointing_here(self, pointing, key)
       elseif pointing then
-        return managers.of_owner(pointing, self)
+        return related.of_owner(pointing, self, key, false)
       end
     end,
     __newindex = function(self, key, value)
@@ -249,6 +249,11 @@ local function instance_metatable(model, meta)
         assign_related(self, relations[key], value)
       elseif key == "pk" then
         rawset(self, meta.pk.attr, value)
+      elseif meta.many[key] then
+        error(
+          ("%s.%s is many-to-many: use object.%s:aset(list)"):format(model.__name, key, key),
+          2
+        )
       else
         rawset(self, key, value)
       end

@@ -8,7 +8,9 @@ local db = require("rille.db")
 local forms = require("rille.models.forms")
 local queries = require("rille.models.query")
 local reading = require("rille.models.reading")
+require("rille.models.bulk")
 require("rille.models.iteration")
+require("rille.models.related")
 require("rille.models.selection")
 require("rille.models.writing")
 
@@ -59,7 +61,16 @@ function Light:__tostring()
   return tostring(ordinary(self))
 end
 
-local SETTLING = { alist = true, aupdate = true, adelete = true, acontains = true }
+local SETTLING = {
+  alist = true,
+  aupdate = true,
+  adelete = true,
+  acontains = true,
+  aadd = true,
+  aremove = true,
+  aclear = true,
+  aset = true,
+}
 
 for name, method in pairs(Query) do
   if type(method) == "function" and name:sub(1, 2) ~= "__" then

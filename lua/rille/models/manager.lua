@@ -1,9 +1,8 @@
---- `Model.objects`, and `author.books`.
+--- `Model.objects`, and managers of a model's own.
 ---
 --- A manager has the methods of a query for all rows, and never remembers anything but the forms
 --- of its model's queries.
 
-local errors = require("rille.errors")
 local forms = require("rille.models.forms")
 local light = require("rille.models.light")
 local queries = require("rille.models.query")
@@ -39,28 +38,6 @@ function Manager:__tostring()
   return self.model.__name .. ".objects"
 end
 
---- The objects that point to an instance through a foreign key: `author.books`.
----@param field rille.models.Field
----@param instance rille.models.Instance
----@return rille.models.Query
-local function of_owner(field, instance)
-  if instance.pk == nil then
-    error(
-      errors.ValueError(
-        ("%s must be saved before its %s can be used."):format(
-          tostring(instance),
-          field.related_name
-        )
-      ),
-      0
-    )
-  end
-  local query = field.model.objects:filter({ [field.name] = instance })
-  query.database = rawget(instance, "_db")
-  query.owner = { field = field, instance = instance }
-  return query
-end
-
 --- The `objects` of a model, or another manager of its.
 ---@param model rille.models.Model
 ---@param narrow (fun(all: rille.models.Query): rille.models.Query)?  makes its query of all rows
@@ -69,4 +46,4 @@ local function of_model(model, narrow)
   return setmetatable({ model = model, narrow = narrow }, Manager)
 end
 
-return { of_model = of_model, of_owner = of_owner }
+return { of_model = of_model }

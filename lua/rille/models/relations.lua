@@ -194,7 +194,11 @@ end
 
 --- Find the targets that were given as functions, as far as they are there by now: before anybody
 --- says that nothing points to a model.
+---@return boolean  some were found
 function relations.settle()
+  if next(waiting) == nil then
+    return false
+  end
   local list = {}
   for relation in pairs(waiting) do
     list[#list + 1] = relation
@@ -202,6 +206,7 @@ function relations.settle()
   for _, relation in ipairs(list) do
     pcall(relation.target, relation)
   end
+  return true
 end
 
 Field.announce = relations.announce

@@ -24,7 +24,7 @@ end
 ---@param output rille.models.Field
 ---@param dialect rille.db.Dialect
 ---@return string?
-local function type_of(output, dialect)
+function Statement.type_of(output, dialect)
   local storage = output:storage()
   if storage.kind == "array" then
     return dialect.types[storage.of:storage().kind] .. "[]"
@@ -43,7 +43,7 @@ function write.value(statement, node)
   local mark = statement:param(node.value)
   local dialect = statement.dialect
   local says = dialect.typed or node.output:storage().kind == "float" -- 7 would be an integer
-  local as = not node.untyped and says and type_of(node.output, dialect)
+  local as = not node.untyped and says and Statement.type_of(node.output, dialect)
   return as and ("CAST(%s AS %s)"):format(mark, as) or mark
 end
 
@@ -97,7 +97,7 @@ function write.call(statement, node)
 end
 
 function write.cast(statement, node)
-  local as = type_of(node.output, statement.dialect)
+  local as = Statement.type_of(node.output, statement.dialect)
   return ("CAST(%s AS %s)"):format(statement:expression(node.node), as)
 end
 

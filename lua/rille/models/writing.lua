@@ -5,6 +5,7 @@
 
 local compile = require("rille.models.compile")
 local conditions = require("rille.models.conditions")
+local deletion = require("rille.models.deletion")
 local errors = require("rille.errors")
 local expressions = require("rille.models.expressions")
 local resolve = require("rille.models.resolve")
@@ -24,6 +25,7 @@ function Query:aupdate(changes)
   if self:_is_sliced() then
     error("Cannot update a query once a slice has been taken.", 2)
   end
+  self:_check_not_combined("aupdate", 2)
   local model, names = self.model, {}
   for name in pairs(changes) do
     names[#names + 1] = name
@@ -54,10 +56,14 @@ function Query:aupdate(changes)
   return matched
 end
 
---- Delete the rows. What refers to them is the database's business: each foreign key's `on_delete`.
+--- Delete the rows, and what each foreign key's `on_delete` says goes with them. Raises
+--- `ProtectedError` or `RestrictedError`, with the `objects` that keep them, before anything is
+--- changed.
 ---@async
----@return integer deleted  rows of this model
+---@return integer total
+---@return table<string, integer> counts  by name of model
 function Query:adelete()
+  self:_check_not_combined("adelete", 2)
   if self:_is_sliced() then
     error("Cannot use 'limit' or 'offset' with adelete.", 2)
   end
@@ -69,11 +75,9 @@ function Query:adelete()
   end
   self.cached = nil
   if self.where == false then
-    return 0
+    return 0, {}
   end
-  local database = self:_database()
-  local _, deleted = database:_arun(compile.delete(self, database.dialect))
-  return deleted
+  return deletion.of_query(self)
 end
 
 --- Make an object and insert it.
@@ -82,38 +86,11 @@ end
 ---@return rille.models.Instance
 function Query:acreate(values)
   local instance = self.model(values or {})
-  if self.owner then
+  if self.owner and self.owner.field then
     instance[self.owner.field.name] = self.owner.instance
   end
   instance._db = self.database
   return instance:asave({ force_insert = true })
-end
-
---- Make these objects belong to the owner: `author.books:aadd(book, …)`. One UPDATE.
----@async
----@param ... rille.models.Instance  saved ones
----@return integer matched
-function Query:aadd(...)
-  local owner = self.owner
-  if not owner then
-    error("aadd is for the objects of a related one, such as author.books", 2)
-  end
-  local objects = { ... }
-  for i, object in ipairs(objects) do
-    if getmetatable(object) ~= self.model._meta.instance or object.pk == nil then
-      error(("argument %d of aadd is no saved %s"):format(i, self.model.__name), 2)
-    end
-  end
-  local all = queries.new(self.model):_with({ order = {}, database = self.database })
-  local keys = {}
-  for i, object in ipairs(objects) do
-    keys[i] = object.pk
-  end
-  local matched = all:filter({ pk__in = keys }):aupdate({ [owner.field.name] = owner.instance })
-  for _, object in ipairs(objects) do
-    object[owner.field.name] = owner.instance
-  end
-  return matched
 end
 
 --- The values of a new object: what was looked for, as far as it names fields, and the defaults.
@@ -188,32 +165,6 @@ function Query:aupdate_or_create(lookup, defaults, create_defaults)
     end
     return object:asave({ update_fields = names }), false
   end)
-end
-
---- Insert many objects with few statements, in one transaction. Keys are filled in, unless
---- `ignore_conflicts` lets the database skip rows.
----@async
----@param objects (table|rille.models.Instance)[]
----@param opts { batch_size: integer?, ignore_conflicts: boolean? }?
----@return rille.models.Instance[] objects
-function Query:abulk_create(objects, opts)
-  opts = opts or {}
-  local size = opts.batch_size
-  if size and (type(size) ~= "number" or size < 1 or size % 1 ~= 0) then
-    error("batch_size must be a positive integer", 2)
-  end
-  local made = {}
-  for i, object in ipairs(objects) do
-    made[i] = getmetatable(object) and object or self.model(object)
-    made[i]._db = self.database
-    if self.owner then
-      made[i][self.owner.field.name] = self.owner.instance
-    end
-  end
-  if #made > 0 then
-    self.model._meta:ainsert_many(self:_database(), made, opts)
-  end
-  return made
 end
 
 return Query
