@@ -62,6 +62,8 @@ local websocket = require("rille.consumer.websocket")
 ---@field DatabaseError rille.Error
 ---@field OperationalError rille.Error
 ---@field IntegrityError rille.Error
+---@field ProtectedError rille.Error   of adelete, with the `objects` that keep what they refer to
+---@field RestrictedError rille.Error
 ---@field DataError rille.Error
 ---@field ProgrammingError rille.Error
 ---@field TransactionManagementError rille.Error

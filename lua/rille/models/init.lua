@@ -22,6 +22,7 @@ local fields = require("rille.models.fields")
 local functions = require("rille.models.functions")
 local kinds = require("rille.models.kinds")
 local many_to_many = require("rille.models.many_to_many")
+local prefetch = require("rille.models.prefetch")
 local relations = require("rille.models.relations")
 local signals = require("rille.models.signals")
 
@@ -32,6 +33,8 @@ local models = {
   Q = expressions.Q,
   F = expressions.F,
   signals = signals,
+  Prefetch = prefetch.Prefetch,
+  aprefetch_related_objects = prefetch.aprefetch_related_objects,
   foreign_key = relations.foreign_key,
   one_to_one = relations.one_to_one,
   many_to_many = many_to_many.many_to_many,

@@ -42,6 +42,7 @@ local resolve = require("rille.models.resolve")
 ---@field combined { op: string, all: boolean, queries: rille.models.Query[] }?
 ---@field owner rille.models.Owner?  of `author.books`
 ---@field cached any[]?            what alist fetched
+---@field prefetched any[]?        of `author.books`: what came with the author
 local Query = {
   where = true,
   order = {},
@@ -116,7 +117,7 @@ function Query:_with(changes)
   for key, value in pairs(changes) do
     copy[key] = value
   end
-  copy.cached = nil
+  copy.cached, copy.prefetched = nil, nil
   return setmetatable(copy, getmetatable(self))
 end
 
@@ -320,7 +321,9 @@ end
 --- The same query, having fetched nothing.
 ---@return rille.models.Query
 function Query:all()
-  return self:_with({})
+  local copy = self:_with({})
+  copy.cached = self.prefetched -- of author.books: the same objects as it has
+  return copy
 end
 
 --- No rows, without asking the database.

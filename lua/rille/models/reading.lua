@@ -142,7 +142,11 @@ function Query:_afetch(most)
   end
   local sql, params = compile.select(self, database.dialect, most)
   local rows = self.lock and database:_arun(sql, params) or database:_aread(sql, params)
-  return adopt[self.shape](self, rows, database.dialect, self.database)
+  rows = adopt[self.shape](self, rows, database.dialect, self.database)
+  if self.prefetches then
+    self:_prefetch(rows)
+  end
+  return rows
 end
 
 --- All rows, as a list that the query keeps: fetched once, and shared by later calls.
@@ -282,7 +286,13 @@ end
 ---@param object rille.models.Instance
 ---@return boolean
 function Query:acontains(object)
-  if getmetatable(object) ~= self.model._meta.instance then
+  self:_check_not_combined("acontains", 2)
+  local mt = type(object) == "table" and getmetatable(object) or nil
+  if not mt or not rawget(mt, "model") then
+    error(("acontains needs an object of a model, not a %s"):format(type(object)), 2)
+  elseif self.shape ~= "instances" then
+    error("Cannot call acontains after values or values_list.", 2)
+  elseif mt ~= self.model._meta.instance then
     return false
   end
   if object.pk == nil then
@@ -365,6 +375,50 @@ function Query:aaggregate(aggregates)
     end
   end
   return row
+end
+
+local FORMATS = { text = true, json = true, yaml = true, xml = true }
+local EXPLAIN = {
+  analyze = true,
+  verbose = true,
+  costs = true,
+  settings = true,
+  buffers = true,
+  wal = true,
+  timing = true,
+  summary = true,
+}
+
+--- How the backend will go about it. PostgreSQL knows a `format` ("text", "json", "yaml", "xml")
+--- and `analyze verbose costs settings buffers wal timing summary`; SQLite none of them. With
+--- `analyze` the statement is run.
+---@async
+---@param opts table?
+---@return string
+function Query:aexplain(opts)
+  local database = self:_database()
+  local words = {}
+  for name, value in pairs(opts or {}) do
+    local fits = name == "format" and FORMATS[value] or EXPLAIN[name] and type(value) == "boolean"
+    if not fits or not database.dialect.explain_options then
+      local told = "Unknown option of aexplain: %s = %s"
+      error(errors.ValueError(told:format(tostring(name), tostring(value))), 2)
+    end
+    words[#words + 1] = name:upper() .. " " .. tostring(value):upper()
+  end
+  table.sort(words)
+  if self.where == false or self.limit_to == 0 then
+    return "no rows, without asking the database"
+  end
+  local sql, params = compile.select(self, database.dialect)
+  local head = #words > 0 and ("EXPLAIN (%s) "):format(table.concat(words, ", "))
+    or database.dialect.explain
+  local lines = {}
+  for i, row in ipairs(database:_arun(head .. sql, params)) do
+    local line = row["QUERY PLAN"] or row.detail
+    lines[i] = type(line) == "table" and require("rille.json").encode(line) or tostring(line)
+  end
+  return table.concat(lines, "\n")
 end
 
 local BULK = 4000 -- keys in one statement

@@ -25,8 +25,8 @@ local Query = queries.Query
 ---@field near rille.models.Field?        … whose keys to it, and to them, these are
 ---@field far rille.models.Field?
 
---- The rows that a table between pairs with a key.
-local function paired(query, near, far, key)
+--- The column of the table between that holds the owner's key, as seen from the far objects.
+local function owner_column(near, far)
   local back = relations.back(far)
   local path = {
     joins = { back },
@@ -35,10 +35,28 @@ local function paired(query, near, far, key)
     many = back.name .. "__",
     many_at = 1,
   }
-  local scope = {}
-  local left = { kind = "column", path = path, scope = scope, output = near, nullable = true }
-  local look = { key = near.name, path = path, left = left, output = near }
-  return query:_narrow(tests.new(look, "exact", near:wire(near:clean(key))), scope)
+  return { kind = "column", path = path, scope = {}, output = near, nullable = true }
+end
+
+--- The rows that a table between pairs with a key, or with one of several: then each row comes with
+--- its own as `name`.
+---@param query rille.models.Query  of the far objects
+---@param near rille.models.Field   the foreign key to the owner
+---@param far rille.models.Field    the one to them
+---@param key any
+---@param name string?
+---@return rille.models.Query
+local function paired(query, near, far, key, name)
+  local left = owner_column(near, far)
+  local look = { key = near.name, path = left.path, left = left, output = near, subject = query }
+  if not name then
+    local test = tests.new(look, "exact", near:wire(near:clean(key)))
+    return query:_narrow(test, left.scope)
+  end
+  query = query:_narrow(tests.make["in"](look, key), left.scope)
+  local annotations = { unpack(query.annotations or {}) }
+  annotations[#annotations + 1] = { name = name, node = left, output = near, selected = true }
+  return query:_with({ annotations = annotations })
 end
 
 local function check_saved(instance, name)
@@ -421,4 +439,4 @@ function Query:acreate(values, opts)
   end)
 end
 
-return { of_owner = of_owner }
+return { of_owner = of_owner, paired = paired }
