@@ -52,7 +52,8 @@ describe("generations", function()
 
   local function start(text, ...)
     server.write(path, text)
-    it_runs = server.start { "run", path, "--admin", "unix:" .. folder .. "/admin", ... }
+    local admin, control = "unix:" .. folder .. "/admin", folder .. "/control"
+    it_runs = server.start { "run", path, "--admin", admin, "--control", control, ... }
     return it_runs
   end
 
@@ -352,7 +353,7 @@ return Moved
     assert.equal(1, metric("rille_generation_info", { generation = "3", role = "serving" }))
   end)
 
-  it("are tried on a part of the new connections, until another load", function()
+  it("are tried on a part of the new connections, and taken back or promoted", function()
     local routes = 'rille.websocket("/room", Room, { reload = { canary = 50 } })'
     start(app("one", class("Room"), routes), "--workers", "2")
     local client = hold("3", it_runs.ws .. "/room")
@@ -369,8 +370,21 @@ return Moved
     assert.is_true(of.one >= 5 and of.two >= 5, ("%d and %d"):format(of.one, of.two))
     assert.equal(of.one + 3, metric("rille_generation_consumers", { generation = "1" }))
     listen(client, 3) -- they were told, too
-    reload(app("three", class("Room"), ROOM), 3)
-    assert.same({ "three 4 3", "three 4 3", "three 4 3" }, ask(client, 3))
+    local function change(word)
+      local status, err, out = server.run { word, "--control", folder .. "/control" }
+      assert.equal(0, status, err)
+      return out
+    end
+    assert.truthy(change("rollback"):find("generation 1", 1, true))
+    assert.equal("one", fetch("/word").body)
+    for _, said in ipairs(ask(newcomers, 40)) do
+      assert.equal("one 2 1", said)
+    end
+    reload(app("three", class("Room"), routes), 3)
+    assert.truthy(change("promote"):find("generation 3", 1, true))
+    listen(client, 3)
+    assert.same({ "three 5 3", "three 5 3", "three 5 3" }, ask(client, 3))
+    assert.equal(1, metric("rille_rollbacks_total", { reason = "asked" }))
   end)
 
   it("leave nothing behind when nobody runs them", function()
