@@ -1,6 +1,8 @@
+local background = require("spec.support.background")
 local core = require("rille.core")
 local dispatch = require("rille.dispatch")
 local errors = require("rille.errors")
+local eventually = require("spec.support.eventually")
 local generations = require("rille.generations")
 local loader = require("rille.loader")
 local routing = require("rille.routing")
@@ -140,6 +142,103 @@ describe("generations", function()
     assert.same({ number = first.number, hash = first.hash }, status.previous)
     assert.is_true(status.trial)
     assert.is_true(#status.alive >= 2)
+  end)
+end)
+
+describe("a consumer whose code changes", function()
+  local ROOM = [[
+local rille = require("rille")
+local out = require("spec.out")
+local Room = require("spec.support.background").Background:extend("%s")
+function Room:word() return "%s" end
+function Room:disconnect() out.gone = (out.gone or "") .. self:word() end
+out.Room = Room
+%s
+return rille.app {}
+]]
+
+  local out
+
+  --- Load a room as a class of that name, and have it serve.
+  local function serve_room(name, word, code)
+    local folder = script.folder { ["app.lua"] = ROOM:format(name, word, code or "") }
+    local generation = loader.load(folder, generations.next_number())
+    dispatch.switch(generation, "load")
+    return generation
+  end
+
+  before_each(function()
+    out = {}
+    package.loaded["spec.out"] = out
+    serve_room("Room", "one")
+  end)
+
+  after_each(function()
+    background.clean()
+    package.loaded["spec.out"] = nil
+    script.clean()
+  end)
+
+  local function word(self)
+    return self:word(), self.scope.generation
+  end
+
+  it("has the new class from its next event on, and on_reload before it, once", function()
+    local room = background.open(out.Room)
+    room:run(function(self)
+      self.kept = 5
+    end)
+    local first = generations.serving.number
+    local count = "function Room:on_reload(old) self.told = (self.told or 0) + 1 self.old = old end"
+    local second = serve_room("Room", "two", count)
+    assert.same({ "two", second.number }, { room:run(word) })
+    assert.same({ "two", second.number }, { room:run(word) })
+    assert.same({ 5, 1, first }, { room.self.kept, room.self.told, room.self.old })
+    background.clean()
+  end)
+
+  it("is adopted without an event when nothing happens", function()
+    local room = background.open(out.Room)
+    serve_room("Room", "two", "function Room:on_reload() out.told = self:word() end")
+    dispatch.adopt_all()
+    eventually(function()
+      return out.told == "two"
+    end)
+    local quiet = serve_room("Room", "three")
+    dispatch.adopt_all()
+    assert.equal(quiet.classes["app:Room"], getmetatable(room.self)) -- no event was needed
+    background.clean()
+  end)
+
+  it("says goodbye in the new class, though its on_reload raises", function()
+    local room = background.open(out.Room)
+    serve_room("Room", "two", 'function Room:on_reload() error("not this one") end')
+    room:close()
+    eventually(function()
+      return out.gone
+    end)
+    assert.equal("two", out.gone)
+  end)
+
+  it("that is gone says goodbye in the class it had", function()
+    background.open(out.Room)
+    serve_room("Other", "two")
+    dispatch.adopt_all()
+    eventually(function()
+      return out.gone
+    end)
+    assert.equal("one", out.gone)
+  end)
+
+  it("finds the class that was renamed, back and forth", function()
+    local room = background.open(out.Room)
+    local before = generations.serving
+    local renamed = serve_room("Hall", "two", 'Room.formerly = "Room"')
+    assert.same({ "two", renamed.number }, { room:run(word) })
+    assert.equal("Hall", getmetatable(room.self).__name)
+    dispatch.switch(generations.after("rollback"), "rollback")
+    assert.same({ "one", before.number }, { room:run(word) })
+    background.clean()
   end)
 end)
 

@@ -242,25 +242,36 @@ local function misnamed(cls, why)
   error(errors.ConfigurationError(told), 0)
 end
 
+--- Where a class is, and where it was: "module:name".
+---@param cls rille.Class
+---@return string own
+---@return string[] former
+local function places_of(cls)
+  local names, former = rawget(cls, "formerly"), {}
+  for i, name in ipairs(type(names) == "table" and names or { names }) do
+    if type(name) ~= "string" then
+      misnamed(cls, "names expected")
+    end
+    former[i] = name:find(":", 1, true) and name or cls.module .. ":" .. name
+  end
+  return cls.module .. ":" .. cls.__name, former
+end
+
 --- Classes are found under their former names, too, so that the connections of one that was
 --- renamed or moved go over to it.
 local function add_former_names(generation)
-  local former = {}
+  local heirs = {}
   for _, cls in pairs(generation.classes) do
-    local names = rawget(cls, "formerly")
-    for _, name in ipairs(type(names) == "table" and names or { names }) do
-      if type(name) ~= "string" then
-        misnamed(cls, "names expected")
+    local _, former = places_of(cls)
+    for _, place in ipairs(former) do
+      if generation.classes[place] or heirs[place] then
+        misnamed(cls, ("there is a class %s"):format(place))
       end
-      local key = name:find(":", 1, true) and name or cls.module .. ":" .. name
-      if generation.classes[key] or former[key] then
-        misnamed(cls, ("there is a class %s"):format(key))
-      end
-      former[key] = cls
+      heirs[place] = cls
     end
   end
-  for key, cls in pairs(former) do
-    generation.classes[key] = cls
+  for place, cls in pairs(heirs) do
+    generation.classes[place] = cls
   end
 end
 
@@ -340,7 +351,11 @@ function M.successor(generation, cls)
   if generation.keeps_classes then
     return cls
   end
-  local heir = generation.classes[cls.module .. ":" .. cls.__name]
+  local own, former = places_of(cls)
+  local heir = generation.classes[own]
+  for _, place in ipairs(former) do -- one that knows nothing of the new name: a rollback
+    heir = heir or generation.classes[place]
+  end
   return heir and kind_of(heir) == kind_of(cls) and heir or nil
 end
 

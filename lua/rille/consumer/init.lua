@@ -28,6 +28,10 @@ local recovery = require("rille.recovery")
 ---@field scope rille.Scope           who connected
 ---@field channel_name string         where the layer reaches this consumer
 ---@field channel_layer rille.ChannelLayer
+---@field formerly string|string[]|nil  of a class: what it was called before, "Room" or, in another
+---  module, "rooms:Room"; its connections go over to this one
+---@field on_reload async fun(self: rille.Consumer, old: integer)?  what happens to a consumer first
+---  in the code of another generation; old is the number of its last one
 ---@field groups string[]?            joined before the first event, left after the last
 ---@field private _id number          the core's name for the connection
 local Consumer = class("Consumer")
