@@ -503,11 +503,34 @@ function Core:wake_ears()
   end
 end
 
+--- Wait for what comes, and take all that waits in our key with it, in one command.
+---@async
+---@return boolean  false: this Redis has no such command, or does not let us
+function Core:take_many(link)
+  local ok, popped = pcall(
+    link.ablock, link, BLOCK, "BZMPOP", BLOCK, 1, self.key, "MIN", "COUNT", BATCH
+  )
+  if ok then
+    for _, pair in ipairs(popped and popped[2] or {}) do
+      self:safely("take", pair[1], pair[2])
+    end
+  elseif popped.code then
+    return false
+  else
+    error(popped, 0)
+  end
+  return true
+end
+
 --- Empty our key as messages come, and take turns with others at what anybody may receive.
 ---@async
 ---@param link rille.redis.Link
 function Core:listen(link)
+  local takes_many = true -- since version 7
   while not self.stopping do
+    while takes_many and not next(self.channels) and not self.stopping do
+      takes_many = self:take_many(link)
+    end
     local keys = { self.key }
     for channel in pairs(self.channels) do
       keys[#keys + 1] = self.settings.prefix .. channel

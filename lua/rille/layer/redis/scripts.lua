@@ -15,8 +15,11 @@ local function push(keys, first, at)
   local full = {}
   for i = 0, n - 1 do
     local key = keys[first + i]
-    redis.call('ZREMRANGEBYSCORE', key, 0, old)
-    if redis.call('ZCARD', key) < tonumber(ARGV[at + n + i]) then
+    local waiting = redis.call('ZCARD', key)
+    if waiting > 0 then
+      waiting = waiting - redis.call('ZREMRANGEBYSCORE', key, 0, old)
+    end
+    if waiting < tonumber(ARGV[at + n + i]) then
       redis.call('ZADD', key, score, ARGV[at + i])
       redis.call('EXPIRE', key, expiry)
     else
