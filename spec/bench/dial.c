@@ -58,16 +58,17 @@ static size_t check_head(const uint8_t *head, size_t n)
 static void open_begin(struct load *l, struct conn *c)
 {
     struct timeval patience = {.tv_sec = 5};
+    const struct target *to = l->apart && c == l->conns ? &l->from : &l->to;
 
     c->fd = new_socket();
     c->sent_at = allocate(l->cycle, sizeof(*c->sent_at));
     if (l->mode[0] == 's')
         c->asked = allocate(l->cycle, sizeof(*c->asked));
     setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    if (connect(c->fd, (struct sockaddr *)&l->addr, sizeof(l->addr)) < 0)
+    if (connect(c->fd, (const struct sockaddr *)&to->addr, sizeof(to->addr)) < 0)
         fail("connect: %s", strerror(errno));
     if (!l->raw)
-        send_small(c, (const uint8_t *)l->request, l->request_len);
+        send_small(c, (const uint8_t *)to->request, to->request_len);
 }
 
 static void open_end(struct load *l, struct conn *c)
@@ -116,7 +117,8 @@ void cycle_begin(struct load *l, struct conn *c)
     c->phase = CONNECTING;
     c->tail_len = 0;
     c->begun = now_ns();
-    if (connect(c->fd, (struct sockaddr *)&l->addr, sizeof(l->addr)) < 0 && errno != EINPROGRESS)
+    if (connect(c->fd, (struct sockaddr *)&l->to.addr, sizeof(l->to.addr)) < 0 &&
+        errno != EINPROGRESS)
         fail("connect: %s", strerror(errno));
     watch(l, c, EPOLL_CTL_ADD, EPOLLOUT);
 }
@@ -128,7 +130,7 @@ void cycle_event(struct load *l, struct conn *c)
     ssize_t n;
 
     if (c->phase == CONNECTING) {
-        send_small(c, (const uint8_t *)l->request, l->request_len);
+        send_small(c, (const uint8_t *)l->to.request, l->to.request_len);
         watch(l, c, EPOLL_CTL_MOD, EPOLLIN);
         c->phase = UPGRADING;
         return;

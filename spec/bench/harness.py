@@ -125,10 +125,10 @@ class Bench:
         finally:
             self.processes.end(process)
 
-    def load(self, mode, server, *options, window=WINDOW, path=""):
-        """One window of load. Returns the figures of its line as a dict of numbers."""
+    def load(self, mode, server, *options, window=WINDOW, path="", more=()):
+        """One window of load; `more`: what stands behind the target. Returns the figures of its line as a dict of numbers."""
         command = [LOAD, mode, "--pid", server.pid, "-t", window, "-w", WARMUP, *options,
-                   server.target + path]
+                   server.target + path, *more]
         if server.peer.raw:
             command.insert(2, "--raw")
         with self.cores.pinned(self.cores.load):
@@ -144,9 +144,9 @@ class Bench:
         return {k: float(v) for k, v in (pair.split("=") for pair in out.split()[1:])}
 
     @contextlib.contextmanager
-    def hold(self, server, connections):
+    def hold(self, server, connections, path=""):
         """Keep idle connections open for as long as the block lasts."""
-        command = [LOAD, "idle", "-c", connections, server.target]
+        command = [LOAD, "idle", "-c", connections, server.target + path]
         if server.peer.raw:
             command.insert(2, "--raw")
         with self.cores.pinned(self.cores.load):

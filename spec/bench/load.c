@@ -2,14 +2,15 @@
  *
  *   load MODE [options] HOST:PORT/PATH
  *
- *   echo     -c connections, each with -p messages of -s bytes outstanding, for
- * -t seconds select   likewise, each message a number drawn at random from 1 to
- * --last; the answer to n is --sum less n walk     each message is a number;
- * the server answers with lines up to "." fan      one connection publishes,
- * all -c get it; then the next. Counted are deliveries pace     echoes, --rate
- * a second in all, on -c connections in turn connect  connect, upgrade, close,
- * over and over, at most -c at a time idle     open -c connections, say so,
- * hold them until standard input has something
+ *   echo     -c connections, each with -p messages of -s bytes outstanding, for -t seconds
+ *   select   likewise, each message a number drawn at random from 1 to --last; the answer to n is
+ *            --sum less n
+ *   walk     each message is a number; the server answers with lines up to "."
+ *   fan      one connection publishes, all -c get it; then the next. Counted are deliveries. With a
+ *            second address the publisher is there, and no member
+ *   pace     echoes, --rate a second in all, on -c connections in turn
+ *   connect  connect, upgrade, close, over and over, at most -c at a time
+ *   idle     open -c connections, say so, hold them until standard input has something
  *
  * It prints one line of key=value pairs. Anything but the right answer ends it
  * with a sentence and status 1: a figure from a server that answers wrongly is
@@ -137,7 +138,7 @@ static const char *const usage =
     "            [-s bytes] [--rate per second] [--calm]\n"
     "            [-t seconds] [-w warm-up seconds] [--raw] [--pid server] "
     "[--last id]\n"
-    "            [--chain length] [--sum number] HOST:PORT[/path]";
+    "            [--chain length] [--sum number] HOST:PORT[/path] [PUBLISHER'S]";
 
 static double number(const char *text, double least, double most)
 {
@@ -149,33 +150,33 @@ static double number(const char *text, double least, double most)
     return value;
 }
 
-static void parse_target(struct load *l, char *target)
+static void parse_target(struct target *t, char *target)
 {
     char *slash = strchr(target, '/');
     char *colon = strchr(target, ':');
+    const char *path = slash ? strdup(slash) : "/";
     char host[64];
 
-    l->path = slash ? strdup(slash) : "/";
     if (slash)
         *slash = '\0';
     if (!colon || (size_t)(colon - target) >= sizeof(host))
         fail("%s is not HOST:PORT[/path]", target);
     snprintf(host, sizeof(host), "%.*s", (int)(colon - target), target);
-    l->addr.sin_family = AF_INET;
-    l->addr.sin_port = htons((uint16_t)number(colon + 1, 1, 65535));
-    if (inet_pton(AF_INET, host, &l->addr.sin_addr) != 1)
+    t->addr.sin_family = AF_INET;
+    t->addr.sin_port = htons((uint16_t)number(colon + 1, 1, 65535));
+    if (inet_pton(AF_INET, host, &t->addr.sin_addr) != 1)
         fail("%s is not an IPv4 address", host);
-    if (ntohl(l->addr.sin_addr.s_addr) >> 24 != 127)
+    if (ntohl(t->addr.sin_addr.s_addr) >> 24 != 127)
         fail("%s is not a loopback address", host);
-    l->request_len = (size_t)snprintf(l->request, sizeof(l->request),
+    t->request_len = (size_t)snprintf(t->request, sizeof(t->request),
                                       "GET %s HTTP/1.1\r\n"
                                       "Host: %s\r\n"
                                       "Upgrade: websocket\r\n"
                                       "Connection: Upgrade\r\n"
                                       "Sec-WebSocket-Key: " KEY "\r\n"
                                       "Sec-WebSocket-Version: 13\r\n\r\n",
-                                      l->path, target);
-    if (l->request_len >= sizeof(l->request))
+                                      path, target);
+    if (t->request_len >= sizeof(t->request))
         fail("the path is too long");
 }
 
@@ -250,20 +251,25 @@ static void parse(struct load *l, int argc, char **argv)
             fail("%s", usage);
         }
     }
-    if (argc - optind != 2)
+    if (argc - optind < 2 || !is_mode(argv[optind]))
         fail("%s", usage);
     l->mode = argv[optind];
-    if (!is_mode(l->mode))
+    l->apart = l->mode[0] == 'f' && argc - optind == 3;
+    if (argc - optind != (l->apart ? 3 : 2))
         fail("%s", usage);
-    if (l->raw && !strchr("eip", l->mode[0]))
-        fail("--raw goes with echo, pace and idle only");
+    if (l->raw && !strchr("efip", l->mode[0]))
+        fail("--raw goes with echo, fan, pace and idle only");
+    if (l->apart && l->connections < 2)
+        fail("fan: a publisher and a member at least");
     if (l->calm && l->mode[0] != 'p')
         fail("--calm goes with pace only");
     if (l->last < l->chain)
         fail("--last must be at least --chain");
     if (l->mode[0] == 's' && l->sum < l->last)
         fail("--sum must be at least --last");
-    parse_target(l, argv[optind + 1]);
+    parse_target(&l->to, argv[optind + 1]);
+    if (l->apart)
+        parse_target(&l->from, argv[optind + 2]);
 }
 
 int main(int argc, char **argv)

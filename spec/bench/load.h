@@ -45,11 +45,19 @@ struct conn {
     uint64_t begun;                                /* likewise; ns */
 };
 
+/* Where connections go, and what asks for the upgrade there. */
+struct target {
+    struct sockaddr_in addr;
+    char request[512];
+    size_t request_len;
+};
+
 struct load {
     /* From the command line. */
     const char *mode; /* its first letter tells them apart */
-    struct sockaddr_in addr;
-    const char *path;
+    struct target to;
+    struct target from; /* fan: the publisher's, who is no member then */
+    bool apart;         /* there is one */
     unsigned connections;
     unsigned outstanding;
     size_t size;
@@ -64,8 +72,6 @@ struct load {
     bool calm;      /* pace: shares its core, and ends when all is answered */
 
     /* What is sent. */
-    char request[512];
-    size_t request_len;
     uint8_t *ring;     /* 2 * cycle frames */
     uint8_t *payloads; /* cycle payloads, unmasked */
     uint32_t cycle;    /* a power of two, at least `outstanding` */

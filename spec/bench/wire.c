@@ -193,7 +193,10 @@ static size_t take_frame(struct load *l, struct conn *c, uint8_t *at, size_t len
     if (l->raw) {
         if (len < l->frame_len)
             return 0;
-        check_echo(l, c, at, l->frame_len, now);
+        if (l->mode[0] == 'f')
+            check_delivery(l, c, at, l->frame_len, now);
+        else
+            check_echo(l, c, at, l->frame_len, now);
         return l->frame_len;
     }
     if (len < 2)

@@ -1,5 +1,5 @@
 -- What spec/bench measures without a database: an echo in which every message goes through a
--- handler, and a room in which the core carries what one says to all.
+-- handler, a room in which the core carries what one says to all, and one with a handler for each.
 local rille = require "rille"
 
 local Echo = rille.WebsocketConsumer:extend "Echo"
@@ -15,6 +15,21 @@ function Member:receive(text_data)
   self.channel_layer:agroup_send("room", { type = "websocket.send", text = text_data })
 end
 
+local Handled = rille.WebsocketConsumer:extend "Handled"
+Handled.groups = { "handled" }
+
+function Handled:receive(text_data)
+  self.channel_layer:agroup_send("handled", { type = "chat.message", text = text_data })
+end
+
+function Handled:chat_message(event)
+  self:asend { text_data = event.text }
+end
+
 return rille.app {
-  routes = { rille.websocket("/", Echo), rille.websocket("/fan", Member) },
+  routes = {
+    rille.websocket("/", Echo),
+    rille.websocket("/fan", Member),
+    rille.websocket("/handled", Handled),
+  },
 }

@@ -1,0 +1,304 @@
+"""What is measured of groups and of the layer: fan-outs beside bare writes, messages through a Redis
+beside a bare PUBLISH and beside channels_redis, and a crowd that loses its connections.
+
+Three parties on two cores have no fair places, as with a database: nobody is pinned.
+"""
+
+import contextlib
+import http.client
+import json
+import select
+import shutil
+import statistics
+import sys
+from pathlib import Path
+
+from harness import BUILD, HERE, ROOT, Skip, progress, say
+from peers import NodeWs, Peer, Rille
+from rounds import find_servers, ratios, rounds_of, spread, target, thousands, windows_of
+
+MODES = ("core", "pubsub")
+FAN10K, HANDLED, LATENCY, RATE, BLINK = (
+    "fanout10k", "fan-out, handled", "redis latency", "redis rate", "blink")
+LAYER_WORKLOADS = [HANDLED, FAN10K, LATENCY, RATE, BLINK]
+
+CROWD, MEMBERS = 10000, 1000  # of the two fan-outs
+FAN_LIMIT, HANDLED_LIMIT = 1.3, 1 / 3  # times the CPU of the writes; times the rate of the core
+LATENCY_LIMIT, RATE_LIMIT = 1.5, 5  # times a bare round trip; times channels_redis
+# Who wait for an answer at a time: enough to keep both sides busy however long a turn is. In core
+# mode channels_redis keeps 100 messages, and drops what is more.
+ASKERS = {"core": 80, "pubsub": 400}
+BLINKERS = {"group": "room.blink", "clients": 100, "seconds": 45, "every": 15, "off": 2, "rate": 40}
+
+
+class WriteFan(Peer):
+    """Two threads that write what one says to all."""
+
+    name = "writes"
+    raw = True
+
+    def command(self, bench):
+        return [BUILD / "spec" / "bench" / "write_fan"], {}
+
+
+def cpu_of(processes):
+    """Seconds that all their threads have had so far."""
+    return sum(int(path.read_text().split()[0]) for process in processes
+               for path in Path(f"/proc/{process.pid}/task").glob("*/schedstat")) / 1e9
+
+
+def figures_of(line):
+    return {k: float(v) for k, v in (pair.split("=") for pair in line.split()[1:])}
+
+
+def layer_rows(label, figures, base, key):
+    """A row per contender: medians, and the ratios of the base to it."""
+    rows = []
+    for name, lines in figures.items():
+        def cell(column, form):
+            return form(statistics.median(line[column] for line in lines)) \
+                if column in lines[0] else "-"
+
+        same = name == base or base not in figures
+        rows.append([
+            label, name, cell("rate", thousands), cell("p50_us", "{:.0f}".format),
+            cell("p99_us", "{:.0f}".format), cell("cpu_us", "{:.3g}".format),
+            "1" if same else spread(ratios(figures, base, name, key))])
+    return rows
+
+
+class ChannelsRedis:
+    """Two processes with channels_redis, one that asks and a Channels consumer that answers."""
+
+    def __init__(self, bench, mode, port):
+        self.name = f"channels_redis, {mode}"
+        self.askers = ASKERS[mode]
+        self.bench = bench
+        self.both = []
+        for role in ("consumer", "asker"):
+            process = bench.processes.start(
+                [sys.executable, HERE / "peers" / "channels_layer.py", role, mode, port],
+                stdin=-1, stdout=-1, stderr=-1, text=True)
+            self.both.append(process)
+            if self.read(process, 20) != "ready":
+                error = process.stderr.read().strip().splitlines()
+                self.end()
+                raise Skip((error or ["no reason given"])[-1])
+
+    def read(self, process, limit):
+        if not select.select([process.stdout], [], [], limit)[0]:
+            raise RuntimeError(f"{self.name}: silent for {limit} s")
+        return process.stdout.readline().strip()
+
+    def ask(self, seconds):
+        asker = self.both[1]
+        asker.stdin.write(f"{seconds} {self.askers}\n")
+        asker.stdin.flush()
+        return int(self.read(asker, seconds + 20) or 0)
+
+    def end(self):
+        for process in self.both:
+            self.bench.processes.end(process)
+
+
+class Layer:
+    """The workloads, one after another; what each finds is added to its rows and targets."""
+
+    def __init__(self, bench, binary, known):
+        self.bench = bench
+        self.binary = binary
+        self.known = known
+        self.rows, self.targets = [], []
+
+    def measure(self, wanted):
+        parts = {HANDLED: self.handled, FAN10K: self.crowd, BLINK: self.blink}
+        for label, part in parts.items():
+            if label in wanted:
+                self.take(label, part)
+        if wanted & {LATENCY, RATE}:
+            self.take("redis", self.redis, wanted)
+
+    def take(self, label, part, *arguments):
+        try:
+            part(*arguments)
+        except (RuntimeError, Skip, OSError) as error:
+            say(f"{label}: {error}; left out")
+
+    @contextlib.contextmanager
+    def running(self, *peers):
+        servers = find_servers(self.bench, peers, self.known)
+        try:
+            yield {server.peer.name: server for server in servers}
+        finally:
+            for server in servers:
+                server.end()
+
+    # Fan-outs
+
+    def handled(self):
+        """A handler for each member, beside the core alone, on one server."""
+        with self.running(Rille(self.binary, "echo.lua")) as servers:
+            windows = {}
+            for name, path in (("rille, core", "fan"), ("rille", "handled")):
+                windows |= {name: window for window in windows_of(
+                    self.bench, servers.values(), "fan", "-s", 100, "-c", MEMBERS,
+                    path=path).values()}
+            figures = rounds_of(self.bench, HANDLED, windows)
+        self.rows += layer_rows(HANDLED, figures, "rille", "rate")
+        self.hold(figures, f"{HANDLED}: deliveries/s, rille / its core", "rille", "rille, core",
+                  "rate", ">=", HANDLED_LIMIT)
+
+    def crowd(self):
+        """One window opens ten thousand connections: few windows, and long ones."""
+        rille = Rille(self.binary, "echo.lua", "--workers", "2")
+        with self.running(rille, WriteFan()) as servers:
+            windows = windows_of(
+                self.bench, [servers["rille"]], "fan", "-s", 100, "-c", CROWD, path="fan")
+            windows |= windows_of(
+                self.bench, [servers["writes"]], "fan", "-s", 100, "-c", CROWD)
+            figures = rounds_of(self.bench, FAN10K, windows, 2)
+        self.rows += layer_rows(FAN10K, figures, "rille", "cpu_us")
+        for key, what in (("cpu_us", "CPU per delivery"), ("p99_us", "time until the last has it")):
+            self.hold(figures, f"{FAN10K}: {what}, rille / writes", "rille", "writes", key, "<=",
+                      FAN_LIMIT)
+
+    def hold(self, figures, what, a, b, key, sign, limit):
+        if figures.get(a) and figures.get(b):
+            self.targets.append(target(what, sign, limit, ratios(figures, a, b, key)))
+
+    # Through a Redis
+
+    def redis(self, wanted):
+        if not shutil.which("redis-server"):
+            raise Skip("no redis-server on this machine")
+        folder = f"{self.bench.folder}/redis"
+        script = ROOT / "spec" / "support" / "redis"
+        status, output = self.bench.call([script, "start", folder], 20)
+        if status != 0:
+            raise Skip(output.strip())
+        try:
+            port = output.strip()
+            url = f"redis://127.0.0.1:{port}"
+            peers = [Rille(self.binary, "layer.lua", name="rille, memory")]
+            for mode in MODES:
+                peers += [Rille(self.binary, "layer.lua", "--layer", f"{url}?mode={mode}",
+                                "--limit", "mailbox=10000", name=f"{side}, {mode}")
+                          for side in ("here", "there")]
+            with self.running(*peers) as servers:
+                if LATENCY in wanted:
+                    self.latency(servers, port)
+                if RATE in wanted:
+                    self.rate(servers, port)
+        finally:
+            self.bench.call([script, "stop", folder], 20)
+
+    def latency(self, servers, port):
+        """One message at a time, from one process to a member on another: what it takes longer than
+        from a process to itself, beside a bare PUBLISH and what a subscriber hears of it."""
+        def window(members, speaker):
+            options = ("-s", 100, "-c", 2)
+            return lambda seconds: self.bench.load(
+                "fan", servers[members], *options, window=seconds,
+                more=[servers[speaker].target + "say"])
+
+        def bare(seconds):
+            status, output = self.bench.call(
+                [BUILD / "spec" / "bench" / "pubsub", port, seconds], seconds + 15)
+            if status != 0:
+                raise RuntimeError(output.strip())
+            return figures_of(output)
+
+        windows = {"PUBLISH": bare, "rille, memory": window("rille, memory", "rille, memory")}
+        windows |= {f"rille, {mode}": window(f"there, {mode}", f"here, {mode}") for mode in MODES}
+        figures = rounds_of(self.bench, LATENCY, windows)
+        self.rows += layer_rows(LATENCY, figures, "PUBLISH", "p50_us")
+        for mode in MODES:
+            names = (f"rille, {mode}", "rille, memory", "PUBLISH")
+            if all(figures.get(name) for name in names):
+                rounds = zip(*([line["p50_us"] for line in figures[name]] for name in names))
+                self.targets.append(target(
+                    f"{LATENCY}: added median, rille, {mode} / PUBLISH", "<=", LATENCY_LIMIT,
+                    [(ours - memory) / publish for ours, memory, publish in rounds]))
+
+    def rate(self, servers, port):
+        """Many at a time ask a consumer on another process and wait for its answer: two messages
+        each, both through the layer and both to a handler, or to who waits for one."""
+        def ours(server, askers):
+            def ask(seconds):
+                connection = http.client.HTTPConnection(server.target.rstrip("/"), timeout=60)
+                with contextlib.closing(connection):
+                    connection.request("GET", f"/ask?seconds={seconds}&window={askers}")
+                    response = connection.getresponse()
+                    body = response.read()
+                if response.status != 200:
+                    raise RuntimeError(f"rille: status {response.status}")
+                return json.loads(body)["answers"]
+            return ask
+
+        def window(ask, processes):
+            def measure(seconds):
+                before = cpu_of(processes)
+                answers = ask(seconds)
+                if answers == 0:
+                    raise RuntimeError("no answers")
+                return {"rate": answers / seconds,
+                        "cpu_us": (cpu_of(processes) - before) * 1e6 / answers}
+            return measure
+
+        with contextlib.ExitStack() as held:
+            windows, theirs = {}, []
+            for mode in MODES:
+                there = servers[f"there, {mode}"]
+                held.enter_context(self.bench.hold(there, 1, path="answer"))
+                here = servers[f"here, {mode}"]
+                windows[f"rille, {mode}"] = window(
+                    ours(here, ASKERS[mode]), [here.process, there.process])
+                try:
+                    progress(f"starting channels_redis, {mode} …")
+                    theirs.append(ChannelsRedis(self.bench, mode, port))
+                    held.callback(theirs[-1].end)
+                    windows[theirs[-1].name] = window(theirs[-1].ask, theirs[-1].both)
+                except Skip as reason:
+                    say(f"channels_redis, {mode}: not found ({reason})")
+            figures = rounds_of(self.bench, RATE, windows)
+        for mode in MODES:
+            names = (f"rille, {mode}", f"channels_redis, {mode}")
+            self.rows += layer_rows(
+                RATE, {n: figures[n] for n in names if n in figures}, names[0], "rate")
+            self.hold(figures, f"{RATE}: answers/s, rille / channels_redis, {mode}", *names, "rate",
+                      ">=", RATE_LIMIT)
+
+    # Lost connections
+
+    def blink(self):
+        """Clients of examples/client that are away for two seconds in fifteen."""
+        node = NodeWs()
+        node.find(self.bench)
+        room = Rille(self.binary, "", "--no-access-log", "--workers", "2", name="room")
+        room.script = ROOT / "examples" / "room"
+        with self.running(room) as servers:
+            progress(f"{BLINK}: {BLINKERS['seconds']} s …")
+            status, output = self.bench.call(
+                ["env", f"NODE_PATH={node.modules}", "node", ROOT / "spec/support/clients/blink.js",
+                 f"ws://{servers['room'].target}ws", json.dumps(BLINKERS)],
+                BLINKERS["seconds"] + 60, cwd=ROOT)
+        if status != 0:
+            raise RuntimeError(output.strip())
+        heard = json.loads(output.splitlines()[-1])
+        bad = heard["doubled"] + heard["disordered"] + heard["gaps"]
+        self.targets.append((
+            f"{BLINK}: heard in order and once, {heard['returns']} returns", "100 %",
+            f"{100 * heard['heard'] / heard['wanted']:.4g} %, {bad} not so",
+            heard["heard"] == heard["wanted"] and bad == 0))
+
+
+def bench_layer(bench, wanted, binary, known):
+    """Returns rows of a table, and the targets."""
+    realtime = bench.cores.realtime
+    bench.cores.free, bench.cores.realtime = True, False
+    try:
+        layer = Layer(bench, binary, known)
+        layer.measure(wanted)
+        return layer.rows, layer.targets
+    finally:
+        bench.cores.free, bench.cores.realtime = False, realtime
