@@ -14,6 +14,7 @@ local expressions = require("rille.models.expressions")
 local logic = require("rille.models.logic")
 local null = require("rille.core").null
 local paths = require("rille.models.paths")
+local names = require("rille.models.names")
 local resolve = require("rille.models.resolve")
 local tests = require("rille.models.tests")
 
@@ -47,7 +48,7 @@ local function unsupported(subject, path, output, lookup)
   end
   local kind = output:storage().kind
   local known = { unpack(output:behaviour().lookups) }
-  for _, transform in ipairs(resolve.transforms_of(kind)) do
+  for _, transform in ipairs(names.transforms_of(kind)) do
     known[#known + 1] = transform
   end
   return errors.FieldError(
@@ -66,9 +67,9 @@ end
 ---@return rille.models.Node
 local function left_of(subject, key, scope)
   local node = key.annotation and key.annotation.node
-    or resolve.column(subject, key.path, scope)
+    or names.column(subject, key.path, scope)
   for _, part in ipairs(key.transforms) do
-    node = resolve.transform(node, part)
+    node = names.transform(node, part)
   end
   return node
 end
@@ -76,12 +77,12 @@ end
 ---@return rille.models.Key
 local function resolve_key(subject, key)
   if type(key) ~= "string" then
-    error(resolve.unknown(subject, key), 0)
+    error(names.unknown(subject, key), 0)
   end
   local parts = paths.split(key)
-  local path, used, annotation = resolve.head(subject, parts)
+  local path, used, annotation = names.head(subject, parts)
   if not path and not annotation then
-    error(resolve.unknown(subject, key), 0)
+    error(names.unknown(subject, key), 0)
   end
   local found = { path = path, annotation = annotation, transforms = {}, lookup = "exact" }
   local node = annotation and annotation.node or { output = path.field }
@@ -90,12 +91,12 @@ local function resolve_key(subject, key)
       found.lookup = parts[i]
       break
     end
-    local transformed = resolve.transform(node, parts[i])
+    local transformed = names.transform(node, parts[i])
     if not transformed then
       if path and path.of or i == #parts then
         error(unsupported(subject, path, node.output, parts[i]), 0)
       end
-      error(resolve.unknown(subject, key), 0)
+      error(names.unknown(subject, key), 0)
     end
     node = transformed
     found.transforms[#found.transforms + 1] = parts[i]
@@ -270,7 +271,7 @@ local function sorted_keys(subject, given)
   local keys = {}
   for key in pairs(given) do
     if type(key) ~= "string" then
-      error(resolve.unknown(subject, key), 0)
+      error(names.unknown(subject, key), 0)
     end
     keys[#keys + 1] = key
   end

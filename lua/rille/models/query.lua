@@ -14,6 +14,7 @@ local conditions = require("rille.models.conditions")
 local db = require("rille.db")
 local errors = require("rille.errors")
 local expressions = require("rille.models.expressions")
+local names = require("rille.models.names")
 local resolve = require("rille.models.resolve")
 
 ---@class rille.models.Query : rille.models.Subject
@@ -33,7 +34,7 @@ local resolve = require("rille.models.resolve")
 ---@field annotations rille.models.Annotation[]?
 ---@field annotated table<string, rille.models.Annotation>?  the same, by name
 ---@field group "pk"|rille.models.Node[]|nil  of what the rows of a group have in common
----@field scopes table<string, table>?  how related rows are joined, see `rille.models.resolve`
+---@field scopes table<string, table>?  how related rows are joined, see `rille.models.names`
 ---@field related rille.models.Related[]  objects to bring along, near ones first
 ---@field loaded rille.models.Field[]|false  what instances come with; false: everything
 ---@field deferred table<string, true>?      the attributes they come without
@@ -214,7 +215,7 @@ end
 
 --- The key, as a term to order by.
 function Query:_key_term()
-  return { node = resolve.column(self, self.model._meta.pk_path), descending = false }
+  return { node = names.column(self, self.model._meta.pk_path), descending = false }
 end
 
 --- Raise if `limit` or `offset` came before what only makes sense first.
@@ -252,20 +253,20 @@ end
 local function by_position(query, given)
   local first = query.combined.queries[1]
   local sign, key = tostring(given):match("^(%-?)(.*)$")
-  local names = {}
+  local columns = {}
   if first.shape == "instances" then
     for i, field in ipairs(first.loaded or first.model._meta.fields) do
-      names[i] = field.attr
+      columns[i] = field.attr
       if field.name == key or key == "pk" and field.primary_key then
         key = field.attr
       end
     end
   else
     for i, selected in ipairs(first.selected) do
-      names[i] = selected.name
+      columns[i] = selected.name
     end
   end
-  for i, name in ipairs(names) do
+  for i, name in ipairs(columns) do
     if name == key then
       return { position = i, descending = sign == "-" }
     end
@@ -339,7 +340,7 @@ function Query:distinct(...)
   self:_check_not_combined("distinct", 2)
   local nodes = {}
   for i = 1, select("#", ...) do
-    nodes[i] = resolve.name(self, (select(i, ...)))
+    nodes[i] = names.name(self, (select(i, ...)))
   end
   return self:_with({ distinct_on = nodes })
 end

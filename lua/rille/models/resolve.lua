@@ -9,50 +9,14 @@
 ---     cast        node            json_key  node, keys      element     node, index
 ---
 --- `output` is a field: what the node's values look like. `aggregate`: it is over a group of rows.
----
---- A path that may lead to several rows is joined once for each `scope`: what one call of `filter`
---- says is about one and the same related object, another call may be about another. What is not
---- a filter (`order_by`, `values`, `annotate`) takes the join that the last filter made.
+--- What names mean is decided in `rille.models.names`.
 
 local errors = require("rille.errors")
 local expressions = require("rille.models.expressions")
-local fields = require("rille.models.fields")
-local functions = require("rille.models.functions")
+local names = require("rille.models.names")
 local null = require("rille.core").null
-local paths = require("rille.models.paths")
 
 local resolve = {}
-
----@class rille.models.Node
----@field kind string
----@field output rille.models.Field
----@field aggregate boolean?
----@field windowed boolean?
----@field nullable boolean?
-
----@class rille.models.Subject  what names are looked up in: a query, or as much of it
----@field model rille.models.Model
----@field annotated table<string, rille.models.Annotation>?
----@field scopes table<string, table>?
----@field over_groups boolean?  rows are groups already, so their aggregates may be added up
-
--- Kinds -------------------------------------------------------------------------------
-
-local outputs = {}
-
---- A field of a kind that belongs to no model.
----@param kind string
----@return rille.models.Field
-local function output(kind)
-  local field = outputs[kind]
-  if not field then
-    field = setmetatable({ kind = kind, name = kind, attr = kind, null = true }, fields.Field)
-    outputs[kind] = field
-  end
-  return field
-end
-
-resolve.output = output
 
 local INTEGRAL = { integer = true, bigint = true, auto = true }
 
@@ -82,169 +46,6 @@ local function kind_of_constant(value)
   return "text"
 end
 
--- Names -------------------------------------------------------------------------------
-
-local EVERYWHERE = {} -- the scope of what no filter has joined
-
---- A column, joined as `scope` says.
----@param subject rille.models.Subject
----@param path rille.models.Path
----@param scope table?
----@return rille.models.Node
-function resolve.column(subject, path, scope)
-  local many = path.many
-  if many and not scope then
-    scope = subject.scopes and subject.scopes[many] or EVERYWHERE
-  end
-  return {
-    kind = "column",
-    path = path,
-    scope = many and scope or nil,
-    output = path.field,
-    nullable = path.nullable,
-  }
-end
-
-local DATE = {
-  year = "ExtractYear",
-  iso_year = "ExtractIsoYear",
-  quarter = "ExtractQuarter",
-  month = "ExtractMonth",
-  week = "ExtractWeek",
-  week_day = "ExtractWeekDay",
-  iso_week_day = "ExtractIsoWeekDay",
-  day = "ExtractDay",
-}
-local TIMESTAMP = {
-  hour = "ExtractHour",
-  minute = "ExtractMinute",
-  second = "ExtractSecond",
-  date = "TruncDate",
-  time = "ExtractTime",
-}
-for name, call in pairs(DATE) do
-  TIMESTAMP[name] = call
-end
-local TRANSFORMS = {
-  text = { lower = "Lower", upper = "Upper", length = "Length", trim = "Trim" },
-  date = DATE,
-  timestamp = TIMESTAMP,
-}
-
-local function call_node(definition, args, out)
-  local node = { kind = "call", definition = definition, args = args, nullable = true }
-  node.output = out
-  for _, arg in ipairs(args) do
-    node.aggregate = node.aggregate or arg.aggregate
-    node.windowed = node.windowed or arg.windowed
-  end
-  return node
-end
-
---- What a part of a name makes of a node; nil: its kind knows no such transform.
----@param node rille.models.Node
----@param part string
----@return rille.models.Node?
-function resolve.transform(node, part)
-  local kind = node.output:storage().kind
-  local call = TRANSFORMS[kind] and TRANSFORMS[kind][part]
-  if call then
-    local definition = functions.by_name[call]
-    return call_node(definition, { node }, output(definition.output))
-  elseif kind == "json" then
-    local keys = { unpack(node.keys or {}) }
-    keys[#keys + 1] = part
-    return {
-      kind = "json_key",
-      node = node.keys and node.node or node,
-      keys = keys,
-      output = output("json"),
-      nullable = true,
-      aggregate = node.aggregate,
-    }
-  elseif kind == "array" and part == "len" then
-    return { kind = "len", node = node, output = output("integer"), nullable = true }
-  elseif kind == "array" and part:match("^%d+$") and #part < 8 then
-    local of = node.output:storage().of
-    return {
-      kind = "element",
-      node = node,
-      index = tonumber(part),
-      output = of,
-      nullable = true,
-    }
-  end
-end
-
---- The transforms that a kind knows, for messages.
----@param kind string
----@return string[]
-function resolve.transforms_of(kind)
-  return fields.sorted_keys(TRANSFORMS[kind])
-end
-
-local function annotation_names(subject)
-  return subject.annotated and fields.sorted_keys(subject.annotated) or nil
-end
-
---- The error for a name that means nothing.
-function resolve.unknown(subject, key)
-  return paths.unknown(subject.model, key, annotation_names(subject))
-end
-
---- An annotation, by as many of the first parts as make its name.
-local function annotation_of(subject, parts)
-  for used = #parts, 1, -1 do
-    local known = subject.annotated[table.concat(parts, "__", 1, used)]
-    if known then
-      return known, used
-    end
-  end
-end
-
---- What the first parts of a key mean, and how many they are.
----@param subject rille.models.Subject
----@param parts string[]
----@return rille.models.Path? path
----@return integer used
----@return rille.models.Annotation? annotation  instead of a path
-function resolve.head(subject, parts)
-  if subject.annotated then
-    local known, used = annotation_of(subject, parts)
-    if known then
-      return nil, used, known
-    end
-  end
-  return paths.walk(subject.model, parts)
-end
-
---- A name: of a field, through relations, or of an annotation; transforms may follow. Raises
---- `FieldError`.
----@param subject rille.models.Subject
----@param name any
----@param scope table?
----@return rille.models.Node
-function resolve.name(subject, name, scope)
-  if type(name) ~= "string" then
-    error(resolve.unknown(subject, name), 0)
-  end
-  local parts = paths.split(name)
-  local path, used, annotation = resolve.head(subject, parts)
-  if not path and not annotation then
-    error(resolve.unknown(subject, name), 0)
-  end
-  local node = annotation and annotation.node or resolve.column(subject, path, scope)
-  for i = used + 1, #parts do
-    local transformed = resolve.transform(node, parts[i])
-    if not transformed then
-      local far = path and path.of
-      error(far and paths.unknown(far, parts[i]) or resolve.unknown(subject, name), 0)
-    end
-    node = transformed
-  end
-  return node
-end
-
 -- Expressions -------------------------------------------------------------------------
 
 local of_kind = {}
@@ -252,16 +53,16 @@ local of_kind = {}
 --- A constant as a node. On PostgreSQL its type is said, since functions cannot know it.
 local function constant(value, field)
   if value == null then
-    return { kind = "value", output = field or output("text"), nullable = true }
+    return { kind = "value", output = field or names.output("text"), nullable = true }
   end
-  local out = field or output(kind_of_constant(value))
+  local out = field or names.output(kind_of_constant(value))
   return { kind = "value", value = out:wire(out:clean(value)), output = out }
 end
 
 --- An argument: an expression, the name of a field, or a constant that is no text.
 local function argument(subject, given, scope)
   if type(given) == "string" then
-    return resolve.name(subject, given, scope)
+    return names.name(subject, given, scope)
   elseif expressions.is_expression(given) then
     return resolve.expression(subject, given, scope)
   end
@@ -277,7 +78,7 @@ local function result(subject, given, scope, field)
 end
 
 function of_kind.f(subject, f, scope)
-  return resolve.name(subject, f.name, scope)
+  return names.name(subject, f.name, scope)
 end
 
 function of_kind.value(_, value)
@@ -285,7 +86,7 @@ function of_kind.value(_, value)
 end
 
 function of_kind.outer(_, outer)
-  return { kind = "outer", name = outer.name, output = output("text"), nullable = true }
+  return { kind = "outer", name = outer.name, output = names.output("text"), nullable = true }
 end
 
 function of_kind.arithmetic(subject, given, scope)
@@ -293,7 +94,7 @@ function of_kind.arithmetic(subject, given, scope)
   for i = 1, 2 do
     if type(given[i]) == "number" then
       local kind = kind_of_constant(given[i])
-      sides[i] = { kind = "value", value = given[i], output = output(kind), untyped = true }
+      sides[i] = { kind = "value", value = given[i], output = names.output(kind), untyped = true }
     else
       sides[i] = resolve.expression(subject, given[i], scope)
     end
@@ -304,7 +105,7 @@ function of_kind.arithmetic(subject, given, scope)
     op = given.op,
     a = a,
     b = b,
-    output = output(arithmetic_kind(given.op, a, b)),
+    output = names.output(arithmetic_kind(given.op, a, b)),
     aggregate = a.aggregate or b.aggregate,
     windowed = a.windowed or b.windowed,
     nullable = a.nullable or b.nullable or given.op == "/" or given.op == "%",
@@ -328,8 +129,8 @@ function of_kind.call(subject, call, scope)
     args[i] = is_text and constant(call[i]) or argument(subject, call[i], scope)
   end
   local out = definition.output
-  out = out == "same" and telling(args) or output(out)
-  return call_node(definition, args, out)
+  out = out == "same" and telling(args) or names.output(out)
+  return names.call(definition, args, out)
 end
 
 function of_kind.cast(subject, cast, scope)
@@ -402,7 +203,7 @@ function of_kind.exists(_, exists)
     kind = "exists",
     query = inner_query(exists.query),
     negated = exists.negated,
-    output = output("boolean"),
+    output = names.output("boolean"),
   }
 end
 
@@ -418,20 +219,20 @@ local function aggregate_output(name, arg)
     return arg.output
   elseif name == "sum" then
     if SUM_OF[kind] then
-      return output("bigint"), "bigint"
+      return names.output("bigint"), "bigint"
     end
     return arg.output
   elseif name == "average" then
     if kind == "numeric" then
       return arg.output
     end
-    return output("float"), SUM_OF[kind] and "double precision" or nil
+    return names.output("float"), SUM_OF[kind] and "double precision" or nil
   elseif name == "array" then
-    local field = output("array of " .. kind)
-    field.kind, field.of = "array", output(kind)
+    local field = names.output("array of " .. kind)
+    field.kind, field.of = "array", names.output(kind)
     return field
   end
-  return output(name)
+  return names.output(name)
 end
 
 function of_kind.aggregate(subject, given, scope)
@@ -517,7 +318,7 @@ function resolve.order_term(subject, given)
     return { node = resolve.expression(subject, given), descending = false }
   end
   local sign, key = tostring(given):match("^(%-?)(.*)$")
-  return { node = resolve.name(subject, key), descending = sign == "-" }
+  return { node = names.name(subject, key), descending = sign == "-" }
 end
 
 --- Is a condition over groups of rows?

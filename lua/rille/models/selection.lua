@@ -11,6 +11,7 @@ local fields = require("rille.models.fields")
 local null = require("rille.core").null
 local paths = require("rille.models.paths")
 local relations = require("rille.models.relations")
+local names = require("rille.models.names")
 local resolve = require("rille.models.resolve")
 
 local Query = require("rille.models.query").Query
@@ -165,13 +166,13 @@ function Query:_select_fields(given)
       local alias = default_name(name) or "column" .. i
       selected[i] = { name = alias, node = resolve.expression(query, name) }
     else
-      selected[i] = { name = name, node = resolve.name(query, name) }
+      selected[i] = { name = name, node = names.name(query, name) }
     end
   end
   if #selected == 0 then
     for i, field in ipairs(query.model._meta.fields) do
       local path = paths.get(query.model, field.attr)
-      selected[i] = { name = field.attr, node = resolve.column(query, path) }
+      selected[i] = { name = field.attr, node = names.column(query, path) }
     end
     for _, annotation in ipairs(query.annotations or {}) do
       if annotation.selected then
@@ -229,7 +230,7 @@ end
 
 local function truncated(self, what, wanted, name, unit, order)
   local functions = require("rille.models.functions")
-  local output = resolve.name(self, name).output
+  local output = names.name(self, name).output
   local kind = output:storage().kind
   if not TRUNCATED[kind] or wanted == "timestamp" and kind ~= wanted then
     local told = "%s needs a field of days or times: '%s' is none"
@@ -344,18 +345,18 @@ local function one_step(model, part)
   if pointing and pointing.one_to_one then
     return relations.back(pointing)
   end
-  local names = { unpack(meta.relation_names) }
+  local wanted = { unpack(meta.relation_names) }
   for name, relation in pairs(meta.reverse_keys) do
     if relation.one_to_one then
-      names[#names + 1] = name
+      wanted[#wanted + 1] = name
     end
   end
-  table.sort(names)
+  table.sort(wanted)
   error(
     errors.FieldError(
       ("Invalid field name given in select_related: '%s'. Choices are: %s"):format(
         part,
-        table.concat(names, ", ")
+        table.concat(wanted, ", ")
       )
     ),
     0
@@ -363,17 +364,17 @@ local function one_step(model, part)
 end
 
 --- Without names: every foreign key that is never NULL, and theirs.
-local function every_key(model, prefix, depth, names)
+local function every_key(model, prefix, depth, wanted)
   for _, name in ipairs(model._meta.relation_names) do
     local field = model._meta.relations[name]
     if not field.null then
-      names[#names + 1] = prefix .. name
+      wanted[#wanted + 1] = prefix .. name
       if depth > 1 then
-        every_key(field:target(), prefix .. name .. "__", depth - 1, names)
+        every_key(field:target(), prefix .. name .. "__", depth - 1, wanted)
       end
     end
   end
-  return names
+  return wanted
 end
 
 local DEEPEST = 5 -- as Django's
@@ -388,17 +389,17 @@ function Query:select_related(...)
     error("Cannot call select_related after values or values_list.", 2)
   end
   self:_check_not_combined("select_related", 2)
-  local names = { ... }
-  if names[1] == null then
+  local wanted = { ... }
+  if wanted[1] == null then
     return self:_with({ related = {} })
-  elseif #names == 0 then
-    names = every_key(self.model, "", DEEPEST, {})
+  elseif #wanted == 0 then
+    wanted = every_key(self.model, "", DEEPEST, {})
   end
   local related, known = { unpack(self.related) }, {}
   for _, entry in ipairs(related) do
     known[entry.name] = true
   end
-  for _, given in ipairs(names) do
+  for _, given in ipairs(wanted) do
     local parent, joins, model = nil, {}, self.model
     for part in (tostring(given) .. "__"):gmatch("(.-)__") do
       local step = one_step(model, part)

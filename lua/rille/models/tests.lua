@@ -4,12 +4,13 @@ local errors = require("rille.errors")
 local expressions = require("rille.models.expressions")
 local logic = require("rille.models.logic")
 local null = require("rille.core").null
+local names = require("rille.models.names")
 local resolve = require("rille.models.resolve")
 
 ---@class rille.models.Test
 ---@field kind "test"
 ---@field path rille.models.Path?     what is tested: a column …
----@field scope table?                … joined so, see `rille.models.resolve`
+---@field scope table?                … joined so, see `rille.models.names`
 ---@field left rille.models.Node?     … or something else
 ---@field output rille.models.Field   what its values look like
 ---@field nullable boolean?           it may be NULL
@@ -223,7 +224,7 @@ function tests.year_range(look, value, lookup)
   local function first_of(year)
     return ("%04d-01-01"):format(year) .. (kind == "timestamp" and " 00:00:00+00" or "")
   end
-  local whole = { left = resolve.column(look.subject, look.path), output = look.path.field }
+  local whole = { left = names.column(look.subject, look.path), output = look.path.field }
   local function bound(way, year)
     return test(whole, way, first_of(year))
   end

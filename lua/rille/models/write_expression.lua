@@ -5,7 +5,7 @@
 
 local Statement = require("rille.models.statement")
 local errors = require("rille.errors")
-local resolve = require("rille.models.resolve")
+local names = require("rille.models.names")
 
 local write = {}
 
@@ -239,7 +239,7 @@ function write.outer(statement, node)
       0
     )
   end
-  return outer:expression(resolve.name(outer.query, node.name))
+  return outer:expression(names.name(outer.query, node.name))
 end
 
 -- JSON and arrays -----------------------------------------------------------------------
