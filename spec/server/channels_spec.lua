@@ -147,7 +147,8 @@ describe("a background channel", function()
 
   it("is all that a process does, or does not do, when it is told so", function()
     local folder = server.scratch()
-    local line = "RILLE_WORKERS=2 %s run %s --only-channels jobs --database sqlite:%s/db "
+    local line = "RILLE_WORKERS=2 %s run %s --only-channels jobs --control off "
+      .. "--database sqlite:%s/db "
       .. ">/dev/null 2>%s/err </dev/null & echo $!" -- whose pipe it must not keep open
     local binary = os.getenv("RILLE_BIN") or ".build/src/rille"
     local pid = tonumber(server.shell(line:format(binary, APP, folder, folder)))
