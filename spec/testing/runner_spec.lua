@@ -193,6 +193,17 @@ it("counts", function() assert.truthy(count(%d)) assert.truthy(os.getenv("RILLE_
     assert(ok, err)
   end)
 
+  it("passes what README shows", function()
+    local file = assert(io.open("README.md"))
+    local text = file:read("*a"):match("\n## Testing\n\n```lua\n(.-)```")
+    file:close()
+    local folder = script.folder { ["readme_spec.lua"] = text }
+    local pipe = assert(io.popen(("'%s' test %s 2>&1"):format(RILLE, folder)))
+    local output = pipe:read("*a")
+    pipe:close()
+    assert.truthy(output:find("1 success / 0 failures / 0 errors", 1, true), output)
+  end)
+
   it("says what is wrong with its own options", function()
     local output, status = run("", "--jobs many")
     assert.equal(1, status)

@@ -16,6 +16,7 @@
 
 local application = require("rille.testing.application")
 local database = require("rille.testing.database")
+local opened = require("rille.testing.opened")
 
 local M = {}
 
@@ -25,13 +26,16 @@ M.ChannelCommunicator = require("rille.testing.channel")
 
 --- Load an application, for the tests of this file: at its top, so that its databases and tables
 --- are there when the first test begins.
----@param app rille.App|string|fun(): rille.App  one; its path as for `rille run`; or a function
----  that makes one, and may make timers
+---@param app rille.App|string|fun(): rille.App  one; its path as for `rille run`, from the file of
+---  the spec when it begins with a dot; or a function that makes one, and may make timers
 ---@return rille.App
 ---@return fun(name: string): any require  of its own modules
 function M.load(app)
   if type(app) == "function" then
     app = application.made_by(app).app
+  elseif type(app) == "string" and app:find("^%.") then
+    app = ((opened.place():match("^(.*)/") or ".") .. "/" .. app):gsub("^[^/.]+/%.%./?", "")
+    app = app ~= "" and app or "."
   end
   local generation = application.settle(app)
   local environment = generation.environment

@@ -25,7 +25,8 @@ local function asettle()
     local now = ("%d %d %d"):format(census.consumers, census.tasks, census.leases)
     still = now == before and still + 1 or 0
     before = now
-    if still == 250 then -- longer than a consumer is let go on behind its end (abandon_grace)
+    -- For consumers longer than one is let go on behind its end (abandon_grace).
+    if still == (census.consumers > 0 and 250 or 50) then
       return false
     end
     core.task.sleep(0.01)
