@@ -14,6 +14,7 @@ local class = require("rille.class")
 ---@field constraint string?
 ---@field query string?       the SQL text, never its parameters
 ---@field code string?        of a RedisError: "WRONGTYPE"
+---@field of_operation boolean?  of a migration: what it was about to do is in the message
 ---@field may_have_run boolean?  of a RedisUnavailable: the command may have reached the server
 local Error = class("Error")
 

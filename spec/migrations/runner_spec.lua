@@ -296,7 +296,57 @@ for _, backend in ipairs(backends.all({})) do
       database:aexecute("DROP TABLE message")
     end)
 
+    if backend.name == "SQLite" then
+      it("lose no column that they do not know", function()
+        local found = folder_of(
+          m.migration("spec", { m.create_table("note", { { "id", "auto" }, { "n", "text" } }) }),
+          m.migration("spec", { m.alter_column("note", { "n", "integer" }) })
+        )
+        migrate(found, { target = 1 })
+        database:aexecute("ALTER TABLE note ADD COLUMN by_hand text")
+        local ok, err = pcall(migrate, found)
+        assert.is_false(ok)
+        assert.truthy(err.message:find("has a column 'by_hand' that no migration", 1, true))
+        table.insert(found.migrations[2].operations, 1, m.run({
+          {},
+          reverse = {},
+          state = { m.add_column("note", { "by_hand", "text", null = true }) },
+        }))
+        migrate(found)
+        local columns = database:aquery("SELECT name FROM pragma_table_info('note')")
+        assert.equal("by_hand", columns[3].name)
+        database:aexecute("DROP TABLE note")
+      end)
+    end
+
+    it("check the whole way back before the first step of it", function()
+      local found = folder_of(
+        m.migration("spec", { m.run({ "SELECT 1" }) }),
+        m.migration("spec", { m.create_table("note", { { "id", "auto" } }) })
+      )
+      migrate(found)
+      local ok, err = pcall(migrate, found, { target = 0 })
+      assert.is_false(ok)
+      assert.truthy(err.message:find("operation 1 (run SELECT 1): there is no way back", 1, true))
+      assert.equal(0, database:aquery("SELECT count(*) AS c FROM note")[1].c)
+      database:aexecute("DROP TABLE note")
+    end)
+
     if backend.name == "PostgreSQL" then
+      it("are given the time that they need", function()
+        local hasty = require("rille.db").Database("hasty", {
+          url = database.settings.url,
+          statement_timeout = 0.05,
+        })
+        local found = folder_of(
+          m.migration("spec", { m.run({ "SELECT pg_sleep(0.2)", reverse = {} }) })
+        )
+        local done = runner.amigrate(hasty, found, {})
+        local ok = pcall(hasty.aquery, hasty, "SELECT pg_sleep(0.2)")
+        hasty:aclose()
+        assert.same({ 1, false }, { done, ok })
+      end)
+
       it("may do without a transaction", function()
         local note = m.migration("spec", { m.create_table("note", { { "id", "auto" } }) })
         local function with_vacuum(options)

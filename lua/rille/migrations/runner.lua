@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS "rille_migrations" (
 ---@class rille.migrations.Step
 ---@field migration rille.migrations.Migration
 ---@field forward boolean
+---@field deeds rille.migrations.Deed[]?
 
 --- The names of an app's migrations that a database has, as a set.
 ---@async
@@ -176,6 +177,23 @@ local function with_traceback(err)
   return type(err) == "string" and debug.traceback(err, 2) or err
 end
 
+--- A rebuild takes along what the migrations know of; refuse to lose what they do not.
+local function acheck_columns(database, step)
+  local known = {}
+  for _, column in ipairs(step.before.columns) do
+    known[column.name] = true
+  end
+  local dialect = database.dialect
+  local name = dialect.columns_param(step.rebuild)
+  for _, row in ipairs(database:aquery(dialect.columns_sql, name)) do
+    if not known[row.name] then
+      local told = "the table has a column '%s' that no migration has made, and SQLite needs a new"
+        .. " table for this: tell a migration of it, as m.run {{}, state = {m.add_column(…)}}"
+      error(errors.ConfigurationError(told:format(row.name)), 0)
+    end
+  end
+end
+
 local function arun_statement(database, statement)
   if type(statement) == "function" then
     local ok, err = xpcall(statement, with_traceback, database)
@@ -183,6 +201,7 @@ local function arun_statement(database, statement)
       error(err, 0)
     end
   elseif type(statement) == "table" then
+    acheck_columns(database, statement)
     local hanging = database:aquery(sqlite.HANGING, statement.rebuild)
     for _, sql in ipairs(sqlite.rebuild(statement, hanging)) do
       database:aexecute(sql)
@@ -196,11 +215,11 @@ end
 local function blamed(err, migration, deed, tail)
   local why = errors.is_error(err) and err.message or tostring(err)
   local text = folder.blame(migration, deed.index, why) .. tail
-  if errors.is_error(err) then
-    err.message = text
-    return err
+  if not errors.is_error(err) then
+    err = errors.Error(text)
   end
-  return errors.Error(text)
+  err.message, err.of_operation = text, true
+  return err
 end
 
 local UNTOUCHED = " (undone: the database is as it was before this migration)"
@@ -267,12 +286,11 @@ end
 
 --- One step, if it is still to be done.
 local function astep(database, found, step, fake)
-  local migration = step.migration
+  local migration, deeds = step.migration, fake and {} or step.deeds
   local function is_due()
     database:aexecute(CREATE_NOTES)
     return (runner.aapplied(database, found.app)[migration.name] or false) ~= step.forward
   end
-  local deeds = fake and {} or runner.deeds(found, step, database.backend)
   if not migration.transaction and not fake then
     return database:apinned(function()
       alock(database, "pg_try_advisory_lock")
@@ -321,6 +339,7 @@ local function apatiently(tell, fn)
       return result
     end
     local locked = errors.is_error(result, errors.OperationalError)
+      and not result.of_operation
       and tostring(result.message):find("locked", 1, true)
     if not locked then
       error(result, 0)
@@ -379,7 +398,8 @@ local function only_creates(migration)
   return #migration.operations > 0
 end
 
---- Do what is to be done, step by step, telling of each that was.
+--- Do what is to be done, step by step, telling of each that was. What cannot be done at all, such
+--- as a way back that there is not, raises before anything is.
 ---@async
 ---@param database rille.db.Database
 ---@param found rille.migrations.Folder
@@ -389,7 +409,11 @@ function runner.amigrate(database, found, opts)
   local tell, done = opts.tell or function() end, 0
   local applied = runner.aapplied(database, found.app)
   local first_time = next(applied) == nil
-  for _, step in ipairs(runner.plan(found, applied, opts.target)) do
+  local steps = runner.plan(found, applied, opts.target)
+  for _, step in ipairs(opts.fake and {} or steps) do
+    step.deeds = runner.deeds(found, step, database.backend)
+  end
+  for _, step in ipairs(steps) do
     local migration, fake = step.migration, opts.fake
     local verb = (step.forward and "applied " or "undone ")
     if first_time and step.forward and not fake and migration == found.migrations[1] then
