@@ -1,4 +1,4 @@
-#include "app/metrics.h"
+#include "app/metrics_page.h"
 
 #include "app/process.h"
 #include "base/exposition.h"
@@ -7,14 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Everything of a scrape that functions below need. */
-struct page {
-    rl_buf *out;
-    const rl_figures *workers;
-    unsigned n;
-};
-
-static void add_number_label(rl_buf *out, const char *name, unsigned n)
+void rl_metrics_number(rl_buf *out, const char *name, unsigned n)
 {
     char text[16];
 
@@ -96,13 +89,13 @@ static double figure_of(const rl_figures *f, const struct figure *figure)
     return 0;
 }
 
-static void write_figures(const struct page *p)
+static void write_figures(const rl_metrics_page *p)
 {
     rl_exposition_family(p->out, "rille_worker_up", "gauge",
                          "1: the worker has answered; 0: it is busy, or has ended.");
     for (unsigned w = 0; w < p->n; w++) {
         rl_exposition_begin(p->out, "rille_worker_up", "");
-        add_number_label(p->out, "worker", w);
+        rl_metrics_number(p->out, "worker", w);
         rl_exposition_end(p->out, p->workers[w].there);
     }
     for (size_t i = 0; i < RL_COUNT(figures); i++) {
@@ -111,7 +104,7 @@ static void write_figures(const struct page *p)
             if (!p->workers[w].there)
                 continue;
             rl_exposition_begin(p->out, figures[i].name, "");
-            add_number_label(p->out, "worker", w);
+            rl_metrics_number(p->out, "worker", w);
             rl_exposition_end(p->out, figure_of(&p->workers[w], &figures[i]));
         }
     }
@@ -119,19 +112,19 @@ static void write_figures(const struct page *p)
 
 /* The layer's backend: nothing where there is none. */
 
-static void write_backend_figure(const struct page *p, unsigned w, const char *name,
+static void write_backend_figure(const rl_metrics_page *p, unsigned w, const char *name,
                                  const char *outcome, uint64_t value)
 {
     if (!p->workers[w].outside.there)
         return;
     rl_exposition_begin(p->out, name, "");
-    add_number_label(p->out, "worker", w);
+    rl_metrics_number(p->out, "worker", w);
     if (outcome)
         rl_exposition_label(p->out, "outcome", rl_str_of(outcome));
     rl_exposition_end(p->out, (double)value);
 }
 
-static void write_backend(const struct page *p)
+static void write_backend(const rl_metrics_page *p)
 {
     static const char up[] = "rille_layer_backend_up";
     static const char outages[] = "rille_layer_backend_outages_total";
@@ -160,7 +153,7 @@ static bool starts(const char *s, const char *prefix)
     return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
-static void write_counters(const struct page *p, const char *family, const char *label,
+static void write_counters(const rl_metrics_page *p, const char *family, const char *label,
                            const char *prefix, const char *help)
 {
     size_t skip = strlen(prefix);
@@ -176,7 +169,7 @@ static void write_counters(const struct page *p, const char *family, const char 
             if (!p->workers[w].there)
                 continue;
             rl_exposition_begin(p->out, family, "");
-            add_number_label(p->out, "worker", w);
+            rl_metrics_number(p->out, "worker", w);
             if (label)
                 rl_exposition_label(p->out, label, rl_str_of(info->name + (label ? skip : 0)));
             rl_exposition_end(p->out, (double)rl_counter_at(&p->workers[w].counters, info));
@@ -184,7 +177,7 @@ static void write_counters(const struct page *p, const char *family, const char 
     }
 }
 
-static void write_limits(const struct page *p)
+static void write_limits(const rl_metrics_page *p)
 {
     write_counters(p, "rille_connections_accepted_total", NULL, "accepted",
                    "Connections accepted.");
@@ -196,7 +189,7 @@ static void write_limits(const struct page *p)
                    "How often a limit was met: what was dropped, cut off or interrupted.");
 }
 
-static void write_close_codes(const struct page *p)
+static void write_close_codes(const rl_metrics_page *p)
 {
     static const char name[] = "rille_websockets_closed_total";
 
@@ -215,7 +208,7 @@ static void write_close_codes(const struct page *p)
     }
 }
 
-static void write_stalls(const struct page *p)
+static void write_stalls(const rl_metrics_page *p)
 {
     static const char name[] = "rille_loop_stall_seconds";
     rl_buf labels = {0};
@@ -226,184 +219,13 @@ static void write_stalls(const struct page *p)
         if (!p->workers[w].there)
             continue;
         rl_buf_clear(&labels);
-        add_number_label(&labels, "worker", w);
+        rl_metrics_number(&labels, "worker", w);
         rl_exposition_histogram(p->out, name, rl_buf_str(&labels), &p->workers[w].stalls);
     }
     rl_buf_fini(&labels);
 }
 
-/* Routes, summed over the workers. */
-
-static rl_route *merge_routes(const struct page *p, unsigned *n)
-{
-    rl_route *all = NULL;
-
-    *n = 0;
-    for (unsigned w = 0; w < p->n; w++)
-        for (unsigned i = 0; i < p->workers[w].nroutes; i++) {
-            const rl_route *r = &p->workers[w].routes[i];
-            unsigned at = 0;
-            while (at < *n &&
-                   (strcmp(all[at].kind, r->kind) || strcmp(all[at].pattern, r->pattern)))
-                at++;
-            if (at < *n) {
-                rl_route_merge(&all[at], r);
-                continue;
-            }
-            all = rl_realloc(all, (*n + 1) * sizeof(*all));
-            rl_route_copy(&all[(*n)++], r);
-        }
-    return all;
-}
-
-static void add_route(rl_buf *out, const rl_route *r)
-{
-    rl_exposition_label(out, "kind", rl_str_of(r->kind));
-    rl_exposition_label(out, "route", rl_str_of(r->pattern));
-}
-
-static void write_requests(rl_buf *out, const rl_route *routes, unsigned n)
-{
-    static const char name[] = "rille_http_requests_total";
-
-    rl_exposition_family(out, name, "counter",
-                         "Requests answered, by route, method and class of status.");
-    for (unsigned i = 0; i < n; i++)
-        for (unsigned m = 0; m < RL_METHODS; m++)
-            for (unsigned s = 0; s < RL_STATUS_CLASSES; s++) {
-                uint64_t count = routes[i].requests[m][s];
-                char class[4] = {(char)('1' + s), 'x', 'x', 0};
-                if (!count)
-                    continue;
-                rl_exposition_begin(out, name, "");
-                add_route(out, &routes[i]);
-                rl_exposition_label(out, "method", rl_str_of(rl_method_names[m]));
-                rl_exposition_label(out, "status", rl_str_of(class));
-                rl_exposition_end(out, (double)count);
-            }
-}
-
-static void write_events(rl_buf *out, const rl_route *routes, unsigned n)
-{
-    static const char name[] = "rille_events_total";
-
-    rl_exposition_family(out, name, "counter", "Events handled, by route and kind of event.");
-    for (unsigned i = 0; i < n; i++)
-        for (unsigned e = 0; e < RL_OCCASIONS; e++) {
-            if (!routes[i].events[e])
-                continue;
-            rl_exposition_begin(out, name, "");
-            add_route(out, &routes[i]);
-            rl_exposition_label(out, "event", rl_str_of(rl_occasion_names[e]));
-            rl_exposition_end(out, (double)routes[i].events[e]);
-        }
-
-    rl_exposition_family(out, "rille_handler_errors_total", "counter", "Handlers that raised.");
-    for (unsigned i = 0; i < n; i++) {
-        rl_exposition_begin(out, "rille_handler_errors_total", "");
-        add_route(out, &routes[i]);
-        rl_exposition_end(out, (double)routes[i].failed);
-    }
-}
-
-static void write_times(rl_buf *out, const rl_route *routes, unsigned n)
-{
-    static const char took[] = "rille_event_seconds", waited[] = "rille_event_wait_seconds";
-    rl_buf labels = {0};
-
-    rl_exposition_family(out, took, "histogram",
-                         "From an event's begin to its end; short ones are a sample, weighted.");
-    for (unsigned i = 0; i < n; i++)
-        for (unsigned e = 0; e < RL_OCCASIONS; e++) {
-            if (!routes[i].took[e].count)
-                continue;
-            rl_buf_clear(&labels);
-            add_route(&labels, &routes[i]);
-            rl_exposition_label(&labels, "event", rl_str_of(rl_occasion_names[e]));
-            rl_exposition_histogram(out, took, rl_buf_str(&labels), &routes[i].took[e]);
-        }
-
-    rl_exposition_family(out, waited, "histogram",
-                         "How long events stood in a mailbox, of those that had to.");
-    for (unsigned i = 0; i < n; i++) {
-        if (!routes[i].waited.count)
-            continue;
-        rl_buf_clear(&labels);
-        add_route(&labels, &routes[i]);
-        rl_exposition_histogram(out, waited, rl_buf_str(&labels), &routes[i].waited);
-    }
-    rl_buf_fini(&labels);
-}
-
-static void write_routes(const struct page *p)
-{
-    unsigned n;
-    rl_route *routes = merge_routes(p, &n);
-
-    write_requests(p->out, routes, n);
-    write_events(p->out, routes, n);
-    write_times(p->out, routes, n);
-    for (unsigned i = 0; i < n; i++)
-        rl_route_fini(&routes[i]);
-    rl_free(routes);
-}
-
-/* Databases */
-
-static const struct db_figure {
-    const char *name, *type, *help;
-    bool wide;
-    size_t at;
-} db_figures[] = {
-#define F(name, type, wide, member, help)                                 \
-    {                                                                     \
-        "rille_db_" name, type, help, wide, offsetof(rl_db_stats, member) \
-    }
-    F("connections", "gauge", false, open, "Connections to the database."),
-    F("idle_connections", "gauge", false, idle, "Of them, those that idle."),
-    F("leased_connections", "gauge", false, leased, "Of them, those pinned by a task."),
-    F("waiting", "gauge", false, waiting, "Who waits in line for a connection."),
-    F("connections_opened_total", "counter", true, opened, "Connections opened."),
-    F("connections_lost_total", "counter", true, closed_dead, "Connections found dead."),
-    F("acquire_timeouts_total", "counter", true, timeouts, "Waits given up: acquire_timeout."),
-    F("statements_total", "counter", true, statements, "Statements run."),
-    F("batches_total", "counter", true, batches, "Batches of reads that shared a connection."),
-    F("cancels_total", "counter", true, cancels, "Statements cancelled while they ran."),
-#undef F
-};
-
-static const char *const db_errors[RL_DB_ERRORS] = {
-    "OperationalError",           "IntegrityError",    "DataError", "ProgrammingError",
-    "TransactionManagementError", "NotSupportedError",
-};
-
-static void add_database(rl_buf *out, unsigned worker, const rl_db_figures *d)
-{
-    add_number_label(out, "worker", worker);
-    rl_exposition_label(out, "database", rl_str_of(d->name));
-}
-
-#define EACH_DATABASE(p, w, d)                             \
-    for (unsigned w = 0; w < (p)->n; w++)                  \
-        for (const rl_db_figures *d = (p)->workers[w].dbs; \
-             d && d < (p)->workers[w].dbs + (p)->workers[w].ndbs; d++)
-
-static void write_db_histogram(const struct page *p, const char *name, const char *help, size_t at)
-{
-    rl_buf labels = {0};
-
-    rl_exposition_family(p->out, name, "histogram", help);
-    EACH_DATABASE(p, w, d)
-    {
-        const void *h = (const char *)&d->stats + at;
-        rl_buf_clear(&labels);
-        add_database(&labels, w, d);
-        rl_exposition_histogram(p->out, name, rl_buf_str(&labels), h);
-    }
-    rl_buf_fini(&labels);
-}
-
-static void write_generations(const struct page *p)
+static void write_generations(const rl_metrics_page *p)
 {
     static const struct {
         const char *name, *type, *help;
@@ -421,41 +243,11 @@ static void write_generations(const struct page *p)
                 const rl_generation *g = &p->workers[w].generations[k];
                 const double values[] = {g->consumers, (double)g->events, (double)g->failed};
                 rl_exposition_begin(p->out, families[i].name, "");
-                add_number_label(p->out, "worker", w);
-                add_number_label(p->out, "generation", g->number);
+                rl_metrics_number(p->out, "worker", w);
+                rl_metrics_number(p->out, "generation", g->number);
                 rl_exposition_end(p->out, values[i]);
             }
     }
-}
-
-static void write_databases(const struct page *p)
-{
-    for (size_t i = 0; i < RL_COUNT(db_figures); i++) {
-        const struct db_figure *f = &db_figures[i];
-        rl_exposition_family(p->out, f->name, f->type, f->help);
-        EACH_DATABASE(p, w, d)
-        {
-            const void *at = (const char *)&d->stats + f->at;
-            rl_exposition_begin(p->out, f->name, "");
-            add_database(p->out, w, d);
-            rl_exposition_end(p->out, f->wide ? (double)*(const uint64_t *)at
-                                              : (double)*(const unsigned *)at);
-        }
-    }
-    rl_exposition_family(p->out, "rille_db_errors_total", "counter", "Statements that failed.");
-    EACH_DATABASE(p, w, d)
-    for (unsigned i = 0; i < RL_DB_ERRORS; i++) {
-        rl_exposition_begin(p->out, "rille_db_errors_total", "");
-        add_database(p->out, w, d);
-        rl_exposition_label(p->out, "class", rl_str_of(db_errors[i]));
-        rl_exposition_end(p->out, (double)d->stats.errors[i]);
-    }
-    write_db_histogram(p, "rille_db_wait_seconds", "From asking to being handed a connection.",
-                       offsetof(rl_db_stats, wait));
-    write_db_histogram(p, "rille_db_statement_seconds", "From there to a statement's answer.",
-                       offsetof(rl_db_stats, run));
-    write_db_histogram(p, "rille_db_lease_seconds", "How long tasks pinned a connection.",
-                       offsetof(rl_db_stats, lease));
 }
 
 /* Histories of groups, the process's */
@@ -506,7 +298,7 @@ static void write_presence(rl_buf *out, rl_presence *presence)
 
 /* What the script counts */
 
-static void write_meters(const struct page *p)
+static void write_meters(const rl_metrics_page *p)
 {
     rl_meters all = {0};
 
@@ -523,7 +315,7 @@ static void write_role(rl_buf *out, const char *name, const struct rl_code_of *o
     if (!of->number)
         return;
     rl_exposition_begin(out, name, "");
-    add_number_label(out, "generation", of->number);
+    rl_metrics_number(out, "generation", of->number);
     rl_exposition_label(out, "hash", rl_str_of(of->hash));
     rl_exposition_label(out, "role", rl_str_of(role));
     rl_exposition_end(out, 1);
@@ -573,7 +365,7 @@ static void write_process(rl_buf *out, const rl_process_figures *process, unsign
 void rl_metrics_write(rl_buf *out, const rl_process_figures *process, const rl_figures *workers,
                       unsigned n)
 {
-    const struct page p = {out, workers, n};
+    const rl_metrics_page p = {out, workers, n};
 
     write_process(out, process, n);
     write_history(out, process->history);
@@ -583,8 +375,8 @@ void rl_metrics_write(rl_buf *out, const rl_process_figures *process, const rl_f
     write_limits(&p);
     write_close_codes(&p);
     write_stalls(&p);
-    write_routes(&p);
+    rl_metrics_routes(&p);
     write_generations(&p);
-    write_databases(&p);
+    rl_metrics_databases(&p);
     write_meters(&p);
 }
