@@ -126,6 +126,23 @@ describe("loading a script", function()
     assert.is_nil(package.loaded.state_of_spec)
   end)
 
+  it("compiles what has changed, and tells places alike in what has not", function()
+    local folder = script.folder {
+      ["app.lua"] = 'require "spec.out".fail = require("a").fail ' .. APP,
+      ["a.lua"] = 'return { fail = function()\n  error("once")\nend }',
+    }
+    local out = outlet()
+    for number = 1, 3 do
+      loader.load(folder, number)
+      local _, err = pcall(out.fail)
+      assert.truthy(err:find("a.lua:2: once", 1, true), err)
+    end
+    script.write(folder, "a.lua", 'return { fail = function()\n\n  error("twice")\nend }')
+    loader.load(folder, 4)
+    local _, err = pcall(out.fail)
+    assert.truthy(err:find("a.lua:3: twice", 1, true), err)
+  end)
+
   it("lets code of an old generation find its own modules later", function()
     local out = outlet()
     local folder = script.folder {

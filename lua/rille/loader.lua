@@ -205,10 +205,26 @@ local function run_chunk(chunk, name)
   return ok, value
 end
 
+--- What files compile to, those of the last load: most are the same in the next one, and parsing
+--- takes most of its time.
+---@type table<string, { digest: string, code: string }>
+local compiled = {}
+
+local function compile(generation, path, text)
+  local digest = core.digest(text)
+  generation.digests[path] = digest
+  local known = compiled[path]
+  if known and known.digest == digest then
+    return loadstring(known.code)
+  end
+  local chunk, why = loadstring(text, "@" .. path)
+  compiled[path] = chunk and { digest = digest, code = string.dump(chunk) }
+  return chunk, why
+end
+
 function run_module(generation, name, path, text)
   use(generation, path)
-  generation.digests[path] = core.digest(text)
-  local chunk, why = loadstring(text, "@" .. path)
+  local chunk, why = compile(generation, path, text)
   if not chunk then
     error(errors.ConfigurationError(why), 0)
   end
@@ -307,6 +323,9 @@ function M.load(path, number)
   generation.app = check_app(run_module(generation, file:match("([^/]*)%.lua$"), file, text), file)
   add_former_names(generation)
   generation.hash = hash_of(generation)
+  for name in pairs(compiled) do
+    compiled[name] = generation.digests[name] and compiled[name]
+  end
   return generation
 end
 

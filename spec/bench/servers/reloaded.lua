@@ -13,6 +13,10 @@ for i = 1, 20000 do
 end
 assert(next(words))
 
+for i = 1, tonumber(os.getenv("RELOAD_MODULES") or 0) do
+  require("module_" .. i)
+end
+
 local Echo = rille.WebsocketConsumer:extend("Echo")
 Echo.groups = { "everybody" }
 
