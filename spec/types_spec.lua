@@ -31,6 +31,10 @@ local Person = models.define("person", {
   name = models.text({ max_length = 40 }),
   mood = models.text({ choices = { { "ok", "Fine" }, { "sad", "Not so" } }, null = true }),
 })
+function Person:greeting()
+  return "hello " .. self.name
+end
+
 local Note = models.define("note", {
   author = models.foreign_key(Person, { null = true, related_name = "notes" }),
   pages = models.bigint(),
@@ -39,6 +43,17 @@ local Note = models.define("note", {
   words = models.array(models.text()),
   data = models.json({ null = true }),
   tags = models.many_to_many(Tag),
+}, {
+  managers = {
+    cheap = function(all)
+      return all:filter({ price__lt = 10 })
+    end,
+  },
+  methods = {
+    long = function(query)
+      return query:filter({ pages__gt = 500 })
+    end,
+  },
 })
 local Card = models.define("card", { person = models.one_to_one(Person) })
 local ALL = { Tag, Person, Note, Card }
@@ -85,6 +100,14 @@ describe("declarations of models", function()
     assert.truthy(person:find("---@field notes models.NoteQuery", 1, true))
     assert.truthy(person:find("---@field card models.Card?", 1, true))
     assert.truthy(class("models.Tag"):find("---@field note_set models.NoteQuery", 1, true))
+  end)
+
+  it("say what a script has defined itself", function()
+    local greeting = "---@field greeting fun(self: models.Person, ...: any): any\n"
+    assert.truthy(class("models.Person"):find(greeting, 1, true))
+    assert.truthy(class("models.NoteModel"):find("---@field cheap models.NoteQuery\n", 1, true))
+    local long = "---@field long fun(self: models.NoteQuery, ...: any): any\n"
+    assert.truthy(class("models.NoteQuery"):find(long, 1, true))
   end)
 
   it("give a model for the name of its table", function()

@@ -247,6 +247,25 @@ for label, open in pairs(BACKENDS) do
       it_runs:stop()
     end)
 
+    it("takes another of the application's databases, and is read back from it", function()
+      script.write(folder, "notes/app.lua", ([[
+        local rille = require("rille")
+        return rille.app { databases = { default = "sqlite::memory:", other = %q } }
+      ]]):format(url))
+      migration("0001_initial", 'm.create_table("note", { { "id", "auto" } }),')
+      local status, _, out = server.run({ "migrate", folder .. "/notes", "--database", "other" })
+      assert.same({ 0, "applied 0001_initial\n" }, { status, out })
+      local arguments = { "inspectdb", folder .. "/notes", "--database=other", "note" }
+      status, _, out = server.run(arguments)
+      assert.equal(0, status)
+      assert.truthy(out:find('M.Note = models.define("note", {\n  id = models.auto(),', 1, true))
+      arguments[3] = "--database=nowhere"
+      local err
+      status, err = server.run(arguments)
+      assert.equal(1, status)
+      assert.truthy(err:find("there is no database 'nowhere'; configured: default, other", 1, true))
+    end)
+
     it("creates what is missing for an application without migrations", function()
       app_with("title = models.text()")
       local _, _, out = migrate()

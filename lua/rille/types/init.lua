@@ -127,6 +127,17 @@ local function sorted(set)
   return names
 end
 
+--- What a script has defined on a model: methods of its instances, by name.
+local function own_methods(model)
+  local found = {}
+  for name, value in pairs(model) do
+    if type(value) == "function" and type(name) == "string" and name:find("^%a") then
+      found[name] = value
+    end
+  end
+  return found
+end
+
 local function declare_instance(lines, model)
   local meta = model._meta
   lines[#lines + 1] = ("---@class %s : rille.models.Instance"):format(class_of(model))
@@ -145,6 +156,9 @@ local function declare_instance(lines, model)
   for _, name in ipairs(sorted(meta.reverse)) do
     local there, several = other_end(meta.reverse[name], model)
     field_line(lines, name, class_of(there) .. (several and "Query" or "?"))
+  end
+  for _, name in ipairs(sorted(own_methods(model))) do
+    field_line(lines, name, ("fun(self: %s, ...: any): any"):format(class_of(model)))
   end
 end
 
@@ -212,6 +226,9 @@ end
 local function declare_query(lines, model, methods)
   local class = class_of(model)
   lines[#lines + 1] = ("---@class %sQuery : rille.models.Query"):format(class)
+  for _, name in ipairs(sorted(model._meta.methods or {})) do
+    field_line(lines, name, ("fun(self: %sQuery, ...: any): any"):format(class))
+  end
   lines[#lines + 1] = "local Query = {}"
   for _, method in ipairs(methods) do
     lines[#lines + 1] = ""
@@ -222,10 +239,23 @@ local function declare_query(lines, model, methods)
   end
 end
 
+--- `objects`, and managers of its own.
+local function own_managers(model)
+  local kind, found = getmetatable(model.objects), {}
+  for name, value in pairs(model) do
+    if getmetatable(value) == kind then
+      found[name] = true
+    end
+  end
+  return sorted(found)
+end
+
 local function declare_model(lines, model)
   local class = class_of(model)
   lines[#lines + 1] = ("---@class %sModel : rille.models.Model"):format(class)
-  lines[#lines + 1] = ("---@field objects %sQuery"):format(class)
+  for _, name in ipairs(own_managers(model)) do
+    field_line(lines, name, class .. "Query")
+  end
   lines[#lines + 1] = ("---@overload fun(values: %sValues?): %s"):format(class, class)
   lines[#lines + 1] = ""
   lines[#lines + 1] = ("---@param table_name %q"):format(model._meta.table)
