@@ -43,6 +43,23 @@ describe("a live server", function()
     end)
   end
 
+  it("is seen by a browser #slow", function()
+    local live = testing.alive_server("examples/chat")
+    local ann = testing.abrowser()
+    ann:aget(live.url .. "/#lobby")
+    ann:afind("#name"):atype("Ann\n")
+    ann:asee("#state[data-state=open]", "")
+    local bob = testing.WebsocketCommunicator(live, "/ws/chat/lobby?name=Bob")
+    assert.is_true(bob:aconnect())
+    bob:asend_json_to { type = "say", ref = "1", text = "hello, Ann" }
+    ann:asee(".message:not(.pending) .text", "hello, Ann")
+    ann:aquit()
+    while not bob:areceive_nothing() do
+      bob:areceive_from()
+    end
+    bob:adisconnect()
+  end)
+
   it("is gone after aclose", function()
     local live = testing.alive_server(app)
     live:aclose()

@@ -194,7 +194,8 @@ void rl_loop_advance(rl_loop *loop, uint64_t ms)
 {
     struct timers all = timers_of(loop);
 
-    qsort(all.list, all.n, sizeof(*all.list), by_time);
+    if (all.n)
+        qsort(all.list, all.n, sizeof(*all.list), by_time);
     rl_clock_ahead += ms * 1000000;
     for (size_t i = 0; i < all.n; i++) {
         uv_timer_t *t = all.list[i];

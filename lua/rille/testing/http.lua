@@ -23,8 +23,7 @@ local target = require("rille.testing.target")
 ---@field private stream rille.testing.Stream?
 local Communicator = class("rille.testing.HttpCommunicator")
 
----@param app rille.App|string|rille.Class|function  an application, its path, or what all its paths
----  are to lead to: a consumer class or a function
+---@param app rille.testing.Target
 ---@param method string
 ---@param path string  with its query
 ---@param options rille.testing.HttpOptions?

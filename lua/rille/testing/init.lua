@@ -18,11 +18,34 @@ local application = require("rille.testing.application")
 local database = require("rille.testing.database")
 local opened = require("rille.testing.opened")
 
-local M = {}
+--- What a communicator speaks to: an application; its path, as for `rille run`; a consumer class or
+--- a function, to which all paths lead; or a live server.
+---@alias rille.testing.Target
+---| rille.App|string|rille.Class|async fun(request: rille.Scope): ...
+---| rille.testing.LiveServer
 
-M.WebsocketCommunicator = require("rille.testing.websocket")
-M.HttpCommunicator = require("rille.testing.http")
-M.ChannelCommunicator = require("rille.testing.channel")
+-- luacheck: push no max line length
+---@class rille.testing
+---@field WebsocketCommunicator fun(app: rille.testing.Target, path: string, options: rille.testing.WebsocketOptions?): rille.testing.WebsocketCommunicator
+---@field HttpCommunicator fun(app: rille.testing.Target, method: string, path: string, options: rille.testing.HttpOptions?): rille.testing.HttpCommunicator
+---@field ChannelCommunicator fun(app: rille.App|string, channel: string): rille.testing.ChannelCommunicator
+-- luacheck: pop
+local M = {
+  WebsocketCommunicator = require("rille.testing.websocket"),
+  HttpCommunicator = require("rille.testing.http"),
+  ChannelCommunicator = require("rille.testing.channel"),
+
+  abrowser = require("rille.testing.browser").astart,
+  alive_server = require("rille.testing.live").astart,
+  astart = application.astart,
+  astop = application.astop,
+  clock = require("rille.testing.clock"),
+
+  transactional = database.transactional,
+  hold_on_commit = database.hold_on_commit,
+  arun_on_commit = database.arun_on_commit,
+  acapture_on_commit = database.acapture_on_commit,
+}
 
 --- Load an application, for the tests of this file: at its top, so that its databases and tables
 --- are there when the first test begins.
@@ -41,14 +64,5 @@ function M.load(app)
   local environment = generation.environment
   return generation.app, environment and environment.require or require
 end
-
-M.alive_server = require("rille.testing.live").astart
-M.astart = application.astart
-M.astop = application.astop
-M.clock = require("rille.testing.clock")
-M.transactional = database.transactional
-M.hold_on_commit = database.hold_on_commit
-M.arun_on_commit = database.arun_on_commit
-M.acapture_on_commit = database.acapture_on_commit
 
 return M

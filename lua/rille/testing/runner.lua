@@ -1,5 +1,6 @@
 --- busted inside the runtime: the whole run is one task, so an `it` may call any `a` function.
 
+local browser = require("rille.testing.browser")
 local application = require("rille.testing.application")
 local clock = require("rille.testing.clock")
 local core = require("rille.core")
@@ -95,6 +96,7 @@ local function take_over()
   local new_core = require("busted.core")
   package.loaded["busted.core"] = function()
     local busted = new_core()
+    opened.skip = busted.pending
     local register = busted.register
     function busted.register(name, executor, ...)
       if name == "it" then
@@ -130,6 +132,7 @@ local function arun(arguments)
   end)
   os.exit = real_exit
   database.aclose()
+  browser.end_driver()
   if ok then
     return 0
   elseif getmetatable(err) == Exit then

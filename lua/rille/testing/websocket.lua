@@ -22,7 +22,7 @@ local target = require("rille.testing.target")
 ---@field private messages { opcode: integer, payload: string }[]  that came, and were not read
 local Communicator = class("rille.testing.WebsocketCommunicator")
 
----@param app rille.App|string|rille.Class  an application, its path, or a consumer class
+---@param app rille.testing.Target
 ---@param path string  with its query
 ---@param options rille.testing.WebsocketOptions?
 function Communicator:init(app, path, options)
