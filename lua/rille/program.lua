@@ -217,10 +217,10 @@ function M.commit()
     follow(generation)
   end
   mqtt.settle()
-  staged, opened = nil, {}
-  if dispatch.pages then
+  if dispatch.pages and staged.change == "load" then
     dispatch.pages.trouble(nil)
   end
+  staged, opened = nil, {}
   jit.flush()
   return {
     number = generation.number,

@@ -322,6 +322,38 @@ return Moved
     assert.equal(200, fetch("/small", posts).status)
   end)
 
+  it("bring their models, databases, origins and histories", function()
+    start(app("one", class("Room"), ROOM))
+    local function knock(options)
+      return clients.run("ws.py", it_runs.ws .. "/room", { { "close", 1000, "" } }, options)
+    end
+    local stranger = { origin = "http://other.test" }
+    assert.equal(403, knock(stranger):get("refused").status)
+    local code = class("Room") .. [[
+local models = require "rille.models"
+local Note = models.define("note", { text = models.text() })
+local store = rille.get("/store", function()
+  Note { text = "kept" }:asave()
+  return 200, { Note.objects:acount(), rille.databases.other:aquery("SELECT 5 AS n")[1].n }
+end)
+local say = rille.get("/say", function()
+  local _, _, offset = rille.channel_layer:agroup_send("kept.x", { type = "tell" })
+  return 200, tostring(offset)
+end)
+]]
+    local databases = ("databases = { other = \"sqlite:%s/o.db\" }, "):format(folder)
+    local settings = "models = { Note }, " .. databases
+      .. 'allowed_origins = { "other.test" }, groups = { ["kept.*"] = { history = {} } },'
+    reload(app("two", code, ROOM .. ", store, say", settings), 2)
+    assert.is_true(it_runs:says("created note in "))
+    assert.equal("[1,5]", fetch("/store").body)
+    assert.equal(1000, knock(stranger):get("close").code)
+    assert.equal("1", fetch("/say").body)
+    reload(app("three", code, ROOM .. ", store, say", settings), 3)
+    assert.equal("[2,5]", fetch("/store").body)
+    assert.equal("2", fetch("/say").body) -- histories outlive it
+  end)
+
   it("say once what waits for the next start", function()
     start(app("one"), "--workers", "1")
     local moved = 'listen = "127.0.0.1:1", workers = 7, layer = "redis://nowhere", '
