@@ -80,6 +80,13 @@ static void knows_a_commit_by_all_its_names(void)
     CHECK(!rl_sql_is_commit(RL_STR("ROLLBACK")));
     CHECK(!rl_sql_is_commit(RL_STR("COMMITMENT")));
     CHECK(!rl_sql_is_commit(RL_STR("")));
+    CHECK(rl_sql_is_rollback(RL_STR("ROLLBACK")));
+    CHECK(rl_sql_is_rollback(RL_STR("abort work")));
+    CHECK(rl_sql_is_rollback(RL_STR("/* all of it */ ROLLBACK TRANSACTION")));
+    CHECK(!rl_sql_is_rollback(RL_STR("ROLLBACK TO SAVEPOINT a")));
+    CHECK(!rl_sql_is_rollback(RL_STR("ROLLBACK WORK TO a")));
+    CHECK(!rl_sql_is_rollback(RL_STR("ROLLBACK PREPARED 'x'")));
+    CHECK(!rl_sql_is_rollback(RL_STR("COMMIT")));
 }
 
 static void tells_who_writes(void)

@@ -181,6 +181,26 @@ describe("a WebSocket communicator", function()
   end)
 end)
 
+describe("communicators of two applications", function()
+  it("may be open at once: each consumer stays with its class", function()
+    local Shout = rille.WebsocketConsumer:extend("Echo") -- the same name, another class
+    function Shout:receive(text)
+      self:asend { text_data = text:upper() }
+    end
+    local ann = connected()
+    local bob = testing.WebsocketCommunicator(Shout, "/")
+    assert.is_true(bob:aconnect())
+    for _ = 1, 2 do
+      bob:asend_to { text_data = "hello" }
+      assert.equal("HELLO", bob:areceive_from())
+      ann:asend_json_to { n = 1 }
+      assert.same({ n = 1 }, ann:areceive_json_from())
+    end
+    ann:adisconnect()
+    bob:adisconnect()
+  end)
+end)
+
 describe("an HTTP communicator", function()
   it("gets status, headers and body", function()
     local function handler(request)

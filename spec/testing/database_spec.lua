@@ -245,3 +245,24 @@ for backend, url in pairs(urls) do
     end)
   end)
 end
+
+describe("a file whose tests are all transactional", function()
+  local Note = define()
+
+  setup(function()
+    testing.load(rille.app { models = { Note } }, { transactional = true })
+  end)
+
+  for _ = 1, 2 do
+    it("has each of them commit, and begin with nothing", function()
+      assert.equal(0, Note.objects:acount())
+      Note.objects:acreate { text = "kept" }
+      rille.db:apinned(function()
+        assert.is_nil(rille.db.driver.transaction(rille.db.handle))
+        rille.db:aexecute("BEGIN")
+        rille.db:aexecute("ROLLBACK")
+      end)
+      assert.equal(1, Note.objects:acount())
+    end)
+  end
+end)

@@ -100,14 +100,18 @@ end
 
 ---@type rille.App?  what the tests of this file begin with
 local home
+local home_options = {}
 
 --- Outside of a test: what each test of this file begins with.
 ---@param what rille.App|string
+---@param options { transactional: boolean? }?
 ---@return rille.Generation
-function M.settle(what)
+function M.settle(what, options)
   local generation = M.use(what)
   if not database.is_in_test() then
-    home = generation.app
+    home, home_options = generation.app, options or {}
+  elseif options and options.transactional then
+    database.transactional()
   end
   return generation
 end
@@ -119,11 +123,14 @@ function M.abegin()
     M.use(home)
   end
   database.abegin()
+  if home_options.transactional then
+    database.transactional()
+  end
 end
 
 --- The file is over.
 function M.leave()
-  home = nil
+  home, home_options = nil, {}
   database.leave()
 end
 

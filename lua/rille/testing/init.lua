@@ -29,7 +29,6 @@ local opened = require("rille.testing.opened")
 ---@field WebsocketCommunicator fun(app: rille.testing.Target, path: string, options: rille.testing.WebsocketOptions?): rille.testing.WebsocketCommunicator
 ---@field HttpCommunicator fun(app: rille.testing.Target, method: string, path: string, options: rille.testing.HttpOptions?): rille.testing.HttpCommunicator
 ---@field ChannelCommunicator fun(app: rille.App|string, channel: string): rille.testing.ChannelCommunicator
--- luacheck: pop
 local M = {
   WebsocketCommunicator = require("rille.testing.websocket"),
   HttpCommunicator = require("rille.testing.http"),
@@ -46,21 +45,23 @@ local M = {
   arun_on_commit = database.arun_on_commit,
   acapture_on_commit = database.acapture_on_commit,
 }
+-- luacheck: pop
 
 --- Load an application, for the tests of this file: at its top, so that its databases and tables
 --- are there when the first test begins.
 ---@param app rille.App|string|fun(): rille.App  one; its path as for `rille run`, from the file of
 ---  the spec when it begins with a dot; or a function that makes one, and may make timers
+---@param options { transactional: boolean? }?  transactional: every test of this file is
 ---@return rille.App
 ---@return fun(name: string): any require  of its own modules
-function M.load(app)
+function M.load(app, options)
   if type(app) == "function" then
     app = application.made_by(app).app
   elseif type(app) == "string" and app:find("^%.") then
     app = ((opened.place():match("^(.*)/") or ".") .. "/" .. app):gsub("^[^/.]+/%.%./?", "")
     app = app ~= "" and app or "."
   end
-  local generation = application.settle(app)
+  local generation = application.settle(app, options)
   local environment = generation.environment
   return generation.app, environment and environment.require or require
 end
