@@ -2,6 +2,8 @@
 -- a model, in alternating rounds of one process.
 local rille = require "rille"
 local models = require "rille.models"
+local forms = require "rille.models.forms"
+local clock = require("rille.models.time").now
 
 local ROUNDS = 15
 local WINDOW = 0.03 -- s of CPU, at least, for the first of a round
@@ -83,6 +85,34 @@ local QUESTIONS = {
   },
 }
 
+--- Ten columns, for what a row costs.
+local Wide = models.define("rille_bench_wide", {
+  id = models.auto(),
+  a = models.integer(),
+  b = models.integer(),
+  c = models.float(),
+  d = models.text(),
+  e = models.text(),
+  f = models.text({ null = true }),
+  g = models.boolean(),
+  h = models.timestamp(),
+  i = models.bigint(),
+})
+
+local function wide(i)
+  return {
+    a = i,
+    b = -i,
+    c = i / 3,
+    d = "some text " .. i,
+    e = "more of it",
+    f = i % 2 == 0 and "here" or nil,
+    g = i % 3 == 0,
+    h = "2024-05-01 12:30:00+00",
+    i = i * 1000,
+  }
+end
+
 local function fill()
   if Folder.objects:aexists() then
     return
@@ -92,6 +122,11 @@ local function fill()
     folders[id] = { id = id, name = "folder " .. id, parent_id = id > 1 and id - 1 or nil }
   end
   Folder.objects:abulk_create(folders)
+  local rows = {}
+  for i = 1, ROWS do
+    rows[i] = wide(i)
+  end
+  Wide.objects:abulk_create(rows)
 end
 
 --- A driver that has the rows already: what is left is Lua.
@@ -127,6 +162,7 @@ local function compare(base, other)
   seconds(other, count)
   local ratios, a, b = {}, {}, {}
   for round = 1, ROUNDS do
+    rille.asleep(0) -- or it would be taken for a loop without end
     local first, second = base, other
     if round % 2 == 0 then
       first, second = other, base
@@ -165,11 +201,86 @@ local function measure(db)
   end
 end
 
+--- Microseconds of building a query of three conditions and finding what was compiled of it.
+local function measure_building(db)
+  local function build(i)
+    local query = Folder.objects:filter { id__gte = i, id__lte = i, name__gte = "f" }
+    local plan = forms.plan(query.form, db.dialect, "list")
+    return plan.sql, forms.params(plan, query)
+  end
+  local count, best = 20000, math.huge
+  for _ = 1, ROUNDS do
+    rille.asleep(0)
+    best = math.min(best, seconds(build, count) / count)
+  end
+  print(("building three conditions: %.2f us"):format(best * 1e6))
+end
+
+--- All of the wide rows: bare, and as instances.
+local function measure_rows(db)
+  local ratio, each = compare(function()
+    return db:aquery 'SELECT id, a, b, c, d, e, f, g, h, i FROM "rille_bench_wide"'
+  end, function()
+    return Wide.objects:alist()
+  end)
+  print(("%d instances of 10 columns / bare rows: %s, us %s"):format(ROWS, ratio, each))
+end
+
+--- What COPY takes: its text is made beforehand, since that is not what is compared.
+local function measure_bulk(db)
+  if not db.dialect.copy then
+    return
+  end
+  local count = 10000
+  local objects, lines = {}, {}
+  for i = 1, count do
+    local row = wide(i)
+    objects[i] = Wide(row)
+    lines[i] = table.concat({
+      row.a,
+      row.b,
+      row.c,
+      row.d,
+      row.e,
+      row.f or "\\N",
+      tostring(row.g),
+      row.h,
+      row.i,
+    }, "\t")
+  end
+  local text = table.concat(lines, "\n") .. "\n"
+  local copies, bulks = {}, {}
+  for round = 1, 7 do
+    for _, object in ipairs(objects) do
+      object.pk = nil
+    end
+    local began = clock()
+    db:acopy_from('COPY "rille_bench_wide" (a, b, c, d, e, f, g, h, i) FROM STDIN', text)
+    copies[round] = clock() - began
+    began = clock()
+    Wide.objects:abulk_create(objects)
+    bulks[round] = clock() - began
+    Wide.objects:filter({ id__gt = ROWS }):adelete()
+  end
+  table.sort(copies)
+  table.sort(bulks)
+  local copy, bulk = quantile(copies, 0.5), quantile(bulks, 0.5)
+  print(("%d rows: COPY %.0f ms, abulk_create %.0f ms, %.2f of COPY's rate"):format(
+    count,
+    copy * 1e3,
+    bulk * 1e3,
+    copy / bulk
+  ))
+end
+
 return rille.app {
-  models = { Folder },
+  models = { Folder, Wide },
   routes = {},
   on_start = function()
     rille.atomic(fill)
+    measure_building(rille.db)
+    measure_rows(rille.db)
+    measure_bulk(rille.db)
     measure(rille.db)
     os.exit(0)
   end,

@@ -395,6 +395,46 @@ for _, backend in ipairs(backends.all(all)) do
         assert.same({}, authors:abulk_create({}))
       end)
 
+      it("insert very many, as they are", function()
+        local ann = authors:acreate({ name = "Ann" })
+        local values = {}
+        for i = 1, 1200 do
+          values[i] = {
+            title = ("a\tb\\c\nd\r%d 'e\" \\N"):format(i),
+            pages = i,
+            price = i % 2 == 0 and i + 0.25 or nil,
+            printed = i,
+            day = "2024-05-01",
+            data = i % 3 == 0 and { text = "x\\y\n", n = { i } } or nil,
+            author = ann,
+          }
+        end
+        local made = books:abulk_create(values)
+        local read = books:ain_bulk()
+        for i, book in ipairs(made) do
+          local other = read[book.pk]
+          assert.equal(values[i].title, other.title)
+          assert.equal(i, other.pages)
+          assert.same(values[i].data, other.data)
+          assert.equal(values[i].price, tonumber(other.price))
+          assert.equal(book.printed, other.printed)
+          assert.equal(ann.pk, other.author_id)
+          assert.is_nil(rawget(book, "_adding"))
+        end
+        books:acreate({ title = "behind", author = ann }) -- the sequence goes on
+        local wrong = {}
+        for i = 1, 600 do
+          wrong[i] = { name = i == 599 and "Ann" or "n" .. i }
+        end
+        is(raised_by(authors.abulk_create, authors, wrong), errors.IntegrityError)
+        assert.equal(1, authors:acount())
+        wrong[599] = { name = "n599", age = "old" }
+        is(raised_by(authors.abulk_create, authors, wrong), errors.ValueError)
+        wrong[599] = { name = "n599", id = 123456 }
+        authors:abulk_create(wrong)
+        assert.equal(601, authors:acount())
+      end)
+
       it("skip, or update, what is there", function()
         authors:acreate({ name = "a", age = 1 })
         local skip = { ignore_conflicts = true }

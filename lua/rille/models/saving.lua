@@ -4,9 +4,11 @@
 --- holds what a read would give.
 
 local compile = require("rille.models.compile")
+local copying = require("rille.models.copying")
 local db = require("rille.db")
 local errors = require("rille.errors")
 local expressions = require("rille.models.expressions")
+local insert = require("rille.models.insert")
 local null = require("rille.core").null
 local queries = require("rille.models.query")
 local resolve = require("rille.models.resolve")
@@ -35,26 +37,65 @@ local function settle_relation(instance, field)
   rawset(instance, field.attr, key)
 end
 
+---@class rille.models.Writer  how values of a field are made ready
+---@field check fun(field: rille.models.Field, value: any): any
+---@field wire (fun(value: any, field: rille.models.Field): any)?
+---@field storage rille.models.Field
+---@field plain boolean     there is nothing to check but that
+---@field relation boolean
+---@field now boolean       its value may be the time
+
+---@return rille.models.Writer
+local function writer_of(field)
+  local writer = field.writer
+  if not writer then
+    local behaviour = field:behaviour()
+    local is_checked = field.choices or field.max_length or field.max_digits or field.validators
+    writer = {
+      check = behaviour.check,
+      wire = behaviour.wire,
+      storage = field:storage(),
+      plain = not is_checked,
+      relation = field.kind == "foreign_key",
+      now = (field.auto_now or field.auto_now_add) == true,
+    }
+    field.writer = writer
+  end
+  return writer
+end
+
 --- The value of one field as the core is given it. The instance then holds what a read would give.
 ---@param instance rille.models.Instance
 ---@param field rille.models.Field
 ---@param is_new boolean?
 ---@return any
 function saving.wire_value(instance, field, is_new)
-  if field.kind == "foreign_key" then
+  local writer, attr = writer_of(field), field.attr
+  if writer.relation then
     settle_relation(instance, field)
   end
-  local value = rawget(instance, field.attr)
-  if field.auto_now or field.auto_now_add and is_new then
+  local value = rawget(instance, attr)
+  if writer.now and (field.auto_now or is_new) then
     value = field:current_time()
   end
   if value == nil or value == null then
-    rawset(instance, field.attr, nil)
+    rawset(instance, attr, nil)
     return nil
   end
-  local wire, cleaned = field:write(value)
-  rawset(instance, field.attr, cleaned)
-  return wire
+  local cleaned = writer.plain and type(value) ~= "table" and writer.check(field, value)
+  if cleaned == nil or cleaned == false or not writer.plain then
+    local wire
+    wire, cleaned = field:write(value)
+    rawset(instance, attr, cleaned)
+    return wire
+  end
+  if cleaned ~= value or writer.now then
+    rawset(instance, attr, cleaned)
+  end
+  if writer.wire then
+    return writer.wire(cleaned, writer.storage)
+  end
+  return cleaned
 end
 
 -- Inserts -----------------------------------------------------------------------------
@@ -73,21 +114,10 @@ local function insert_fields(meta, with_key)
   return list
 end
 
----@async
-local function insert(meta, database, instances, with_key, opts)
-  local fields = insert_fields(meta, with_key)
-  local rows = {}
-  for i, instance in ipairs(instances) do
-    local row = {}
-    for j, field in ipairs(fields) do
-      row[j] = saving.wire_value(instance, field, true)
-    end
-    rows[i] = row
-  end
-  local sql, params = compile.insert(meta.model, database.dialect, fields, rows, opts)
-  local keys = database:_arun(sql, params)
+--- The keys that the database made.
+local function take_keys(meta, dialect, instances, keys, with_key)
   local attr = meta.pk.attr
-  local read = meta.pk:reader(database.dialect)
+  local read = meta.pk:reader(dialect)
   for i, instance in ipairs(instances) do
     if keys[i] and not with_key then
       local key = keys[i][attr]
@@ -97,6 +127,37 @@ local function insert(meta, database, instances, with_key, opts)
   end
 end
 
+---@async
+local function insert_rows(meta, database, instances, with_key, opts)
+  local fields, rows = insert_fields(meta, with_key), {}
+  for i, instance in ipairs(instances) do
+    local row = {}
+    for j, field in ipairs(fields) do
+      row[j] = saving.wire_value(instance, field, true)
+    end
+    rows[i] = row
+  end
+  local sql, params = insert.rows(meta.model, database.dialect, fields, rows, opts)
+  local keys = database:_arun(sql, params)
+  take_keys(meta, database.dialect, instances, keys, with_key)
+end
+
+---@async
+local function insert_columns(meta, database, instances, with_key, opts)
+  local fields, columns = insert_fields(meta, with_key), {}
+  for j, field in ipairs(fields) do
+    local column = {}
+    for i = 1, #instances do
+      local value = saving.wire_value(instances[i], field, true)
+      column[i] = value == nil and null or value
+    end
+    columns[j] = column
+  end
+  local sql, params = insert.columns(meta.model, database.dialect, fields, columns, opts)
+  local keys = database:_arun(sql, params)
+  take_keys(meta, database.dialect, instances, keys, with_key)
+end
+
 local function has_key(meta, instance)
   local key = rawget(instance, meta.pk.attr)
   return key ~= nil and key ~= null
@@ -104,13 +165,15 @@ end
 
 -- A statement's parameters pass through Lua's stack, which is bounded.
 local MOST_PARAMS = 4000
+-- Rows as columns are few parameters, but large ones.
+local MOST_ROWS = 5000
 
 --- Insert many, those with keys and those without apart, in one transaction.
 ---@async
 ---@param database rille.db.Database
 ---@param model rille.models.Model
 ---@param instances rille.models.Instance[]
----@param opts { batch_size: integer? }  and what `compile.insert` takes
+---@param opts { batch_size: integer? }  and what `rille.models.insert` takes
 function saving.ainsert_many(database, model, instances, opts)
   local meta = model._meta
   local groups = { [true] = {}, [false] = {} }
@@ -118,17 +181,26 @@ function saving.ainsert_many(database, model, instances, opts)
     local group = groups[has_key(meta, instance)]
     group[#group + 1] = instance
   end
-  local most = math.max(1, math.floor(MOST_PARAMS / #meta.fields))
+  local as_columns = insert.has_arrays(database.dialect, insert_fields(meta, false))
+  local most = as_columns and MOST_ROWS or math.max(1, math.floor(MOST_PARAMS / #meta.fields))
   if #meta.fields == 1 then
     groups[false].single = true -- DEFAULT VALUES makes one row
   end
+  local insert_some = as_columns and insert_columns or insert_rows
   database:atomic(function()
     for _, with_key in ipairs({ true, false }) do
       local group = groups[with_key]
+      if
+        copying.fits(database, meta.fields, #group, opts)
+        and not opts.batch_size
+        and copying.acreate(database, model, group, with_key, saving.wire_value)
+      then
+        group = {}
+      end
       local size = group.single and 1 or math.min(opts.batch_size or most, most)
       for first = 1, #group, size do
         local batch = { unpack(group, first, math.min(first + size - 1, #group)) }
-        insert(meta, database, batch, with_key, opts)
+        insert_some(meta, database, batch, with_key, opts)
       end
     end
   end, { savepoint = false })
@@ -227,7 +299,7 @@ local function write(meta, database, instance, fields, opts)
       error(errors.DatabaseError("Save with update_fields did not affect any rows."), 0)
     end
   end
-  insert(meta, database, { instance }, not keyless)
+  insert_rows(meta, database, { instance }, not keyless)
   return true
 end
 

@@ -103,11 +103,53 @@ local function offset_of(text)
   return sign == "-" and -seconds or seconds
 end
 
+--- The number that two digits make; nil when they are none.
+local function two(text, at)
+  local a, b = text:byte(at, at + 1)
+  if b and a >= 48 and a <= 57 and b >= 48 and b <= 57 then
+    return (a - 48) * 10 + b - 48
+  end
+end
+
+--- Is this text in the common form already, to the second? That is what a database has given, and
+--- is told without taking it apart: of many rows, each column of times asks.
+local function is_common(text)
+  if #text ~= 22 then
+    return false
+  end
+  local century, year, month = two(text, 1), two(text, 3), two(text, 6)
+  local day, hour, minute, second = two(text, 9), two(text, 12), two(text, 15), two(text, 18)
+  local dashes = text:byte(5) == 45 and text:byte(8) == 45
+  local colons = text:byte(14) == 58 and text:byte(17) == 58
+  return century ~= nil
+    and year ~= nil
+    and month ~= nil
+    and day ~= nil
+    and hour ~= nil
+    and minute ~= nil
+    and second ~= nil
+    and dashes
+    and colons
+    and text:byte(11) == 32
+    and text:sub(20) == "+00"
+    and century + year > 0
+    and month >= 1
+    and month <= 12
+    and day >= 1
+    and day <= 28 -- or ask the calendar
+    and hour <= 23
+    and minute <= 59
+    and second <= 59
+end
+
 --- Any ISO 8601 date, or date and time, to the common form; nil when it is none. Without
 --- an offset it is UTC; digits past microseconds are dropped.
 ---@param text string
 ---@return string?
 function time.timestamp(text)
+  if is_common(text) then
+    return text
+  end
   local y, m, d, rest = text:match("^(%d%d%d%d)%-(%d%d)%-(%d%d)(.*)$")
   if not y then
     return nil
