@@ -130,6 +130,37 @@ describe("the difference between two versions", function()
   end)
 end)
 
+describe("a column that is renamed", function()
+  local conditions = require("rille.migrations.conditions")
+
+  for before, after in pairs({
+    ['"a" > 1'] = '"b" > 1',
+    ["a > 1 AND aa < 2"] = '"b" > 1 AND aa < 2',
+    ["a(a) <> 'a' OR t.a = 'it''s a'"] = "a(\"b\") <> 'a' OR t.\"b\" = 'it''s a'",
+    ["a1 = 1a"] = "a1 = 1a",
+  }) do
+    it("is renamed in " .. before, function()
+      assert.equal(after, conditions.rename(before, "a", "b"))
+    end)
+  end
+
+  it("takes its conditions along", function()
+    local state = state_of({
+      m.create_table("note", { { "id", "auto" }, { "n", "integer" } }, {
+        checks = { some = { postgresql = '"n" > 0', sqlite = '"n" > 1' } },
+        indexes = { { "-n", where = '"n" > 2' } },
+      }),
+      m.rename_column("note", "n", "size"),
+    })
+    local note = state:get("note")
+    assert.same({ postgresql = '"size" > 0', sqlite = '"size" > 1' }, note.checks[1].sql)
+    assert.same(
+      { { columns = { "size" }, descending = { size = true }, where = '"size" > 2' } },
+      note.indexes
+    )
+  end)
+end)
+
 describe("a migration file", function()
   it("is written to be read", function()
     local list = diff(State(), apps.wanted(versions[1].models()), choosing())

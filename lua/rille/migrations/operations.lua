@@ -4,6 +4,7 @@
 
 local State = require("rille.migrations.state")
 local columns = require("rille.migrations.columns")
+local conditions = require("rille.migrations.conditions")
 local ddl = require("rille.db.ddl")
 
 ---@class rille.migrations.Operation
@@ -47,6 +48,15 @@ local function rename_in_groups(described, old, new)
     if descending then
       descending[old], descending[new] = nil, descending[old]
     end
+  end
+end
+
+local function rename_in_conditions(described, old, new)
+  for _, index in ipairs(described.indexes) do
+    index.where = index.where and conditions.rename_in(index.where, old, new)
+  end
+  for _, check in ipairs(described.checks) do
+    check.sql = conditions.rename_in(check.sql, old, new)
   end
 end
 
@@ -189,6 +199,7 @@ kinds.rename_column = {
     end
     column.name = op.to
     rename_in_groups(described, op.column, op.to)
+    rename_in_conditions(described, op.column, op.to)
     state:each_reference(function(referring)
       if referring.references == op.table .. "." .. op.column then
         referring.references = op.table .. "." .. op.to
