@@ -320,6 +320,17 @@ function M.disconnect(self, code, reason)
   return self:disconnect(code, reason)
 end
 
+--- Would a consumer be in the same groups by both?
+local function same_groups(old, cls)
+  local before, after = old.groups or {}, cls.groups or {}
+  for i = 1, math.max(#before, #after) do
+    if before[i] ~= after[i] then
+      return false
+    end
+  end
+  return true
+end
+
 --- Groups of the class, which were joined for the consumer: others now.
 ---@async
 local function change_groups(self, old, cls)
@@ -343,7 +354,7 @@ end
 --- What else is to be done, which may wait or raise.
 ---@async
 local function migrate(self, old, cls, number)
-  if old.groups ~= cls.groups and rawget(self, "groups") == nil then
+  if not same_groups(old, cls) and rawget(self, "groups") == nil then
     change_groups(self, old, cls)
   end
   if cls.on_reload then
@@ -401,7 +412,7 @@ local function adopt_idle(self)
   elseif
     cls
     and not cls.on_reload
-    and old.groups == cls.groups
+    and same_groups(old, cls)
     and consumer.is_idle(self._id)
   then
     setmetatable(self, cls)
