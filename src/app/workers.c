@@ -7,6 +7,7 @@
 
 #include "app/ballot.h"
 #include "app/runner.h"
+#include "app/wish.h"
 #include "base/log.h"
 
 #include <stdio.h>
@@ -40,20 +41,13 @@ struct rl_workers {
     int status;
 
     rl_ballot ballot;    /* on the change under way; at the start, of the files alone */
-    rl_list wishes;      /* for changes, in order */
-    rl_list granted;     /* those that the change under way is for */
+    rl_wishes wishes;    /* for changes */
     uv_timer_t deadline; /* of a ballot */
     uint64_t patience;   /* ms */
     rl_code code;
 };
 
-struct wish {
-    rl_list link;
-    rl_change what;
-    unsigned only;        /* while this generation serves; 0: whichever does */
-    rl_change_told *told; /* NULL: nobody waits */
-    void *arg;
-};
+static const char stopping[] = "the server is stopping";
 
 static void each(rl_workers *ws, void (*order)(rl_runner *r))
 {
@@ -73,28 +67,12 @@ static void begin_step(rl_workers *ws, enum step step, unsigned missing)
     ws->missing = missing;
 }
 
-/* These wishes have come true, or will not. */
-static void settle(rl_list *wishes, bool done, const char *text)
-{
-    rl_list *it;
-
-    while ((it = rl_list_pop(wishes))) {
-        struct wish *wish = RL_LIST_ENTRY(it, struct wish, link);
-        if (wish->told)
-            wish->told(wish->arg, done, text);
-        rl_free(wish);
-    }
-}
-
 static void stop_all(rl_workers *ws, void (*order)(rl_runner *r))
 {
-    static const char why[] = "the server is stopping";
-
     ws->step = STOPPING;
     uv_timer_stop(&ws->deadline);
     each(ws, order);
-    settle(&ws->granted, false, why);
-    settle(&ws->wishes, false, why);
+    rl_wishes_refuse(&ws->wishes, stopping);
 }
 
 /* Starting */
@@ -192,95 +170,55 @@ void rl_workers_serve(rl_workers *ws, const rl_bound *bounds, unsigned n)
 
 /* Changes of the code */
 
-static void begin_change(rl_workers *ws);
 static void on_deadline(uv_timer_t *timer);
-
-/* Those that another generation has made pointless go. */
-static struct wish *first_wish(rl_workers *ws)
-{
-    rl_list *it;
-
-    while ((it = rl_list_first(&ws->wishes))) {
-        struct wish *wish = RL_LIST_ENTRY(it, struct wish, link);
-        if (!wish->only || wish->only == ws->code.serving.number)
-            return wish;
-        rl_list over;
-        rl_list_init(&over);
-        rl_list_push(&over, rl_list_pop(&ws->wishes));
-        settle(&over, false, "another generation serves by now");
-    }
-    return NULL;
-}
-
-static void next_change(rl_workers *ws)
-{
-    ws->step = SERVING;
-    if (first_wish(ws))
-        begin_change(ws);
-}
 
 static void hold_ballot(rl_workers *ws)
 {
-    ws->step = STAGING;
     for (unsigned i = 0; i < ws->count; i++)
         rl_runner_stage(ws->runners[i], ws->ballot.what, ws->ballot.attempt);
 }
 
-/* The first wish; of several for a load that follow each other, all. */
-static void begin_change(rl_workers *ws)
+static void next_change(rl_workers *ws)
 {
-    const struct wish *first = RL_LIST_ENTRY(rl_list_first(&ws->wishes), struct wish, link);
-    rl_change what = first->what;
-    rl_list *it;
+    rl_change what;
 
-    do {
-        it = rl_list_pop(&ws->wishes);
-        rl_list_push(&ws->granted, it);
-        it = rl_list_first(&ws->wishes);
-    } while (it && what == RL_CHANGE_LOAD && RL_LIST_ENTRY(it, struct wish, link)->what == what);
+    ws->step = STAGING; /* whoever is told that it is refused may wish for more */
+    bool granted = rl_wishes_grant(&ws->wishes, ws->code.serving.number, &what);
+    if (ws->step == STOPPING)
+        return;
+    if (!granted) {
+        ws->step = SERVING;
+        return;
+    }
     rl_ballot_hold(&ws->ballot, what, ws->count);
     uv_timer_start(&ws->deadline, on_deadline, ws->patience, 0);
     ws->events.on_changing(ws->arg, what);
     hold_ballot(ws);
 }
 
-static void wish_for(rl_workers *ws, const struct wish *how)
+static void wish_for(rl_workers *ws, const rl_wish *how)
 {
-    struct wish *wish = rl_malloc(sizeof(*wish));
-
-    *wish = *how;
-    rl_list_init(&wish->link);
-    rl_list_push(&ws->wishes, &wish->link);
+    rl_wishes_add(&ws->wishes, how);
     if (ws->step == SERVING)
         next_change(ws);
     else if (ws->step == STOPPING)
-        settle(&ws->wishes, false, "the server is stopping");
+        rl_wishes_refuse(&ws->wishes, stopping);
 }
 
 void rl_workers_change(rl_workers *ws, rl_change what, rl_change_told *told, void *arg)
 {
-    wish_for(ws, &(struct wish){.what = what, .told = told, .arg = arg});
+    wish_for(ws, &(rl_wish){.what = what, .told = told, .arg = arg});
 }
 
 void rl_workers_take_back(rl_workers *ws, unsigned generation, rl_change_told *told, void *arg)
 {
-    wish_for(ws, &(struct wish){
-                     .what = RL_CHANGE_ROLLBACK, .only = generation, .told = told, .arg = arg});
-}
-
-static void forget(rl_list *wishes, const void *arg)
-{
-    RL_LIST_EACH (it, wishes) {
-        struct wish *wish = RL_LIST_ENTRY(it, struct wish, link);
-        if (wish->arg == arg)
-            wish->told = NULL;
-    }
+    wish_for(ws,
+             &(rl_wish){.what = RL_CHANGE_ROLLBACK, .only = generation, .told = told, .arg = arg});
 }
 
 void rl_workers_forget(rl_workers *ws, void *arg)
 {
-    forget(&ws->wishes, arg);
-    forget(&ws->granted, arg);
+    rl_wishes_forget(&ws->wishes, arg);
 }
 
 static void fail_change(rl_workers *ws)
@@ -297,7 +235,7 @@ static void fail_change(rl_workers *ws)
             rl_runner_trouble(ws->runners[i], text);
     }
     ws->events.on_change_failed(ws->arg, what, text);
-    settle(&ws->granted, false, text);
+    rl_wishes_tell(&ws->wishes, false, text);
     rl_free(text);
     next_change(ws);
 }
@@ -364,7 +302,7 @@ static void on_committed(rl_workers *ws, unsigned worker, const rl_report *rep)
     ws->events.on_changed(ws->arg, what, &rep->loaded);
     char *text =
         rl_sprintf("generation %u (%s) serves", ws->code.serving.number, ws->code.serving.hash);
-    settle(&ws->granted, true, text);
+    rl_wishes_tell(&ws->wishes, true, text);
     rl_free(text);
     next_change(ws);
 }
@@ -466,8 +404,7 @@ int rl_workers_open(rl_workers **out, rl_loop *main, const rl_settings *settings
     ws->events = *events;
     ws->arg = arg;
     rl_asker_init(&ws->asker, main);
-    rl_list_init(&ws->wishes);
-    rl_list_init(&ws->granted);
+    rl_wishes_init(&ws->wishes);
     atomic_init(&ws->crew.count, settings->workers ? settings->workers : 1);
     ws->crew.exchange = rl_exchange_new(&(rl_exchange_limits){0});
     ws->crew.lines = rl_lines_new();
@@ -492,15 +429,6 @@ static void free_workers(uv_handle_t *h)
     rl_free(RL_CONTAINER_OF((uv_timer_t *)h, rl_workers, deadline));
 }
 
-/* Nothing will come of them. */
-static void forget_wishes(rl_workers *ws)
-{
-    rl_list *it;
-
-    while ((it = rl_list_pop(&ws->wishes)) || (it = rl_list_pop(&ws->granted)))
-        rl_free(RL_LIST_ENTRY(it, struct wish, link));
-}
-
 void rl_workers_close(rl_workers *ws)
 {
     for (unsigned i = 0; i < ws->count; i++)
@@ -511,7 +439,7 @@ void rl_workers_close(rl_workers *ws)
     rl_history_free(ws->crew.history);
     rl_presence_free(ws->crew.presence);
     rl_ballot_fini(&ws->ballot);
-    forget_wishes(ws);
+    rl_wishes_fini(&ws->wishes);
     rl_free(ws->code.trouble);
     uv_close((uv_handle_t *)&ws->deadline, free_workers);
 }

@@ -14,6 +14,7 @@
 #include "app/ask.h"
 #include "app/report.h"
 #include "app/settings.h"
+#include "app/wish.h"
 #include "core/worker.h"
 
 typedef struct rl_workers rl_workers;
@@ -60,9 +61,6 @@ typedef struct rl_code {
 } rl_code;
 
 const rl_code *rl_workers_code(const rl_workers *ws);
-
-/* Once: what came of it, in words for people. */
-typedef void rl_change_told(void *arg, bool done, const char *text);
 
 /* Loads that are asked for while one is under way are done after it, once. told: NULL if nobody
  * waits for the outcome; it comes from the loop, but at once when nothing changes any more. */
