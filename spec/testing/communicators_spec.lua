@@ -164,7 +164,7 @@ describe("a WebSocket communicator", function()
     assert.is_true(rille.is_error(err, rille.Timeout))
     assert.truthy(err.message:find("no message from /room?as=ann within 0.01 seconds", 1, true))
     ann:asend_json_to { n = 1 }
-    assert.is_false(ann:areceive_nothing())
+    assert.is_false(ann:areceive_nothing(5))
     assert.same({ n = 1 }, ann:areceive_json_from())
     ann:adisconnect()
   end)

@@ -290,6 +290,18 @@ static int l_close(lua_State *L)
     return 0;
 }
 
+/* reset(peer): likewise, so that the server hears of it at once, as of a client that was killed
+ * with something unread: a FIN alone may be that of one who still reads */
+static int l_reset(lua_State *L)
+{
+    struct peer *p = check_peer(L, 1);
+    rl_consumer *c = rl_roster_find(&rl_worker_of(L)->roster, p->witness.consumer);
+
+    if (c && c->http)
+        rl_conn_reset(rl_http_conn_stream(c->http), ECONNRESET);
+    return l_close(L);
+}
+
 static int l_gc(lua_State *L)
 {
     struct peer *p = check_peer(L, 1);
@@ -480,6 +492,7 @@ static const luaL_Reg functions[] = {
     {"failed", l_failed},
     {"consumer", l_consumer},
     {"close", l_close},
+    {"reset", l_reset},
     {"listen", l_listen},
     {"unlisten", l_unlisten},
     {"consumers", l_consumers},

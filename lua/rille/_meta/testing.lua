@@ -67,6 +67,10 @@ function testing.consumer(peer) end
 ---@param peer userdata
 function testing.close(peer) end
 
+--- Likewise, so that the server hears of it at once, and does not take us for one who still reads.
+---@param peer userdata
+function testing.reset(peer) end
+
 --- Accept connections on 127.0.0.1.
 ---@return integer? port  one that was free
 ---@return rille.Error?

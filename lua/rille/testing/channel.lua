@@ -60,7 +60,7 @@ end
 --- Have the consumer handle a message, to the end of its handler. Raises what that raises.
 ---@async
 ---@param message table  with a type
----@param timeout number?  seconds; default 1
+---@param timeout number?  seconds; default 5
 function Communicator:asend(message, timeout)
   application.ause(self.app)
   aperform(self, (messages.encode(message, 2)), timeout)
@@ -69,7 +69,7 @@ end
 --- Take the next message that was sent to the channel, and have the consumer handle it, to the end
 --- of its handler. Raises what that raises, and `rille.Timeout` when there is no message.
 ---@async
----@param timeout number?  seconds; default 1
+---@param timeout number?  seconds; default 5
 ---@return table message
 function Communicator:ahandle(timeout)
   local what = "no message on channel " .. self.name
@@ -87,7 +87,7 @@ end
 
 --- Have the consumer end, and wait for its `disconnect`. Raises what that raises.
 ---@async
----@param timeout number?  seconds; default 1
+---@param timeout number?  seconds; default 5
 function Communicator:adisconnect(timeout)
   core.consumer.close(self.id, 1000, "")
   self.stream:awithin(timeout, "the consumer of " .. self.name .. " did not end", function()

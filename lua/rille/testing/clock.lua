@@ -6,7 +6,6 @@
 --- machine again; what has passed of durations stays passed.
 
 local core = require("rille.core")
-local errors = require("rille.errors")
 local opened = require("rille.testing.opened")
 local time = require("rille.models.time")
 
@@ -34,28 +33,18 @@ function clock:advance(seconds)
   pass(seconds)
 end
 
---- Turns of the loop in which what a timer has started comes to rest, unless it waits for others.
-local TURNS = 4
-
-local function arest()
-  for _ = 1, TURNS do
-    errors.check(core.task.sleep(0))
-    opened.tend()
-  end
-end
-
 --- Have so much time pass, from one timer to the next, so that each runs in its own time and what
 --- it starts has its turn before the next.
 ---@async
 ---@param seconds number  0 to 1e9
 function clock:aadvance(seconds)
   check("aadvance", seconds)
-  arest()
+  opened.arest()
   while seconds > 0 do
     local step = math.min(math.max(core.testing.next_timer() or seconds, 0.001), seconds)
     seconds = seconds - step
     pass(step)
-    arest()
+    opened.arest()
   end
 end
 

@@ -44,7 +44,7 @@ end
 
 --- Send the request, if that is not done, and wait for status and headers.
 ---@async
----@param timeout number?  seconds; default 1
+---@param timeout number?  seconds; default 5
 ---@return rille.testing.Response  its body is yet to come: see `achunk` and `aevent`
 function Communicator:astart(timeout)
   if not self.stream then
@@ -64,7 +64,7 @@ end
 
 --- The next piece of the body, as it comes; nil at its end. Raises what the handler raises.
 ---@async
----@param timeout number?  seconds; default 1
+---@param timeout number?  seconds; default 5
 ---@return string?
 function Communicator:achunk(timeout)
   self:astart(timeout)
@@ -90,7 +90,7 @@ end
 --- The whole answer, after its handler has ended; of an event stream what comes before the first
 --- event. Raises what the handler raises.
 ---@async
----@param timeout number?  seconds, between one piece and the next; default 1
+---@param timeout number?  seconds, between one piece and the next; default 5
 ---@return rille.testing.Response
 function Communicator:aget_response(timeout)
   local response = self:astart(timeout)
@@ -128,7 +128,7 @@ end
 
 --- The next event of an event stream; nil when it has ended.
 ---@async
----@param timeout number?  seconds; default 1
+---@param timeout number?  seconds; default 5
 ---@return rille.testing.ServerEvent?
 function Communicator:aevent(timeout)
   self.pending = self.pending or ""
@@ -154,12 +154,13 @@ function Communicator:aevent(timeout)
   end
 end
 
---- Hang up, and wait until the handler has ended. Raises what it raised.
+--- Hang up as a client that was killed, and wait until the handler has ended. Raises what it
+--- raised.
 ---@async
----@param timeout number?  seconds; default 1
+---@param timeout number?  seconds; default 5
 function Communicator:adisconnect(timeout)
   if self.stream and not self.over then
-    self.stream:close()
+    self.stream:reset()
     self:_aend(timeout)
   end
 end

@@ -1,5 +1,8 @@
 --- What a test has opened, and has to answer for at its end.
 
+local core = require("rille.core")
+local errors = require("rille.errors")
+
 local M = {}
 
 ---@class rille.testing.Opened
@@ -38,6 +41,23 @@ end
 ---@param why string
 function M.skip(why)
   error(why, 0)
+end
+
+--- Turns of the loop by which what is on its way has come.
+local TURNS = 4
+
+--- Let what is on its way come.
+---@async
+function M.arest()
+  for _ = 1, TURNS do
+    errors.check(core.task.sleep(0))
+    M.tend()
+  end
+end
+
+---@return boolean
+function M.is_empty()
+  return opened[1] == nil
 end
 
 --- What is left of each, in words, in the order in which they were opened.

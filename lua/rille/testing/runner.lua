@@ -37,6 +37,9 @@ end
 --- In words: what a communicator has left, or else what is alive.
 local function aremains()
   application.astop()
+  if not opened.is_empty() then
+    opened.arest()
+  end
   local left = opened.remains()
   opened.drop_all()
   if asettle() or left[1] then

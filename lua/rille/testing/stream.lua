@@ -23,7 +23,12 @@ end
 --- The client of a connection of this very process, which the server takes for an accepted one.
 ---@return rille.testing.Stream
 function Stream.pair()
-  return Stream(check(testing.pair()))
+  --- Hang up, as a client that was killed.
+function Stream:reset()
+  testing.reset(self.peer)
+end
+
+return Stream(check(testing.pair()))
 end
 
 --- Connect to an address.
@@ -135,12 +140,12 @@ end
 --- Run `fn`, for at most `seconds`. Past them what the consumer raised is raised, or else
 --- `rille.Timeout` with `what` did not come.
 ---@async
----@param seconds number?  default 1
+---@param seconds number?  default 5
 ---@param what string
 ---@param fn async fun(): ...
 ---@return any ...
 function Stream:awithin(seconds, what, fn)
-  seconds = seconds or 1
+  seconds = seconds or 5
   local function finish(ok, ...)
     if ok then
       return ...

@@ -53,7 +53,7 @@ end
 
 --- The handshake.
 ---@async
----@param timeout number?  seconds; default 1
+---@param timeout number?  seconds; default 5
 ---@return boolean accepted
 ---@return string|integer|nil  the subprotocol chosen, if one was; or the status of the refusal
 function Communicator:aconnect(timeout)
@@ -163,7 +163,7 @@ end
 
 --- The next message. Raises what the consumer raises, and an error when the server closes instead.
 ---@async
----@param timeout number?  seconds; default 1
+---@param timeout number?  seconds; default 5
 ---@return string  text or bytes
 function Communicator:areceive_from(timeout)
   check_open(self, "areceive_from")
@@ -178,7 +178,7 @@ end
 
 --- The next message, which has to be text, decoded from JSON.
 ---@async
----@param timeout number?  seconds; default 1
+---@param timeout number?  seconds; default 5
 ---@return any
 function Communicator:areceive_json_from(timeout)
   check_open(self, "areceive_json_from")
@@ -208,7 +208,7 @@ end
 
 --- Wait until the server closes.
 ---@async
----@param timeout number?  seconds; default 1
+---@param timeout number?  seconds; default 5
 ---@return integer code
 ---@return string reason
 function Communicator:areceive_close(timeout)
@@ -225,7 +225,7 @@ end
 --- Close, and wait until the consumer has ended. Raises what it raised.
 ---@async
 ---@param code integer?  default 1000
----@param timeout number?  seconds; default 1
+---@param timeout number?  seconds; default 5
 function Communicator:adisconnect(code, timeout)
   check_open(self, "adisconnect")
   local stream = self.stream
@@ -245,7 +245,7 @@ end
 
 --- Wait until the consumer has ended by itself. Raises what it raised.
 ---@async
----@param timeout number?  seconds; default 1
+---@param timeout number?  seconds; default 5
 function Communicator:await(timeout)
   check_open(self, "await")
   local stream = self.stream
