@@ -109,6 +109,11 @@ describe("rille makemigrations", function()
     assert.truthy(err:find("Field 'pages' expected an integer", 1, true))
     assert.equal(0, (make("--fill", "note.pages=sql:length(title)")))
     assert.truthy(read("0002_note_pages"):find('fill = { sql = "length(title)" }', 1, true))
+    app_with([[title = models.text(), pages = models.integer(),
+      slug = models.text({ unique = true, default = function() return "x" end })]])
+    status, err = make("--dry-run")
+    assert.equal(0, status)
+    assert.truthy(err:find("note.slug is unique, and all rows that are there would get", 1, true))
   end)
 
   it("says what is wrong with the files there are", function()

@@ -69,6 +69,14 @@ describe("rille new", function()
     assert.is_nil(unit:find("@", 1, true))
   end)
 
+  it("takes the name of the folder that one is in", function()
+    local here = server.scratch() .. "/here"
+    server.shell("mkdir " .. here)
+    local out, status = inside(here, server.quote(BINARY) .. " new .")
+    assert.equal(0, status, out)
+    assert.truthy(server.read_file(here .. "/here.service"))
+  end)
+
   it("overwrites nothing, and wants a name", function()
     local status, err = server.run({ "new", folder })
     assert.equal(1, status)

@@ -115,6 +115,11 @@ local function choices_of(context, models)
     local field = field_of(models, table_name, column)
     local value = default_of(field, column)
     if value ~= nil then
+      if column.unique and not (type(value) == "table" and value.sql) then
+        local told = "%s is unique, and all rows that are there would get the same value: if there"
+          .. " may be several, say --fill %s=sql:… with SQL that makes one for each"
+        context.hint(told:format(place, place))
+      end
       return fits(value, column)
     elseif context.terminal then
       local question = ("Existing rows need a value in %s (sql:… for SQL): "):format(place)

@@ -18,7 +18,7 @@ end
 ---@return integer
 function tool.run(context)
   local folder = context.words[1]:gsub("(.)/+$", "%1")
-  local name = folder:match("[^/]+$") or ""
+  local name = (fs.realpath(folder) or folder):match("[^/]+$") or ""
   if not name:match("^%a[%w_-]*$") then
     fail("'%s' cannot be the name of a project: letters, digits, - and _", name)
   end
