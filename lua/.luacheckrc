@@ -18,3 +18,4 @@ files["**/rille/coroutine.lua"] = { globals = { "coroutine.resume", "coroutine.w
 -- Methods to override: their parameters are named for the reader.
 files["**/rille/consumer/*.lua"] = { ignore = { "212" } }
 files["**/rille/layer/backend.lua"] = { ignore = { "212" } }
+files["**/rille/layer/log.lua"] = { ignore = { "212" } }

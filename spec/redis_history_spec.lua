@@ -1,5 +1,6 @@
 --- Histories on Redis: two workers' worth of it in one process, and a Redis that is hurt.
 local Histories = require("rille.layer.histories")
+local Log = require("rille.layer.redis.log")
 local background = require("spec.support.background")
 local core = require("rille.core")
 local eventually = require("spec.support.eventually")
@@ -29,7 +30,7 @@ describe("a history on Redis", function()
   local function rule(name, fn)
     it(name, function()
       local settings = redis.parse(server.url)
-      mine, other = Histories(settings, "spec", RULES), Histories(settings, "spec", RULES)
+      mine, other = Histories(Log(settings, "spec"), RULES), Histories(Log(settings, "spec"), RULES)
       outside.histories = mine
       local ok, err = pcall(fn)
       background.clean()

@@ -34,16 +34,6 @@ describe("the URL of a layer on PostgreSQL", function()
     assert.equal("postgresql://one,two/site", parsed.name)
   end)
 
-  it("has no histories, and says so", function()
-    local app = server.scratch() .. "/app.lua"
-    server.write(app, [[local rille = require "rille"
-      return rille.app { groups = { ["room.*"] = { history = { size = 10 } } }, routes = {} }]])
-    local status, said = server.run { "check", app, "--layer", "postgresql://localhost/x" }
-    server.clean()
-    assert.equal(1, status)
-    local told = "(room.*) need a layer that does so, too; postgresql: does not, memory: does"
-    assert.truthy(said:find(told, 1, true), said)
-  end)
 end)
 
 if not layer_database.found then
@@ -224,109 +214,180 @@ describe("a layer on PostgreSQL", function()
     end)
   end)
 
-  it("has what waits on a channel taken once, wherever that is, in its order", function()
-    local APP = "spec/support/apps/channels.lua"
-    local function start(concurrency)
-      local layer = url("capacity=150")
-      return server.start({ "run", APP, "--layer", layer }, { env = { CONCURRENCY = concurrency } })
-    end
-    local both = { start("1"), start("1") }
-    local notes = {}
-    for n = 1, 100 do
-      notes[n] = { type = "note", n = n, seconds = 0.001 }
-    end
-    local body = server.quote(json.encode(notes))
-    local answer = server.shell(("curl -sS -d %s %s/send/jobs"):format(body, both[1].url))
-    assert.same({ 100, 0 }, json.decode(answer))
-    local function handled(process)
-      return server.count(process:stderr(), "note ")
-    end
-    eventually(function()
-      return handled(both[1]) + handled(both[2]) >= 100
-    end)
-    local seen = {}
-    for _, process in ipairs(both) do
-      local last = 0
-      for n in process:stderr():gmatch("note (%d+) on") do
-        assert.is_nil(seen[n], "twice: " .. n)
-        assert.is_true(tonumber(n) > last, ("%s after %d"):format(n, last))
-        seen[n], last = true, tonumber(n)
+  describe("by itself", function()
+    after_each(server.clean)
+
+    --- Nobody is let in for a moment: not the one with two workers, nor the other with one.
+    local function cut(two, one)
+      store:shut()
+      for _, process in ipairs { two, one } do
+        assert.is_true(process:says("the connection is lost: "), process:stderr())
+      end
+      store:open()
+      for process, workers in pairs { [two] = 2, [one] = 1 } do
+        assert.is_truthy(server.eventually(20, function()
+          return server.count(process:stderr(), "back after") == workers
+        end), process:stderr())
       end
     end
-    for _, process in ipairs(both) do
-      assert.equal(0, process:stop())
-    end
-    assert.equal(0, store:count("queue"))
-    server.clean()
-  end)
 
-  it("says who may not create its tables, never with a password", function()
-    local role = "layer_guest_" .. math.random(1e9)
-    store.inside:aexecute(("CREATE ROLE %s LOGIN PASSWORD 's3cret'"):format(role))
-    store.inside:aexecute("REVOKE CREATE ON SCHEMA public FROM public")
-    finally(function()
-      store.inside:aexecute("DROP OWNED BY " .. role)
-      store.inside:aexecute("DROP ROLE " .. role)
+    it("has what waits on a channel taken once, wherever that is, in its order", function()
+      local APP = "spec/support/apps/channels.lua"
+      local function start(concurrency)
+        local layer = url("capacity=150")
+        local options = { env = { CONCURRENCY = concurrency } }
+        return server.start({ "run", APP, "--layer", layer }, options)
+      end
+      local both = { start("1"), start("1") }
+      local notes = {}
+      for n = 1, 100 do
+        notes[n] = { type = "note", n = n, seconds = 0.001 }
+      end
+      local body = server.quote(json.encode(notes))
+      local answer = server.shell(("curl -sS -d %s %s/send/jobs"):format(body, both[1].url))
+      assert.same({ 100, 0 }, json.decode(answer))
+      local function handled(process)
+        return server.count(process:stderr(), "note ")
+      end
+      eventually(function()
+        return handled(both[1]) + handled(both[2]) >= 100
+      end)
+      local seen = {}
+      for _, process in ipairs(both) do
+        local last = 0
+        for n in process:stderr():gmatch("note (%d+) on") do
+          assert.is_nil(seen[n], "twice: " .. n)
+          assert.is_true(tonumber(n) > last, ("%s after %d"):format(n, last))
+          seen[n], last = true, tonumber(n)
+        end
+      end
+      for _, process in ipairs(both) do
+        assert.equal(0, process:stop())
+      end
+      assert.equal(0, store:count("queue"))
+    end)
+
+    it("keeps histories, one for all processes, also while it is away", function()
+      local here = server.start { "run", "examples/room", "--layer", url(), "--workers", "2" }
+      local there = server.start { "run", "examples/room", "--layer", url() }
+      local long = ("\1"):rep(1000) -- as JSON six times as long: no notification has room for it
+
+      local function open(process, since, steps)
+        local join = { type = "join", group = "room.both", since = since, key = "k", name = "N" }
+        table.insert(steps, 1, { "text", json.encode(join) })
+        return clients.open("ws.py", process.ws .. "/ws", steps)
+      end
+
+      --- Somebody joins, says so many things, and hears himself.
+      local function say(process, texts)
+        local steps = { { "receive", 1 } }
+        for _, text in ipairs(texts) do
+          local words = { type = "say", group = "room.both", text = text }
+          steps[#steps + 1] = { "text", json.encode(words) }
+        end
+        steps[#steps + 1] = { "receive", #texts }
+        steps[#steps + 1] = { "close", 1000, "" }
+        open(process, nil, steps):finish()
+      end
+
+      --- What somebody who comes with a mark has missed, or its length; and how he has joined.
+      local function missed(process, since, n)
+        local client = open(process, since, { { "receive", n + 1 }, { "close", 1000, "" } })
+        client:finish()
+        local said, joined = {}, nil
+        for _, event in ipairs(client:all("message")) do
+          local told = event.data and json.decode(event.data) or event.length
+          if type(told) == "number" or told.type == "said" then
+            said[#said + 1] = told
+          elseif told.type == "joined" then
+            joined = told
+          end
+        end
+        return said, joined
+      end
+
+      say(here, { "one" })
+      say(there, { "two", long, "four" })
+      local all, joined = missed(there, { last = 10 }, 4)
+      assert.equal("one", all[1].text)
+      local epoch = all[1].history.epoch
+      assert.equal("two", all[2].text)
+      assert.is_true(all[3] > 6000)
+      assert.equal("four", all[4].text)
+      assert.same({ 4, epoch }, { all[4].history.offset, all[4].history.epoch })
+      assert.equal(4, joined.history.offset)
+
+      cut(here, there)
+      say(there, { "five" })
+      all, joined = missed(here, { epoch = epoch, offset = 3 }, 2)
+      assert.same({ "four", "five" }, { all[1].text, all[2].text })
+      assert.same({ true, 5 }, { joined.recovered, joined.history.offset })
+      all, joined = missed(here, { epoch = "00", offset = 3 }, 0)
+      assert.same({ 0, true }, { #all, joined.gap })
+      for _, process in ipairs { here, there } do
+        assert.equal(0, process:stop())
+        assert.is_nil(process:stderr():find("traceback", 1, true), process:stderr())
+      end
+    end)
+
+    it("says who may not create its tables, never with a password", function()
+      local role = "guest_of_" .. store.name
+      store.inside:aexecute(("CREATE ROLE %s LOGIN PASSWORD 's3cret'"):format(role))
+      store.inside:aexecute("REVOKE CREATE ON SCHEMA public FROM public")
+      finally(function()
+        store.inside:aexecute("DROP OWNED BY " .. role)
+        store.inside:aexecute("DROP ROLE " .. role)
+      end)
+      local theirs = url("prefix=theirs"):gsub("//[^/@]*@", "//" .. role .. ":s3cret@")
+      local running = rooms.start(theirs)
+      local told = "are missing and cannot be created (permission denied for schema public)"
+      assert.is_true(running:says(told), running:stderr())
+      local answer = act(running, "group_send", { group = "any", message = message(1) })
+      assert.truthy(answer.error:find("cannot be reached", 1, true), answer.error)
+      store.inside:aexecute("GRANT CREATE ON SCHEMA public TO " .. role)
+      assert.is_true(running:says("created its tables", 15), running:stderr())
+      assert.equal(0, running:stop())
+      assert.is_nil(running:stderr():find("s3cret", 1, true), running:stderr())
+    end)
+
+    it("accounts for every message when a process is killed and connections are cut", function()
+      local settings = url("group_expiry=2")
+      local one = rooms.start(settings, { "--workers", "2" })
+      local other = rooms.start(settings)
+      local folder = server.scratch()
+      local crowd = clients.open("machines.py", {
+        servers = { one = one.port, other = other.port },
+        path = "/rooms/",
+        members = 4,
+        every = 0.002,
+        folder = folder,
+      })
+      crowd:wait("ready")
+      server.sleep(0.3)
+      other:signal("KILL")
+      server.sleep(0.3)
+      other = rooms.start(settings)
+      server.write(folder .. "/other.port", tostring(other.port))
+      server.sleep(0.3)
+      cut(one, other)
+      server.sleep(0.3)
+      server.write(folder .. "/end", "")
+      local done = crowd:wait("done")
+      assert.same({}, done.wrong)
+      assert.same({}, done.silently)
+      assert.equal(done.here, done.told)
+      assert.same({ done.here, done.here }, done.last)
+      assert.is_true(done.sent > 100, done.sent)
+      assert.is_true(done.unanswered <= 1, done.unanswered) -- of who was killed
+      eventually(function()
+        return store:count("process") == 2 -- whoever was killed has lapsed
+      end)
+      assert.equal(0, one:stop())
+      assert.equal(0, other:stop())
+      for _, name in ipairs { "process", "member" } do
+        assert.equal(0, store:count(name), name)
+      end
       server.clean()
     end)
-    local theirs = url("prefix=theirs"):gsub("//[^/@]*@", "//" .. role .. ":s3cret@")
-    local running = rooms.start(theirs)
-    local told = "are missing and cannot be created (permission denied for schema public)"
-    assert.is_true(running:says(told), running:stderr())
-    local answer = act(running, "group_send", { group = "any", message = message(1) })
-    assert.truthy(answer.error:find("cannot be reached", 1, true), answer.error)
-    store.inside:aexecute("GRANT CREATE ON SCHEMA public TO " .. role)
-    assert.is_true(running:says("created its tables", 15), running:stderr())
-    assert.equal(0, running:stop())
-    assert.is_nil(running:stderr():find("s3cret", 1, true), running:stderr())
-  end)
-
-  it("accounts for every message when a process is killed and connections are cut", function()
-    local settings = url("group_expiry=2")
-    local one = rooms.start(settings, { "--workers", "2" })
-    local other = rooms.start(settings)
-    local folder = server.scratch()
-    local crowd = clients.open("machines.py", {
-      servers = { one = one.port, other = other.port },
-      path = "/rooms/",
-      members = 4,
-      every = 0.002,
-      folder = folder,
-    })
-    crowd:wait("ready")
-    server.sleep(0.3)
-    other:signal("KILL")
-    server.sleep(0.3)
-    other = rooms.start(settings)
-    server.write(folder .. "/other.port", tostring(other.port))
-    server.sleep(0.3)
-    store:shut()
-    for _, process in ipairs { one, other } do
-      assert.is_true(process:says("the connection is lost: "), process:stderr())
-    end
-    store:open()
-    for process, workers in pairs { [one] = 2, [other] = 1 } do
-      assert.is_truthy(server.eventually(20, function()
-        return server.count(process:stderr(), "back after") == workers
-      end), process:stderr())
-    end
-    server.sleep(0.3)
-    server.write(folder .. "/end", "")
-    local done = crowd:wait("done")
-    assert.same({}, done.wrong)
-    assert.same({}, done.silently)
-    assert.equal(done.here, done.told)
-    assert.same({ done.here, done.here }, done.last)
-    assert.is_true(done.sent > 100, done.sent)
-    assert.is_true(done.unanswered <= 1, done.unanswered) -- of who was killed
-    eventually(function()
-      return store:count("process") == 2 -- whoever was killed has lapsed
-    end)
-    assert.equal(0, one:stop())
-    assert.equal(0, other:stop())
-    for _, name in ipairs { "process", "member" } do
-      assert.equal(0, store:count(name), name)
-    end
-    server.clean()
   end)
 end)

@@ -6,6 +6,7 @@
 ---     lazy_teardown(layer_database.clean)
 
 local Database = require("rille.db").Database
+local core = require("rille.core")
 local eventually = require("spec.support.eventually")
 
 local layer_database = {}
@@ -29,7 +30,7 @@ local stores = {}
 ---@param name string
 ---@return spec.LayerDatabase
 function layer_database.create(name)
-  local self = setmetatable({ name = name .. "_" .. math.random(1e9) }, Store)
+  local self = setmetatable({ name = ("%s_%.0f"):format(name, core.random() * 2 ^ 52) }, Store)
   self.beside = Database("beside", { url = server_url, max_connections = 2 })
   self.beside:aexecute("CREATE DATABASE " .. self.name)
   local head, query = server_url:match("^(%w+://[^/?]*)[^?]*(.*)$")

@@ -5,7 +5,10 @@
 
 #include <stdio.h>
 
-enum { TELL_EVERY_MS = 10000 }; /* drops are told no oftener */
+enum {
+    TELL_EVERY_MS = 10000, /* drops are told no oftener */
+    NAMED_MOST = 65536,    /* messages that wait in one with a name, whatever the limits are */
+};
 
 struct rl_inbox {
     rl_worker *worker;
@@ -13,6 +16,7 @@ struct rl_inbox {
     rl_guard guard; /* on the task that opened it */
     rl_list events; /* RL_EVENT_LAYER */
     uint64_t n;
+    bool named;
     rl_waiters waiters;
     char name[RL_LAYER_NAME_MAX + 1];
 };
@@ -20,6 +24,11 @@ struct rl_inbox {
 static const rl_limits *limits_of(const rl_inbox *in)
 {
     return &in->worker->server.sets[0]->of;
+}
+
+static uint64_t room_of(const rl_inbox *in)
+{
+    return in->named ? NAMED_MOST : limits_of(in)->mailbox;
 }
 
 static void drop_first(rl_inbox *in)
@@ -45,7 +54,8 @@ static void tell_drop(const rl_inbox *in, const char *limit)
 
 static void expire(rl_inbox *in)
 {
-    uint64_t most = limits_of(in)->mailbox_expiry, now = rl_loop_now(&in->worker->loop);
+    uint64_t most = in->named ? 0 : limits_of(in)->mailbox_expiry;
+    uint64_t now = rl_loop_now(&in->worker->loop);
     rl_list *it;
 
     while (most && (it = rl_list_first(&in->events)) &&
@@ -61,7 +71,7 @@ static bool make_place(rl_inbox *in)
     rl_counters *n = &in->worker->loop.counters;
 
     expire(in);
-    if (in->n < limits_of(in)->mailbox)
+    if (in->n < room_of(in))
         return true;
     tell_drop(in, "mailbox");
     if (limits_of(in)->mailbox_policy != RL_DROP_OLDEST) {
@@ -77,7 +87,7 @@ static bool deliver(void *owner, rl_message *m)
 {
     rl_inbox *in = owner;
 
-    if (in->n >= limits_of(in)->mailbox && !make_place(in))
+    if (in->n >= room_of(in) && !make_place(in))
         return false;
     rl_event *ev = rl_event_of_layer(m);
     ev->queued = rl_loop_now(&in->worker->loop);
@@ -118,6 +128,7 @@ rl_inbox *rl_inbox_open(rl_worker *w, rl_task *owner, const char *name)
     in->worker = w;
     rl_list_init(&in->events);
     rl_waiters_init(&in->waiters);
+    in->named = name != NULL;
     if (name)
         snprintf(in->name, sizeof(in->name), "%s%s", w->layer.prefix, name);
     else

@@ -1,7 +1,8 @@
 /* inbox.h - a channel that a task receives from, as a consumer does from its mailbox.
  *
  * It ends with the task that opened it. What waits in it is bounded as a mailbox is, by everybody's
- * `mailbox`, `mailbox_policy` (which can drop, there is nothing to close) and `mailbox_expiry`. */
+ * `mailbox`, `mailbox_policy` (which can drop, there is nothing to close) and `mailbox_expiry`. One
+ * with a name is the library's own, and has a bound of its own. */
 #ifndef RL_CORE_INBOX_H
 #define RL_CORE_INBOX_H
 

@@ -42,10 +42,13 @@ local Backend = class("Backend")
 --- here, since others may receive from it, too.
 Backend.queues = false
 
---- Where groups keep their history (`rille.groups`) and who is in them (`rille.presence`) for all
---- processes: a function from options to the settings of a Redis and a prefix of keys there.
+--- Can groups keep their history there, for all processes? See `open_log`.
+Backend.has_logs = false
+
+--- Where it is known who is in groups (`rille.presence`), for all processes: a function from
+--- options to the settings of a Redis and a prefix of keys there. Else each process knows its own.
 ---@type false|fun(options: rille.layer.Options): rille.redis.Settings, string
-Backend.histories = false
+Backend.presences = false
 
 --- The errors that its connections raise: a class.
 ---@type rille.Class?
@@ -77,6 +80,12 @@ end
 --- calls `outside.up()` whenever there is one, and `outside.down(why)` when it is lost.
 ---@async
 function Backend:astart() end
+
+--- Where histories are; for who `has_logs`. Called before `astart`, or later.
+---@return rille.layer.Log
+function Backend:open_log()
+  error("this backend has no logs")
+end
 
 --- The end, after `on_stop`: remove own traces, within two seconds. What serves is cancelled next.
 ---@async

@@ -1,26 +1,22 @@
---- Histories of groups on Redis: one log for all processes.
+--- Histories of groups outside of this process: one log of a group for all processes.
 ---
---- A group has two keys: a stream, whose entries have the offset as their id, and a hash with the
---- epoch and the last offset, which stays longer. A script gives a message its offset, adds it and
---- publishes it, in one step; so what a subscriber hears is the log, in its order. A worker with
---- members of a group subscribes, and has a cursor: what comes next is delivered, what is skipped
---- (a connection was lost) is read from the stream first. Also what this process itself says comes
---- back that way. Somebody who recovers is given what stands in the stream until that is where the
---- cursor is, and becomes a member in the same turn.
+--- Where it is, is a backend's (`rille.layer.Log`). It gives a message its offset and tells it in
+--- one step, so what a follower hears is the log, in its order. A worker with members of a group
+--- follows, and has a cursor: what comes next is delivered, what is skipped (a connection was lost)
+--- is read from the log first. Also what this process itself says comes back that way. Somebody who
+--- recovers is given what stands in the log until that is where the cursor is, and becomes a member
+--- in the same turn.
 
 local class = require("rille.class")
 local core = require("rille.core")
 local errors = require("rille.errors")
 local groups = require("rille.groups")
 local messages = require("rille.layer.message")
-local redis = require("rille.redis")
-local scripts = require("rille.layer.history_scripts")
 local task = require("rille.task")
 
 local layer, msgpack = core.layer, core.msgpack
 
 local BATCH = 64 -- messages read at once
-local REST = 7 * 86400 -- seconds that a group's place is known without messages
 local PATIENCE = 10 -- seconds that a recovery waits for what was read to be heard, too
 local LOOK = 0.002 -- and how often it looks
 
@@ -33,23 +29,18 @@ local LOOK = 0.002 -- and how often it looks
 ---@field readers table<string, rille.layer.Reader>
 local Histories = class("Histories")
 
----@param server rille.redis.Settings
----@param prefix string  of all keys
+---@param log rille.layer.Log
 ---@param rules rille.core.HistoryRule[]
-function Histories:init(server, prefix, rules)
-  self.prefix, self.rules = prefix .. ":history:", rules
+function Histories:init(log, rules)
+  self.log, self.rules = log, rules
   self.readers, self.opening, self.behind = {}, {}, {}
-  self.commands = redis.open(server, { name = "rille histories", outage = "wait" })
-  self.ear =
-    redis.open(server, { name = "rille histories, waiting", outage = "wait", subscriber = true })
   core.task.serve(function()
     self:listen()
   end)
 end
 
 function Histories:close()
-  self.ear:close()
-  self.commands:close()
+  self.log:close()
 end
 
 --- How a group keeps its history; nil: it does not.
@@ -63,12 +54,6 @@ end
 ---@return boolean
 function Histories:keeps(group)
   return self:rule(group) ~= nil
-end
-
---- Each name has its braces: a group's keys are on one server of a cluster.
-function Histories:keys(group)
-  local name = self.prefix .. "{" .. group .. "}"
-  return { name, name .. ":place" }
 end
 
 --- An epoch, for who begins a log.
@@ -101,20 +86,9 @@ end
 ---@return integer offset
 ---@return string epoch
 function Histories:aadd(group, message)
-  local rule = self:rule(group)
-  local keys = self:keys(group)
-  local topic = self.prefix .. group
-  local reply = self.commands:aeval(
-    scripts.ADD,
-    keys,
-    random_epoch(),
-    rule.size,
-    math.ceil(rule.ttl * 1000),
-    REST + math.ceil(rule.ttl),
-    topic,
-    messages.pack(message)
-  )
-  return tonumber(reply[2]), reply[1]
+  local payload = messages.pack(message)
+  local epoch, offset = self.log:aadd(group, self:rule(group), random_epoch(), payload)
+  return offset, epoch
 end
 
 --- A look into the log. Without an epoch: `last` before its end.
@@ -123,20 +97,8 @@ end
 ---@return boolean gap     what is behind the mark that was given is gone; offset is the end
 ---@return any[] entries   payloads
 function Histories:read(group, epoch, offset, last)
-  local rule = self:rule(group)
-  local keys = self:keys(group)
-  local reply = self.commands:aeval(
-    scripts.READ,
-    keys,
-    random_epoch(),
-    epoch or "",
-    ("%.0f"):format(offset or 0),
-    last or 0,
-    BATCH,
-    math.ceil(rule.ttl * 1000),
-    REST + math.ceil(rule.ttl)
-  )
-  return reply[1], tonumber(reply[2]), reply[3] == 1, reply[4]
+  local mark = { epoch = epoch, offset = offset, last = last, most = BATCH }
+  return self.log:aread(group, self:rule(group), random_epoch(), mark)
 end
 
 ---@async
@@ -199,18 +161,15 @@ function Histories:catch_up(group, reader)
 end
 
 ---@async
-function Histories:hear(topic, note)
-  local group = topic:sub(#self.prefix + 1)
+function Histories:hear(group, epoch, offset, payload)
   local reader = self.readers[group]
-  local epoch, digits, payload = note:match("^(%x+):(%d+):(.*)$")
-  local offset = tonumber(digits)
   if not (reader and offset and self:rule(group)) then
     return
   end
   if epoch ~= reader.epoch then -- the log has begun anew
     reader.epoch, reader.cursor = epoch, offset - 1
   end
-  if offset == reader.cursor + 1 then
+  if payload and offset == reader.cursor + 1 then
     self:deliver(group, reader, payload)
   elseif offset > reader.cursor then
     self:catch_up(group, reader)
@@ -220,16 +179,16 @@ end
 ---@async
 function Histories:listen()
   while true do
-    local kind, topic, payload = self.ear:anext()
+    local kind, group, epoch, offset, payload = self.log:anext()
     if not kind then
       return
     end
     local ok, err = true, nil
-    if kind == "message" then
-      ok, err = pcall(self.hear, self, topic, payload)
+    if kind == "said" then
+      ok, err = pcall(self.hear, self, group, epoch, offset, payload)
     else
-      for group, reader in pairs(self.readers) do
-        ok, err = pcall(self.catch_up, self, group, reader)
+      for name, reader in pairs(self.readers) do
+        ok, err = pcall(self.catch_up, self, name, reader)
       end
     end
     if not ok then
@@ -252,7 +211,7 @@ function Histories:aopen(group)
   end
   self.opening[group] = true
   local ok, err = pcall(function()
-    self.ear:asubscribe(self.prefix .. group)
+    self.log:afollow(group)
     local epoch, offset = self:read(group)
     self.readers[group] = { epoch = epoch, cursor = offset }
   end)
@@ -269,7 +228,7 @@ end
 function Histories:aclose(group)
   if self.readers[group] and not self.behind[group] then
     self.readers[group] = nil
-    self.ear:aunsubscribe(self.prefix .. group)
+    self.log:aleave(group)
   end
 end
 

@@ -118,7 +118,7 @@ end
 ---@param parsed rille.layer.Options?
 ---@param rules rille.core.HistoryRule[]
 function M.check_histories(parsed, rules)
-  if parsed and rules[1] and not class_of(parsed.scheme).histories then
+  if parsed and rules[1] and not class_of(parsed.scheme).has_logs then
     local told = "layer: groups that keep their history (%s%s) need a layer that does so, too; "
       .. "%s: does not, memory: does"
     misconfigured(told, rules[1].name, rules[1].open and "*" or "", parsed.scheme)
@@ -162,11 +162,13 @@ local function follow_once()
   for _, group in ipairs(joined) do
     in_flight[group] = true
   end
-  if M.histories then
-    M.histories:afollow(joined, left)
-  end
   local changes = { joined = joined, left = left, opened = opened, closed = closed, all = all }
-  local ok, err = pcall(M.backend.afollow, M.backend, changes)
+  local ok, err = pcall(function()
+    if M.histories then
+      M.histories:afollow(joined, left)
+    end
+    M.backend:afollow(changes)
+  end)
   in_flight = {}
   if ok and all and was_up then
     layer.tell_members()
@@ -219,8 +221,7 @@ function M.set_histories(parsed, rules)
   if M.histories then
     M.histories:set_rules(rules)
   elseif M.backend and rules[1] then
-    local server, prefix = class_of(options.scheme).histories(options)
-    M.histories = require("rille.layer.histories")(server, prefix, rules)
+    M.histories = require("rille.layer.histories")(M.backend:open_log(), rules)
     M.histories:set_rules(rules)
   end
 end
@@ -239,8 +240,8 @@ function M.start(parsed, rules)
   layer.open()
   M.set_histories(parsed, rules or {})
   local class = class_of(options.scheme)
-  if class.histories then
-    require("rille.presence").share(class.histories(options))
+  if class.presences then
+    require("rille.presence").share(class.presences(options))
   end
   M.backend:astart()
   follower = M.serve(follow)

@@ -12,6 +12,7 @@
 
 local Asking = require("rille.layer.asking")
 local Backend = require("rille.layer.backend")
+local Log = require("rille.layer.postgres.log")
 local Queues = require("rille.layer.postgres.queues")
 local Sender = require("rille.layer.postgres.sender")
 local core = require("rille.core")
@@ -44,6 +45,7 @@ local TRIES = 3 -- to look up a long message
 local Postgres = Backend:extend("Postgres")
 
 Postgres.queues = true
+Postgres.has_logs = true
 Postgres.failures = errors.DatabaseError
 
 ---@param options rille.layer.Options
@@ -124,6 +126,11 @@ function Postgres:take_own(message)
     self.queues_here:look(message.channel)
   elseif message.type == "rille.missed" then
     layer.tell_members()
+    self:miss_log()
+  elseif message.type == "rille.log" then
+    if self.log then
+      self.log:hear(message.group, message.note)
+    end
   else
     self.asking:take(message)
   end
@@ -257,8 +264,10 @@ function Postgres:live_on()
   if #rows == 0 then
     error(errors.OperationalError("it was away for too long, and has been forgotten"), 0)
   end
-  for _, name in ipairs { "sweep_processes", "sweep_messages", "sweep_queue" } do
-    self.db:_arun(self.sql[name], { n = 0 })
+  for name, sql in pairs(self.sql) do
+    if name:find("^sweep_") then
+      self.db:_arun(sql, { n = 0 })
+    end
   end
   self:tell_workers(self.state) -- should one of them not have heard
 end
@@ -319,7 +328,11 @@ function Postgres:afollow(changes)
   local come = names(changes.joined, changes.opened)
   if changes.all then
     come[#come + 1] = self.own
+    for group in pairs(self.log and self.log.followed or {}) do
+      come[#come + 1] = "h:" .. group
+    end
     run(self.sql.follow_all, self.own, self.process, database.array(come))
+    self:miss_log()
     for channel in pairs(open) do
       open[channel] = nil
     end
@@ -338,6 +351,19 @@ function Postgres:afollow(changes)
   for _, channel in ipairs(changes.opened) do
     open[channel] = true
     self.queues_here:look(channel)
+  end
+end
+
+---@return rille.layer.Log
+function Postgres:open_log()
+  self.log = Log(self)
+  return self.log
+end
+
+--- What was added to logs may have been missed.
+function Postgres:miss_log()
+  if self.log then
+    self.log:miss()
   end
 end
 
@@ -440,7 +466,8 @@ function Postgres:fetch(id)
 end
 
 --- What was said to this process: a number, and "g" or "c", whom it is for, and the message; in
---- capitals, where that is found. "q": there is something in a channel; "e": our own echo.
+--- capitals, where that is found. "q": there is something in a channel; "h": in a group's history;
+--- "e": our own echo.
 ---@async
 function Postgres:take(payload)
   local kind, target, rest = payload:match("^%d+ (%a)(%S*) ?(.*)$")
@@ -449,6 +476,9 @@ function Postgres:take(payload)
     return
   elseif kind == "q" then
     self:tell_of_queue(target)
+    return
+  elseif kind == "h" then
+    self:tell_workers { type = "rille.log", group = target, note = rest }
     return
   end
   local body

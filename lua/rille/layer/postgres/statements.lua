@@ -1,13 +1,15 @@
 --- What the layer on PostgreSQL asks for, in SQL.
 ---
---- Four tables, of which the prefix is the application's. They are unlogged: what is in them means
+--- Six tables, of which the prefix is the application's. They are unlogged: what is in them means
 --- nothing after a crash of the server, and without a log nothing waits for its disk.
 ---
 ---     PREFIX_layer_process  who is there, until when unless it says so again
----     PREFIX_layer_member   where what is wanted: "g:GROUP", "q:CHANNEL" (one without "!"), and a
----                           worker's own "specific.<its number>!"
+---     PREFIX_layer_member   where what is wanted: "g:GROUP", "h:GROUP" (its history), "q:CHANNEL"
+---                           (one without "!"), and a worker's own "specific.<its number>!"
 ---     PREFIX_layer_message  what is too long for a notification, for those who were told of it
 ---     PREFIX_layer_queue    what waits on channels without "!", for the first who takes it
+---     PREFIX_layer_place    of groups that keep their history: the epoch and the last offset
+---     PREFIX_layer_log      and their messages
 ---
 --- A process listens to one channel, "PREFIX_layer:<its number>". All times are the server's.
 
@@ -39,6 +41,20 @@ local TABLES = {
   expires timestamptz NOT NULL
 )]],
   [[CREATE INDEX IF NOT EXISTS PREFIX_layer_queue_channel ON PREFIX_layer_queue (channel, id)]],
+  [[CREATE UNLOGGED TABLE IF NOT EXISTS PREFIX_layer_place (
+  name text PRIMARY KEY,
+  epoch text NOT NULL,
+  place bigint NOT NULL,
+  expires timestamptz NOT NULL
+)]],
+  [[CREATE UNLOGGED TABLE IF NOT EXISTS PREFIX_layer_log (
+  name text NOT NULL,
+  place bigint NOT NULL,
+  body bytea NOT NULL,
+  expires timestamptz NOT NULL,
+  PRIMARY KEY (name, place)
+)]],
+  [[CREATE INDEX IF NOT EXISTS PREFIX_layer_log_expires ON PREFIX_layer_log (expires)]],
 }
 
 local STATEMENTS = {
@@ -46,7 +62,7 @@ local STATEMENTS = {
   are_there = [[
     SELECT bool_and(to_regclass(name) IS NOT NULL) AS there
     FROM unnest(ARRAY['PREFIX_layer_process', 'PREFIX_layer_member', 'PREFIX_layer_message',
-                      'PREFIX_layer_queue']) name]],
+                      'PREFIX_layer_queue', 'PREFIX_layer_place', 'PREFIX_layer_log']) name]],
 
   -- One at a time: CREATE … IF NOT EXISTS of two at once fails for one of them.
   create_alone = [[SELECT pg_advisory_xact_lock(hashtext('PREFIX_layer'))]],
@@ -67,6 +83,8 @@ local STATEMENTS = {
   sweep_processes = [[DELETE FROM PREFIX_layer_process WHERE expires < now()]],
   sweep_messages = [[DELETE FROM PREFIX_layer_message WHERE expires < now()]],
   sweep_queue = [[DELETE FROM PREFIX_layer_queue WHERE expires < now()]],
+  sweep_log = [[DELETE FROM PREFIX_layer_log WHERE expires < now()]],
+  sweep_places = [[DELETE FROM PREFIX_layer_place WHERE expires < now()]],
 
   -- (worker, process, names): they are all that it has
   follow_all = [[
@@ -116,6 +134,39 @@ local STATEMENTS = {
     INSERT INTO PREFIX_layer_message VALUES ($1, $2, now() + $3::int * interval '1 second')]],
   -- (id)
   fetch = [[SELECT body FROM PREFIX_layer_message WHERE id = $1 AND expires > now()]],
+
+  -- (group, epoch, body, base64 or "", size, ttl in ms, seconds beyond it that the place is known)
+  -- -> epoch, offset. Whoever adds meanwhile waits for the group's row.
+  log_add = [[
+    WITH place AS (
+      INSERT INTO PREFIX_layer_place AS p
+      VALUES ($1, $2, 1, now() + $6::int * interval '1 ms' + $7::int * interval '1 second')
+      ON CONFLICT (name) DO UPDATE SET place = p.place + 1, expires = excluded.expires
+      RETURNING epoch, place
+    ), entry AS (
+      INSERT INTO PREFIX_layer_log
+      SELECT $1, place, $3, now() + $6::int * interval '1 ms' FROM place
+    ), trimmed AS (
+      DELETE FROM PREFIX_layer_log l USING place
+      WHERE l.name = $1 AND l.place <= place.place - $5::int
+    )
+    SELECT place.epoch, place.place AS "offset", (
+      SELECT count(pg_notify(
+        'PREFIX_layer:' || m.process,
+        '0 h' || $1 || ' ' || place.epoch || ':' || place.place || ' ' || $4
+      )::text)
+      FROM (SELECT DISTINCT process FROM PREFIX_layer_member WHERE name = 'h:' || $1) m
+    ) AS told
+    FROM place]],
+  -- (group, epoch should it begin, seconds that it is known) -> epoch, offset
+  log_place = [[
+    INSERT INTO PREFIX_layer_place AS p VALUES ($1, $2, 0, now() + $3::int * interval '1 second')
+    ON CONFLICT (name) DO UPDATE SET expires = excluded.expires
+    RETURNING epoch, place AS "offset"]],
+  -- (group, offset, how many at most) -> what stands behind it
+  log_entries = [[
+    SELECT place AS "offset", body FROM PREFIX_layer_log
+    WHERE name = $1 AND place > $2::bigint AND expires > now() ORDER BY place LIMIT $3::int]],
 
   -- (channel, body, seconds, capacity) -> a row; none: it is full. Two who send at once may both
   -- find the last place.

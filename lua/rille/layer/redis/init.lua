@@ -15,11 +15,13 @@ function Redis.check(options)
   settings.read(options)
 end
 
---- Histories and presence are on the first of the servers.
+Redis.has_logs = true
+
+--- Presence, like histories, is on the first of the servers.
 ---@param options rille.layer.Options
 ---@return rille.redis.Settings
 ---@return string prefix
-function Redis.histories(options)
+function Redis.presences(options)
   local given = settings.read(options)
   return given.servers[1], given.prefix
 end

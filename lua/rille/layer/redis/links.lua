@@ -7,6 +7,7 @@
 
 local Asking = require("rille.layer.asking")
 local Backend = require("rille.layer.backend")
+local Log = require("rille.layer.redis.log")
 local core = require("rille.core")
 local errors = require("rille.errors")
 local outside = require("rille.layer.outside")
@@ -162,6 +163,11 @@ function Links:apply(changes)
   exchange(self.groups, left, changes.joined)
   exchange(self.channels, closed, changes.opened)
   return left, closed
+end
+
+---@return rille.layer.Log
+function Links:open_log()
+  return Log(self.settings.servers[1], self.settings.prefix)
 end
 
 --- Close what is open.
