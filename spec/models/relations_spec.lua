@@ -56,6 +56,32 @@ describe("a path", function()
     )
   end)
 
+  it("orders by what orders the other end", function()
+    local House = models.define("ordered_house", { name = models.text() }, {
+      ordering = { "-name" },
+    })
+    local Room = models.define("ordered_room", {
+      house = models.foreign_key(House),
+      next = models.foreign_key("self", { null = true }),
+    }, { ordering = { "house", "id" } })
+    local function order(...)
+      return tostring(Room.objects:order_by(...)):match("ORDER BY (.*)$")
+    end
+    assert.equal('"join 1"."name" DESC', order("house"))
+    assert.equal('"join 1"."name" ASC', order("-house"))
+    assert.equal('"ordered_room"."house_id" ASC', order("house_id"))
+    assert.equal('"join 2"."name" ASC, "ordered_room"."next_id" DESC', order("-next"))
+    assert.truthy(tostring(Room.objects:all()):find('"name" DESC, "ordered_room"."id" ASC$'))
+    local Loop = models.define("ordered_loop", {
+      to = models.foreign_key("self"),
+    }, { ordering = { "to" } })
+    local ok, err = pcall(function()
+      return Loop.objects:all()
+    end)
+    assert.is_false(ok)
+    assert.equal("Infinite loop caused by ordering.", err.message)
+  end)
+
   it("says what it could have been", function()
     local ok, err = pcall(Author.objects.filter, Author.objects, { bocks__title = 1 })
     assert.is_false(ok)

@@ -274,6 +274,30 @@ local function by_position(query, given)
   error(errors.FieldError(("'%s' is not among the columns of the queries"):format(key)), 0)
 end
 
+--- What one argument of order_by means: a foreign key, by its name, goes by the order of what it
+--- leads to, if that has one.
+local function add_terms(query, given, order, seen)
+  local term = resolve.order_term(query, given)
+  local path = type(given) == "string" and term.node and term.node.path
+  local of = path and path.field.kind == "foreign_key" and path.of
+  local ordering = of and of._meta.ordering
+  local sign, key = tostring(given):match("^(%-?)(.*)$")
+  if not ordering or ("__" .. key):sub(-#path.field.name - 2) ~= "__" .. path.field.name then
+    order[#order + 1] = term
+    return
+  elseif seen[path.field] then
+    error(errors.FieldError("Infinite loop caused by ordering."), 0)
+  end
+  seen[path.field] = true
+  for _, far in ipairs(ordering) do
+    local far_sign, far_key = far:match("^(%-?)(.*)$")
+    local down = (sign == "-") ~= (far_sign == "-")
+    local name = far == "?" and far or (down and "-" or "") .. key .. "__" .. far_key
+    add_terms(query, name, order, seen)
+  end
+  seen[path.field] = nil
+end
+
 --- Order by fields, `-` in front for descending, `?` for random, or by expressions:
 --- `F("pages"):desc { nulls_last = true }`. Without arguments, unordered. Replaces the order there
 --- was.
@@ -284,7 +308,11 @@ function Query:order_by(...)
   local order = {}
   for i = 1, select("#", ...) do
     local given = select(i, ...)
-    order[i] = self.combined and by_position(self, given) or resolve.order_term(self, given)
+    if self.combined then
+      order[i] = by_position(self, given)
+    else
+      add_terms(self, given, order, {})
+    end
   end
   return self:_with({ order = order, reversed = false, default_order = false })
 end

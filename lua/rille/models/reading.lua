@@ -175,7 +175,8 @@ local function single(model, rows)
 end
 
 function Query:_aone()
-  local query = self:_is_sliced() and self or self:_with({ order = {} })
+  local order_decides = self:_is_sliced() or self.distinct_on and #self.distinct_on > 0
+  local query = order_decides and self or self:_with({ order = {} })
   return single(self.model, query:_afetch(forms.MOST_FOR_GET))
 end
 

@@ -42,7 +42,12 @@ function Query:aupdate(changes)
       )
     end
     if expressions.is_expression(value) then
-      list[i] = { field = field, node = resolve.expression(self, value) }
+      local node = resolve.expression(self, value)
+      if node.aggregate or node.windowed then
+        local told = "aupdate cannot give '%s' an aggregate or a window; a Subquery can."
+        error(errors.FieldError(told:format(name)), 0)
+      end
+      list[i] = { field = field, node = node }
     else
       list[i] = { field = field, value = field:write(value) }
     end
