@@ -217,6 +217,10 @@ for _, backend in ipairs({ "postgresql", "sqlite" }) do
 
     it("sends what the compiler says after any builders", function()
       local steps = {
+        { "exclude", { pages__gt = 5 } },
+        { "exclude", { op = "x", author__name = "y" } },
+        { "exclude", { op = null } },
+        { "prefetch_related", "author" },
         { "filter", { pages__gt = 3 } },
         { "filter", { title = "x", author__name = "y" } },
         { "filter", { op__isnull = true } },

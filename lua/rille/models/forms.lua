@@ -29,6 +29,7 @@ local forms = {
 ---@field template rille.models.Query
 ---@field n integer                        how many values are open
 ---@field filters rille.models.FormStop    where filters begin
+---@field excludes rille.models.FormStop   … and what is to be excluded
 ---@field known table<string, rille.models.Form>  by keys in order of the alphabet
 ---@field calls table<string, rille.models.FormCall>  by builder
 ---@field plans table<rille.db.Dialect, table<string, rille.models.Plan|false>>
@@ -68,6 +69,7 @@ local function new_form(tree, template, n)
     template = template,
     n = n,
     filters = new_stop(),
+    excludes = new_stop(),
     known = {},
     calls = {},
     plans = {},
@@ -90,7 +92,7 @@ local function make_room(form)
   end
   if form.age ~= tree.age then
     form.age = tree.age
-    form.filters, form.known, form.calls = new_stop(), {}, {}
+    form.filters, form.excludes, form.known, form.calls = new_stop(), new_stop(), {}, {}
   end
 end
 
@@ -107,14 +109,15 @@ local function reorder(order, values, base)
   end
 end
 
---- The form that `filter(given)` leads to. Its new values are put behind those that `values`
---- has already. nil: not known, or not plain.
+--- The form that `filter(given)`, or with `negated` `exclude(given)`, leads to. Its new values are
+--- put behind those that `values` has already. nil: not known, or not plain.
 ---@param form rille.models.Form
 ---@param given table
 ---@param values any[]
+---@param negated boolean?
 ---@return rille.models.Form?
-function forms.filter(form, given, values)
-  local stop, n = form.filters, form.n
+function forms.filter(form, given, values, negated)
+  local stop, n = negated and form.excludes or form.filters, form.n
   for key, value in pairs(given) do
     local step = stop.steps[key]
     if not step then
@@ -173,8 +176,9 @@ end
 --- Raises what the builders raise.
 ---@param form rille.models.Form
 ---@param given table
+---@param negated boolean?
 ---@return boolean  found now
-function forms.learn_filter(form, given)
+function forms.learn_filter(form, given, negated)
   local model = form.template.model
   if form.template:_is_sliced() then
     return false
@@ -196,19 +200,21 @@ function forms.learn_filter(form, given)
   local scope = {}
   local node = conditions.build(form.template, given, scope)
   make_room(form)
-  local signature = {}
-  for i, key in ipairs(keys) do
-    signature[i] = key .. " " .. branches[key]
+  local signature = { negated and "not" or nil }
+  for _, key in ipairs(keys) do
+    signature[#signature + 1] = key .. " " .. branches[key]
   end
   signature = table.concat(signature, ",")
   local next_form = form.known[signature]
   if not next_form then
     local n = open(node, keys, branches, form.n)
+    node = negated and conditions.none_of(node) or node
     next_form = new_form(form.tree, form.template:_narrow(node, scope), n)
     form.known[signature] = next_form
   end
 
-  local stop, order, sorted, rank = form.filters, {}, true, {}
+  local stop, order = negated and form.excludes or form.filters, {}
+  local sorted, rank = true, {}
   for _, key in ipairs(keys) do
     if branches[key] == "value" then
       rank[#rank + 1], rank[key] = key, #rank + 1
@@ -287,6 +293,8 @@ local function closed(node, values)
       copy[i] = closed(child, values)
     end
     return copy
+  elseif node.kind == "not" then
+    return { kind = "not", closed(node[1], values) }
   end
   if not node.slot then
     return node

@@ -98,28 +98,31 @@ end
 
 --- The form that `given` leads to, its values behind this query's in `values`. nil: the builders
 --- have to do it.
-local function filtered(self, given, values)
+local function filtered(self, given, values, negated)
   local form = self.form
-  local found = forms.filter(form, given, values)
-  if not found and forms.learn_filter(form, given) then
-    found = forms.filter(form, given, values)
+  local found = forms.filter(form, given, values, negated)
+  if not found and forms.learn_filter(form, given, negated) then
+    found = forms.filter(form, given, values, negated)
   end
   return found
 end
 
 -- Builders --------------------------------------------------------------------------
 
-function methods:filter(...)
-  local given = ...
-  if select("#", ...) == 1 and type(given) == "table" and rawget(self, "form") then
-    local query = derive(self, self.form)
-    local form = filtered(self, given, query)
-    if form then
-      query.form = form
-      return query
+for name, negated in pairs({ filter = false, exclude = true }) do
+  local method = Query[name]
+  methods[name] = function(self, ...)
+    local given = ...
+    if select("#", ...) == 1 and type(given) == "table" and rawget(self, "form") then
+      local query = derive(self, self.form)
+      local form = filtered(self, given, query, negated)
+      if form then
+        query.form = form
+        return query
+      end
     end
+    return method(ordinary(self), ...)
   end
-  return Query.filter(ordinary(self), ...)
 end
 
 --- Builders whose arguments are names. Not among them: `select_for_update`, since a light query
@@ -133,6 +136,7 @@ for _, name in ipairs({
   "only",
   "defer",
   "select_related",
+  "prefetch_related",
 }) do
   local method = Query[name]
   methods[name] = function(self, ...)
@@ -214,8 +218,15 @@ end
 local function afetch(form, way, name, values)
   local database = db.get(name)
   local rows = aread(form, way, database, values)
+  if not rows then
+    return nil
+  end
   local template = form.template
-  return rows and reading.adopt[template.shape](template, rows, database.dialect, name)
+  rows = reading.adopt[template.shape](template, rows, database.dialect, name)
+  if template.prefetches then
+    template:_prefetch(rows)
+  end
+  return rows
 end
 
 function methods:aget(...)
