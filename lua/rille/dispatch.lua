@@ -9,6 +9,7 @@ local generations = require("rille.generations")
 local json = require("rille.json")
 local layer = require("rille.layer")
 local loader = require("rille.loader")
+local moving = require("rille.moving")
 local mqtt = require("rille.mqtt")
 local outside = require("rille.layer.outside")
 local presence = require("rille.presence")
@@ -279,6 +280,51 @@ function M.background(_, origin)
   local scope = origin.scope
   consumer.route(scope._id, number_of(scope.type, scope.channel, origin.target))
   make_consumer(current.app, origin.target, scope)
+end
+
+--- A WebSocket moves to another process: all there is of it.
+---@param self rille.WebsocketConsumer
+---@param groups string[]
+---@return string
+function M.leave(self, groups)
+  return moving.pack(self, groups)
+end
+
+--- And in. Its route is that of its path by now; without one, or without its class, the core closes
+--- it.
+---@async
+---@param id number
+---@param text string
+function M.arrive(id, text)
+  local record = moving.unpack(text)
+  local generation = current
+  local scope = Scope.new(id, "websocket", nil, (record.scope or record.self)._fields)
+  for name, value in pairs(record.scope or {}) do
+    rawset(scope, name, value)
+  end
+  local route = generation.app.router:match("websocket", path_of(scope, scope.path))
+  local cls = generation.classes[record.class]
+  if not route or not cls then
+    return
+  end
+  consumer.route(id, generation.numbers[route])
+  if route.place then
+    consumer.limit(id, route.place)
+  end
+  if route.pinned then
+    consumer.pin(id)
+  end
+  local self = record.self
+  self._id = id
+  self.scope = record.scope and scope or nil
+  setmetatable(self, cls)
+  consumer.bind(id, self, cls:defines("websocket_send"))
+  for _, group in ipairs(record.groups) do
+    layer:agroup_add(group, self.channel_name)
+  end
+  if cls.on_reload then
+    self:on_reload(record.generation)
+  end
 end
 
 --- What is told to those who want to know, and to nobody else.

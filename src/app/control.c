@@ -47,6 +47,7 @@ static void hang_up(struct client *c)
     rl_list_remove(&c->link);
     c->control->nclients--;
     rl_workers_forget(c->control->workers, c);
+    rl_upgrade_forget(c->control->upgrade, c);
     rl_console_close(c->console);
     if (c->asked)
         c->asked->client = NULL;
@@ -105,6 +106,19 @@ static void on_changed(void *arg, bool done, const char *text)
 static void change(struct client *c, rl_change what)
 {
     rl_workers_change(c->control->workers, what, on_changed, c);
+}
+
+static void upgrade(struct client *c, rl_str program)
+{
+    rl_control *control = c->control;
+
+    if (!control->upgrade) {
+        refuse(c, "not yet: it does not serve");
+        return;
+    }
+    char *path = rl_strndup(program.p, program.n);
+    rl_upgrade_begin(control->upgrade, &control->estate, path, on_changed, c);
+    rl_free(path);
 }
 
 /* status */
@@ -225,6 +239,9 @@ static bool take(struct client *c, const rl_control_frame *f)
     case RL_CONTROL_PROMOTE:
         change(c, RL_CHANGE_PROMOTE);
         return true;
+    case RL_CONTROL_UPGRADE:
+        upgrade(c, f->payload);
+        return true;
     case RL_CONTROL_STATUS:
         tell_status(c, f->payload);
         return true;
@@ -298,17 +315,11 @@ static void on_accept(void *arg, int fd, const rl_bound *from)
 
 /* Opening and closing */
 
-static int start_listening(rl_control *c, const char *path, rl_err *err)
+static int listen_on(rl_control *c, rl_err *err)
 {
-    char *address = rl_sprintf("unix:%s,mode=0600", path);
-    const char *addresses[] = {address};
-    int rc = rl_bind_all(&c->bindings, addresses, 1, err);
-
-    rl_free(address);
-    if (rc < 0)
-        return rc;
     const rl_bound *b = &c->bindings.list[0].bound;
-    rc = rl_bound_listen(b, err);
+    int rc = rl_bound_listen(b, err);
+
     if (rc < 0)
         close(b->fd);
     else
@@ -316,10 +327,25 @@ static int start_listening(rl_control *c, const char *path, rl_err *err)
     return rc;
 }
 
+static int start_listening(rl_control *c, const char *path, rl_err *err)
+{
+    if (c->bindings.n) /* inherited */
+        return listen_on(c, err);
+    char *address = rl_sprintf("unix:%s,mode=0600", path);
+    const char *addresses[] = {address};
+    int rc = rl_bind_all(&c->bindings, addresses, 1, err);
+
+    rl_free(address);
+    return rc < 0 ? rc : listen_on(c, err);
+}
+
 int rl_control_open(rl_control *c, rl_loop *main, rl_workers *workers, const rl_status *facts,
                     const char *path, rl_err *err)
 {
+    const rl_bindings inherited = c->bindings;
+
     *c = (rl_control){.main = main, .workers = workers, .facts = *facts, .open = true};
+    c->bindings = inherited;
     c->started = rl_loop_now(main);
     rl_list_init(&c->clients);
     rl_list_init(&c->asked);

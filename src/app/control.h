@@ -9,14 +9,17 @@
 #define RL_APP_CONTROL_H
 
 #include "app/status.h"
+#include "app/upgrade.h"
 #include "app/workers.h"
 #include "io/listener.h"
 
 typedef struct rl_control {
     rl_loop *main;
     rl_workers *workers;
-    rl_status facts;  /* but for the workers' */
-    uint64_t started; /* ms, loop's clock */
+    rl_upgrade *upgrade;      /* NULL: nobody can take over, */
+    rl_upgrade_estate estate; /* else of this */
+    rl_status facts;          /* but for the workers' */
+    uint64_t started;         /* ms, loop's clock */
     rl_bindings bindings;
     rl_listener *listener;
     rl_list clients;
@@ -25,7 +28,8 @@ typedef struct rl_control {
     bool open;
 } rl_control;
 
-/* Listens at path. facts: what a status says of the process; its pointers are looked at for each.
+/* Listens at path, or at the socket that is in bindings already. facts: what a status says of the
+ * process; its pointers are looked at for each.
  */
 int rl_control_open(rl_control *c, rl_loop *main, rl_workers *workers, const rl_status *facts,
                     const char *path, rl_err *err) RL_MUST_USE;

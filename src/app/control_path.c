@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,12 +69,29 @@ static char *prefix_of(const char *app)
     return rl_sprintf("%s-%08x.", name, hash);
 }
 
+/* What processes that were killed have left. */
+static void sweep(const char *dir)
+{
+    DIR *d = opendir(dir);
+    struct dirent *e;
+
+    while (d && (e = readdir(d))) {
+        const char *dot = strchr(e->d_name, '.');
+        long pid = dot ? strtol(dot + 1, NULL, 10) : 0;
+        if (pid > 0 && kill((pid_t)pid, 0) < 0 && errno == ESRCH)
+            unlinkat(dirfd(d), e->d_name, 0);
+    }
+    if (d)
+        closedir(d);
+}
+
 int rl_control_path(char **out, const char *app, rl_err *err)
 {
     char *dir = folder();
     int rc = make_folder(dir, err);
 
     if (rc == 0) {
+        sweep(dir);
         char *prefix = prefix_of(app);
         *out = rl_sprintf("%s/%s%d.sock", dir, prefix, (int)getpid());
         rl_free(prefix);

@@ -5,7 +5,7 @@
  * The folder is the user's own, and nobody else's to enter: $XDG_RUNTIME_DIR/rille, /run/rille of
  * root, else /tmp/rille-UID. NAME and HASH are of the application's path, so that `rille reload
  * APP` needs no more than that; with the PID in it several processes of one application are no
- * trouble. A file that nobody answers behind (its process was killed) goes when somebody looks. */
+ * trouble. A file whose process was killed goes when another one starts, or somebody looks. */
 #ifndef RL_APP_CONTROL_PATH_H
 #define RL_APP_CONTROL_PATH_H
 

@@ -1,13 +1,15 @@
 #include "app/program.h"
 
 #include "app/admin.h"
-#include "app/certificates.h"
 #include "app/control.h"
 #include "app/control_path.h"
+#include "app/doors.h"
+#include "app/inherit.h"
 #include "app/probation.h"
 #include "app/pulse.h"
 #include "app/shell.h"
 #include "app/systemd.h"
+#include "app/upgrade.h"
 #include "app/workers.h"
 #include "db/db.h"
 #include "io/listener.h"
@@ -26,21 +28,18 @@ struct program {
     rl_loop loop;
     rl_workers *workers;
     rl_watch *watch;
-    rl_certificates certificates;
+    rl_doors doors;
     uv_signal_t signals[3];
     uv_timer_t patience; /* after a drain began */
     rl_pulse pulse;
     rl_probation probation;
-    rl_bindings bindings;
-    rl_bindings admin_bindings;
     rl_admin admin;
     rl_control control;
     rl_process_figures figures; /* for admin */
-    char *urls[RL_MAX_SOCKETS];
-    unsigned nurls;
     rl_shell shell;
-    bool given; /* the sockets are the workers' */
-    bool admin_given;
+    rl_inherit inherit;
+    rl_upgrade *upgrade;
+    bool given_away; /* to a process that took over */
     bool draining, aborted;
     int status;
 };
@@ -50,78 +49,17 @@ static void complain(const char *text)
     fprintf(stderr, "rille: %s\n", text);
 }
 
-/* Listening */
-
-static int bind_all(struct program *p, const rl_loaded *loaded, rl_err *err)
+/* The same, also to the process that waits for us to take over. */
+static void complain_of(struct program *p, const char *text)
 {
-    const rl_settings *s = p->settings;
-    const char *addresses[RL_MAX_ADDRESSES] = {"127.0.0.1:8000"};
-    unsigned count = 1;
-
-    if (s->only_channels || s->command == RL_CMD_SHELL)
-        return 0;
-    if (s->nlisten) {
-        for (count = 0; count < s->nlisten; count++)
-            addresses[count] = s->listen[count];
-    } else if (rl_systemd_has_sockets()) {
-        addresses[0] = "systemd";
-    } else if (loaded->nlisten) {
-        for (count = 0; count < loaded->nlisten && count < RL_MAX_ADDRESSES; count++)
-            addresses[count] = loaded->listen[count];
-    }
-
-    int rc = rl_bind_all(&p->bindings, addresses, count, err);
-    for (unsigned i = 0; i < p->bindings.n; i++)
-        p->urls[p->nurls++] = rl_bound_url(&p->bindings.list[i].bound);
-    return rc;
-}
-
-static unsigned count_tls(const rl_bindings *bs)
-{
-    unsigned n = 0;
-
-    for (unsigned i = 0; i < bs->n; i++)
-        n += bs->list[i].bound.tls;
-    return n;
-}
-
-static void set_keys(rl_bindings *bs, rl_tls *keys)
-{
-    for (unsigned i = 0; i < bs->n; i++)
-        bs->list[i].bound.keys = bs->list[i].bound.tls ? keys : NULL;
-}
-
-/* What the handshakes on these sockets use. */
-static int hand_out_keys(struct program *p, const rl_loaded *loaded, rl_err *err)
-{
-    rl_certificates *cs = &p->certificates;
-    unsigned wanted = count_tls(&p->bindings) + count_tls(&p->admin_bindings);
-
-    if (!wanted && p->settings->tls.ncerts)
-        rl_warn("there are certificates, but no address begins with tls:");
-    if (!wanted)
-        return 0;
-    int rc = rl_certificates_open(cs, &p->settings->tls, loaded->tls, loaded->ntls, err);
-    if (rc < 0)
-        return rc;
-    set_keys(&p->bindings, cs->tls);
-    set_keys(&p->admin_bindings, cs->tls);
-    return 0;
-}
-
-static int bind_admin(struct program *p, const rl_loaded *loaded, rl_err *err)
-{
-    const char *address = p->settings->admin ? p->settings->admin : loaded->admin;
-
-    return address && p->settings->command != RL_CMD_SHELL
-               ? rl_bind_all(&p->admin_bindings, &address, 1, err)
-               : 0;
+    complain(text);
+    rl_inherit_tell_failed(&p->inherit, text);
 }
 
 /* From here on it can be asked whether it is ready. */
 static int open_admin(struct program *p, rl_err *err)
 {
-    rl_bindings *bs = &p->admin_bindings;
+    rl_bindings *bs = &p->doors.admin;
 
     if (!bs->n)
         return 0;
@@ -129,7 +67,7 @@ static int open_admin(struct program *p, rl_err *err)
     p->figures.history = rl_workers_crew(p->workers)->history;
     p->figures.presence = rl_workers_crew(p->workers)->presence;
     int rc = rl_admin_open(&p->admin, &p->loop, bs, p->workers, &p->figures, err);
-    p->admin_given = true;
+    p->doors.admin_given = true;
     for (unsigned i = 0; rc == 0 && i < bs->n; i++) {
         char *url = rl_bound_url(&bs->list[i].bound);
         fprintf(stderr, "rille: admin on %s\n", url);
@@ -145,8 +83,8 @@ static int open_control(struct program *p, rl_err *err)
     const rl_status facts = {.settings = s,
                              .process = &p->figures,
                              .code = rl_workers_code(p->workers),
-                             .urls = p->urls,
-                             .nurls = p->nurls};
+                             .urls = p->doors.urls,
+                             .nurls = p->doors.nurls};
     char *path = s->control ? rl_strdup(s->control) : NULL;
     int rc = 0;
 
@@ -166,6 +104,13 @@ static int open_control(struct program *p, rl_err *err)
     return rc;
 }
 
+static int open_both(struct program *p, rl_err *err)
+{
+    int rc = open_admin(p, err);
+
+    return rc < 0 ? rc : open_control(p, err);
+}
+
 static unsigned count_workers(const struct program *p, const rl_loaded *loaded)
 {
     unsigned n = loaded->workers;
@@ -179,19 +124,28 @@ static unsigned count_workers(const struct program *p, const rl_loaded *loaded)
     return n < RL_MAX_WORKERS ? n : RL_MAX_WORKERS;
 }
 
+static int bind_everything(struct program *p, const rl_loaded *loaded, rl_err *err)
+{
+    rl_doors *d = &p->doors;
+    int rc = rl_inherit_is_on(&p->inherit)
+                 ? rl_inherit_sockets(&p->inherit, &d->public, &d->admin, &p->control.bindings, err)
+                 : rl_doors_bind(d, p->settings, loaded, err);
+
+    return rc == 0 ? rl_doors_dress(d, p->settings, loaded, err) : rc;
+}
+
 /* Addresses first: whoever starts a second server by mistake learns it soon. */
 static unsigned on_loaded(void *arg, const rl_loaded *loaded)
 {
     struct program *p = arg;
     rl_err err;
 
-    if (bind_all(p, loaded, &err) < 0 || bind_admin(p, loaded, &err) < 0 ||
-        hand_out_keys(p, loaded, &err) < 0 || open_admin(p, &err) < 0 ||
-        open_control(p, &err) < 0) {
-        complain(err.msg);
+    if (bind_everything(p, loaded, &err) < 0 ||
+        (!rl_inherit_is_on(&p->inherit) && open_both(p, &err) < 0)) {
+        complain_of(p, err.msg);
         return 0;
     }
-    return count_workers(p, loaded);
+    return rl_inherit_is_on(&p->inherit) ? p->inherit.count : count_workers(p, loaded);
 }
 
 static void on_files(void *arg, char *const *files, size_t n)
@@ -210,43 +164,54 @@ static void on_used(void *arg, const char *file)
         rl_watch_add(p->watch, file);
 }
 
-/* Every worker gets a socket for every address. */
-static int spread(struct program *p, rl_bound *all, unsigned workers, unsigned *made, rl_err *err)
+static void begin_to_serve(struct program *p)
 {
-    const rl_bindings *bs = &p->bindings;
-    int rc = 0;
+    rl_workers_serve(p->workers, p->doors.sockets, p->doors.public.n);
+    p->doors.given = true;
+}
 
-    for (unsigned i = 0; i < bs->n; i++) {
-        rc = rl_bound_listen(&bs->list[i].bound, err);
-        if (rc < 0)
-            return rc;
-        all[(*made)++] = bs->list[i].bound;
-    }
-    while (rc == 0 && *made < workers * bs->n) {
-        rc = rl_bound_sibling(&bs->list[*made % bs->n].bound, &all[*made], err);
-        *made += rc == 0;
-    }
-    return rc;
+static void give_up(struct program *p, const char *why)
+{
+    complain_of(p, why);
+    p->status = 1;
+    rl_workers_abort(p->workers);
+}
+
+/* Everything of the process that we take over from is ours. */
+static void on_inherited(void *arg)
+{
+    struct program *p = arg;
+    rl_err err;
+
+    if (open_both(p, &err) < 0)
+        complain(err.msg); /* who is connected matters more */
+    begin_to_serve(p);
+}
+
+static void on_testator_gone(void *arg)
+{
+    give_up(arg, "the process that was to be replaced has gone, or serves on");
 }
 
 static void on_ready(void *arg)
 {
     struct program *p = arg;
-    unsigned workers = rl_workers_count(p->workers), made = 0;
-    rl_bound *all = rl_calloc(workers * p->bindings.n, sizeof(*all));
+    unsigned workers = rl_workers_count(p->workers);
     rl_err err;
 
-    if (spread(p, all, workers, &made, &err) < 0) {
-        complain(err.msg);
-        while (made > p->bindings.n)
-            close(all[--made].fd);
-        p->status = 1;
-        rl_workers_abort(p->workers);
+    if (rl_inherit_is_on(&p->inherit)) {
+        if (p->inherit.nsockets != workers * p->doors.public.n) {
+            give_up(p, "another number of sockets than of workers was handed over");
+            return;
+        }
+        rl_doors_take(&p->doors, p->inherit.sockets, p->inherit.nsockets);
+        p->inherit.sockets = NULL;
+        rl_inherit_await(&p->inherit, &p->loop, p->workers, on_inherited, on_testator_gone, p);
+    } else if (rl_doors_spread(&p->doors, workers, &err) < 0) {
+        give_up(p, err.msg);
     } else {
-        rl_workers_serve(p->workers, all, p->bindings.n);
-        p->given = true;
+        begin_to_serve(p);
     }
-    rl_free(all);
 }
 
 /* Of rille shell. */
@@ -269,6 +234,25 @@ static void open_prompt(struct program *p)
     rl_workers_abort(p->workers);
 }
 
+static void on_handed_over(void *arg, int pid);
+
+/* Who takes over gets the control socket only if it has a name that was asked for: ours is named
+ * after us. */
+static void allow_upgrades(struct program *p)
+{
+    static const rl_upgrade_events events = {on_handed_over};
+    const bool named = p->settings->control != NULL;
+
+    p->upgrade = rl_upgrade_open(&p->loop, p->workers, &events, p);
+    p->control.upgrade = p->upgrade;
+    p->control.estate = (rl_upgrade_estate){.sockets = p->doors.sockets,
+                                            .n = p->doors.public.n,
+                                            .public = &p->doors.public,
+                                            .admin = &p->doors.admin,
+                                            .control = named ? &p->control.bindings : NULL,
+                                            .argv = p->settings->argv};
+}
+
 static void on_serving(void *arg)
 {
     struct program *p = arg;
@@ -279,12 +263,14 @@ static void on_serving(void *arg)
     }
     if (!p->draining && !p->aborted)
         p->figures.unready = NULL;
-    for (unsigned i = 0; i < p->nurls; i++)
-        fprintf(stderr, "rille: listening on %s\n", p->urls[i]);
+    for (unsigned i = 0; i < p->doors.nurls; i++)
+        fprintf(stderr, "rille: listening on %s\n", p->doors.urls[i]);
     if (p->settings->only_channels)
         fprintf(stderr, "rille: receiving from %s\n", p->settings->only_channels);
     rl_systemd_notify("READY=1\nMAINPID=%d\nSTATUS=serving", (int)getpid());
     rl_pulse_start(&p->pulse, p->workers);
+    rl_inherit_tell_serving(&p->inherit);
+    allow_upgrades(p);
 }
 
 /* Reloading */
@@ -312,7 +298,7 @@ static void on_staged(void *arg, const rl_loaded *loaded)
 {
     struct program *p = arg;
 
-    rl_certificates_stage(&p->certificates, loaded->tls, loaded->ntls);
+    rl_certificates_stage(&p->doors.certificates, loaded->tls, loaded->ntls);
 }
 
 static void on_changed(void *arg, rl_change what, const rl_loaded *serving)
@@ -324,7 +310,7 @@ static void on_changed(void *arg, rl_change what, const rl_loaded *serving)
     };
     struct program *p = arg;
 
-    rl_certificates_reload(&p->certificates, true);
+    rl_certificates_reload(&p->doors.certificates, true);
     rl_info("%s: generation %u serves (%s)%s", done[what], serving->generation, serving->hash,
             serving->trial ? ", on trial" : "");
     rl_systemd_notify("READY=1\nSTATUS=serving, generation %u", serving->generation);
@@ -338,7 +324,7 @@ static void on_change_failed(void *arg, rl_change what, const char *text)
     rl_error("the %s failed, the old code serves on: %s", change_words[what], text);
     rl_systemd_notify("READY=1\nSTATUS=serving; the last %s failed, see the log",
                       change_words[what]);
-    rl_certificates_reload(&p->certificates, false);
+    rl_certificates_reload(&p->doors.certificates, false);
 }
 
 static void on_taken_back(void *arg, bool done, const char *text)
@@ -369,7 +355,7 @@ static void on_failed(void *arg, const char *text)
     struct program *p = arg;
 
     p->figures.unready = "stopping";
-    complain(text);
+    complain_of(p, text);
 }
 
 static void on_stopped(void *arg, int status)
@@ -395,7 +381,7 @@ static void stop_at_once(struct program *p)
     p->aborted = true;
     p->figures.unready = "stopping";
     uv_timer_start(&p->patience, on_deaf, DEAF_MS, 0);
-    rl_bindings_unlink(&p->bindings);
+    rl_bindings_unlink(&p->doors.public);
     rl_workers_abort(p->workers);
 }
 
@@ -412,11 +398,35 @@ static void begin_drain(struct program *p)
     p->draining = true;
     p->figures.unready = "draining";
     rl_info("stopping: connections are being closed");
-    rl_systemd_notify("STOPPING=1\nSTATUS=closing connections");
+    if (!p->given_away)
+        rl_systemd_notify("STOPPING=1\nSTATUS=closing connections");
     uv_timer_start(&p->patience, on_out_of_patience, (uint64_t)(p->settings->drain_timeout * 1000),
                    0);
-    rl_bindings_unlink(&p->bindings);
+    rl_bindings_unlink(&p->doors.public);
     rl_workers_drain(p->workers);
+}
+
+/* Their files are another process's. */
+static void disown(rl_bindings *bs)
+{
+    for (unsigned i = 0; i < bs->n; i++) {
+        rl_free(bs->list[i].path);
+        bs->list[i].path = NULL;
+    }
+}
+
+static void on_handed_over(void *arg, int pid)
+{
+    struct program *p = arg;
+
+    p->given_away = true;
+    disown(&p->doors.public);
+    disown(&p->doors.admin);
+    if (p->settings->control)
+        disown(&p->control.bindings);
+    rl_systemd_notify("MAINPID=%d", pid);
+    if (!p->draining && !p->aborted)
+        begin_drain(p);
 }
 
 static void on_signal(uv_signal_t *h, int signum)
@@ -484,6 +494,7 @@ int rl_program_run(const rl_settings *settings)
     rl_err err;
 
     signal(SIGPIPE, SIG_IGN);
+    rl_inherit_init(&p.inherit);
     rl_db_settle_environment();
     raise_descriptor_limit();
     int rc = rl_loop_init(&p.loop);
@@ -505,7 +516,7 @@ int rl_program_run(const rl_settings *settings)
         p.status = 1;
     } else {
         rl_loop_run(&p.loop);
-        rl_bindings_unlink(&p.admin_bindings);
+        rl_bindings_unlink(&p.doors.admin);
         rl_admin_close(&p.admin);
         rl_control_close(&p.control);
         rl_shell_close(&p.shell);
@@ -515,16 +526,13 @@ int rl_program_run(const rl_settings *settings)
     ignore_signals();
     rl_watch_close(p.watch);
     rl_pulse_close(&p.pulse);
+    rl_upgrade_close(p.upgrade);
+    rl_inherit_close(&p.inherit);
     rl_probation_close(&p.probation);
     uv_close((uv_handle_t *)&p.patience, NULL);
     for (size_t i = 0; i < RL_COUNT(p.signals); i++)
         uv_close((uv_handle_t *)&p.signals[i], NULL);
-    rl_bindings_unlink(&p.bindings);
-    rl_bindings_fini(&p.bindings, !p.given);
-    rl_bindings_fini(&p.admin_bindings, !p.admin_given);
-    rl_certificates_close(&p.certificates);
-    while (p.nurls)
-        rl_free(p.urls[--p.nurls]);
+    rl_doors_close(&p.doors);
     rl_loop_fini(&p.loop);
     return p.status;
 }

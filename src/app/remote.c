@@ -3,7 +3,9 @@
 #include "app/control_path.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -89,9 +91,23 @@ static rl_control_kind request_of(rl_command command)
         return RL_CONTROL_ROLLBACK;
     case RL_CMD_PROMOTE:
         return RL_CONTROL_PROMOTE;
+    case RL_CMD_UPGRADE:
+        return RL_CONTROL_UPGRADE;
     default:
         return RL_CONTROL_STATUS;
     }
+}
+
+/* A path is seen from here, not from where the other process is. Yours. */
+static char *payload_of(const rl_settings *s)
+{
+    char path[PATH_MAX];
+
+    if (s->command == RL_CMD_STATUS)
+        return rl_strdup(s->json ? "json" : "text");
+    if (s->command == RL_CMD_UPGRADE && s->program)
+        return rl_strdup(realpath(s->program, path) ? path : s->program);
+    return rl_strdup("");
 }
 
 int rl_remote_run(const rl_settings *s)
@@ -103,7 +119,9 @@ int rl_remote_run(const rl_settings *s)
         fprintf(stderr, "rille: %s\n", err.msg);
         return 1;
     }
-    rl_remote_send(fd, request_of(s->command), s->json ? RL_STR("json") : RL_STR("text"));
+    char *payload = payload_of(s);
+    rl_remote_send(fd, request_of(s->command), rl_str_of(payload));
+    rl_free(payload);
     int status = follow(fd);
     close(fd);
     return status;

@@ -297,6 +297,7 @@ static void load(rl_runner *r)
     case RL_CMD_RELOAD:
     case RL_CMD_ROLLBACK:
     case RL_CMD_PROMOTE:
+    case RL_CMD_UPGRADE:
     case RL_CMD_SEND:
     case RL_CMD_TEST:
     case RL_CMD_TOOL:

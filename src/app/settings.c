@@ -66,6 +66,10 @@ static const struct command {
     {"reload", RL_CMD_RELOAD, "[APP | --control PATH]",
      "have a running process load its code anew; says what came of it", false},
     {"rollback", RL_CMD_ROLLBACK, "[APP | --control PATH]", "return it to the code before", false},
+    {"upgrade", RL_CMD_UPGRADE, "[APP | --control PATH] [--program FILE]",
+     "have another process take over from it, sockets and WebSockets included: of the program\n"
+     "file that is there by now",
+     false},
     {"promote", RL_CMD_PROMOTE, "[APP | --control PATH]", "end the trial of its new code well",
      false},
     {"version", RL_CMD_VERSION, "", "print the version", false},
@@ -239,10 +243,10 @@ static bool is_switch(rl_settings *s, const char *flag)
 }
 
 static const char *const valued[] = {
-    "--worker",        "--only-channels", "--listen",  "--admin",         "--database",
-    "--control",       "--layer",         "--workers", "--drain-timeout", "--drain-jitter",
-    "--drain-code",    "--memory-limit",  "--limit",   "--log-level",     "--log-format",
-    "--trusted-proxy", "--root-path",     "--mqtt"};
+    "--program",      "--worker",        "--only-channels", "--listen",  "--admin",
+    "--database",     "--control",       "--layer",         "--workers", "--drain-timeout",
+    "--drain-jitter", "--drain-code",    "--memory-limit",  "--limit",   "--log-level",
+    "--log-format",   "--trusted-proxy", "--root-path",     "--mqtt"};
 
 static bool is_valued(const char *flag)
 {
@@ -277,6 +281,8 @@ static int read_valued(rl_settings *s, const char *flag, const char *value, rl_e
         return rl_tls_wish(&s->tls, flag, value, err);
     } else if (strcmp(flag, "--admin") == 0) {
         s->admin = value;
+    } else if (strcmp(flag, "--program") == 0) {
+        s->program = value;
     } else if (strcmp(flag, "--worker") == 0) {
         s->worker = value;
     } else if (strcmp(flag, "--control") == 0) {
@@ -380,6 +386,7 @@ static bool needs_app(rl_command command)
     case RL_CMD_RELOAD:
     case RL_CMD_ROLLBACK:
     case RL_CMD_PROMOTE:
+    case RL_CMD_UPGRADE:
         return false;
     default:
         return true;

@@ -27,6 +27,7 @@ typedef enum rl_command {
     RL_CMD_RELOAD,
     RL_CMD_ROLLBACK,
     RL_CMD_PROMOTE,
+    RL_CMD_UPGRADE,
     RL_CMD_VERSION,
 } rl_command;
 
@@ -35,10 +36,12 @@ typedef struct rl_settings {
     rl_command command;
     const char *help_for; /* HELP: of which command; NULL: of all */
     const char *app;
+    char **argv; /* as it was given */
     const char *listen[RL_MAX_ADDRESSES];
     unsigned nlisten;    /* 0: the script's, or 127.0.0.1:8000 */
     const char *admin;   /* NULL: the script's, or none */
     const char *control; /* path of its control socket, or of the one to ask; NULL: the default */
+    const char *program; /* UPGRADE: to be started instead; NULL: the same file */
     const char *worker;  /* ATTACH: its number; NULL: any */
     bool json;           /* STATUS */
     rl_tls_wishes tls;

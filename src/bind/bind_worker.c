@@ -15,6 +15,8 @@ static int l_entries(lua_State *L)
         [RL_ENTRY_ADOPT] = "adopt",
         [RL_ENTRY_EVENT] = "event",
         [RL_ENTRY_BACKGROUND] = "background",
+        [RL_ENTRY_LEAVE] = "leave",
+        [RL_ENTRY_ARRIVE] = "arrive",
         [RL_ENTRY_PAGE] = "page",
     };
     rl_worker *w = rl_worker_of(L);

@@ -109,6 +109,8 @@ bool rl_consumer_limit(rl_consumer *c, unsigned place)
 
     RL_CHECK(place < w->server.nsets);
     c->limits = (uint16_t)place;
+    if (c->ws)
+        rl_ws_conn_limit(c->ws, c->limits);
     if (!c->http || rl_http_conn_started(c->http))
         return true;
     if (c->kind == RL_CONSUMER_HTTP && !rl_http_conn_limit(c->http, c->limits)) {

@@ -36,6 +36,8 @@ enum rl_entry {
     RL_ENTRY_DISCONNECT, /* (self, code, reason) */
     RL_ENTRY_ADOPT,      /* (entry, its arguments…) after a change of the code */
     RL_ENTRY_BACKGROUND, /* (id, origin): a consumer without a peer begins */
+    RL_ENTRY_LEAVE,      /* (self, its groups): a consumer moves out; all there is of it, as text */
+    RL_ENTRY_ARRIVE,     /* (id, that text): and in, elsewhere */
     RL_ENTRY_PAGE,       /* (text, whether it may be asked for again) -> HTML; while show_errors */
     RL_ENTRY_COUNT,
 };

@@ -11,6 +11,7 @@
  * closing may be asked for from inside on_data, or by a script. */
 #include "io/conn_parts.h"
 
+#include "base/pack.h"
 #include "io/peers.h"
 
 #include <errno.h>
@@ -458,6 +459,13 @@ static void count(rl_conns *all, int more)
     atomic_fetch_add_explicit(all->tally.everywhere, (unsigned)more, memory_order_relaxed);
 }
 
+static void close_socket(rl_conns *all, int fd)
+{
+    if (all->counts_peers)
+        rl_peers_leave(fd);
+    close(fd);
+}
+
 static void bury(rl_conn *c)
 {
     rl_err why;
@@ -474,9 +482,8 @@ static void bury(rl_conn *c)
     c->events->on_closed(c->owner, c->by_us ? NULL : &why);
     if (c->introduced)
         rl_conn_forget(c);
-    if (c->all->counts_peers)
-        rl_peers_leave(c->fd);
-    close(c->fd);
+    if (c->fd >= 0)
+        close_socket(c->all, c->fd);
     count(c->all, -1);
     rl_slab_give(&c->all->memory, c);
 }
@@ -550,17 +557,16 @@ void rl_conns_fini(rl_conns *all)
         rl_buf_fini(&all->spare[--all->nspare]);
 }
 
-rl_conn *rl_conn_open(rl_conns *all, int fd, rl_tls *keys, const rl_conn_events *events,
-                      void *owner)
+static rl_conn *open_conn(rl_conns *all, int fd, rl_tls *keys, const rl_conn_events *events,
+                          void *owner, bool paused)
 {
     rl_conn *c = rl_slab_zeroed(&all->memory);
 
-    c->mask = RL_POLL_READ;
+    c->paused = paused;
+    c->mask = paused ? RL_POLL_HUP : RL_POLL_READ;
     if (rl_poller_add(&all->poller, fd, c->mask, c) < 0) {
         all->loop->counters.refused_descriptors++;
-        if (all->counts_peers)
-            rl_peers_leave(fd);
-        close(fd);
+        close_socket(all, fd);
         rl_slab_give(&all->memory, c);
         return NULL;
     }
@@ -577,8 +583,42 @@ rl_conn *rl_conn_open(rl_conns *all, int fd, rl_tls *keys, const rl_conn_events 
     return c;
 }
 
+rl_conn *rl_conn_open(rl_conns *all, int fd, rl_tls *keys, const rl_conn_events *events,
+                      void *owner)
+{
+    return open_conn(all, fd, keys, events, owner, false);
+}
+
 void rl_conn_own(rl_conn *c, const rl_conn_events *events, void *owner)
 {
     c->events = events;
     c->owner = owner;
+}
+
+/* From process to process. The poller would go on telling of a socket that lives on elsewhere: it
+ * has to be told. */
+
+int rl_conn_leave(rl_conn *c, rl_buf *out)
+{
+    int fd = c->fd;
+
+    RL_CHECK(!c->tls && rl_conn_pending(c) == 0 && !c->closed);
+    rl_pack_bytes(out, rl_buf_str(&c->in));
+    rl_poller_remove(&c->all->poller, fd);
+    if (c->all->counts_peers)
+        rl_peers_leave(fd);
+    rl_conn_close(c);
+    c->fd = -1;
+    return fd;
+}
+
+rl_conn *rl_conn_arrive(rl_conns *all, int fd, rl_str *in, const rl_conn_events *events,
+                        void *owner)
+{
+    rl_str unread = {0};
+    rl_conn *c = open_conn(all, fd, NULL, events, owner, true);
+
+    if (c && rl_unpack_bytes(in, &unread) && unread.n)
+        rl_buf_add_str(&c->in, unread);
+    return c;
 }

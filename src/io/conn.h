@@ -155,6 +155,13 @@ void rl_conn_reset(rl_conn *c, int error);
 /* Drop what is pending and close. on_closed follows from the loop; repeating is harmless. */
 void rl_conn_close(rl_conn *c);
 
+/* To another process: its descriptor, yours, and what was read of it and not used, behind out. Here
+ * it is closed, without the peer's noticing: on_closed follows. Plain, and with nothing pending. */
+int rl_conn_leave(rl_conn *c, rl_buf *out);
+/* The other end of that: as rl_conn_open(), paused. */
+rl_conn *rl_conn_arrive(rl_conns *all, int fd, rl_str *in, const rl_conn_events *events,
+                        void *owner);
+
 bool rl_conn_is_tls(const rl_conn *c);
 /* False: it is plain, or still in its handshake. */
 bool rl_conn_tls_facts(const rl_conn *c, rl_tls_facts *out);

@@ -87,6 +87,14 @@ int rl_listener_open(rl_listener **out, rl_loop *loop, const rl_bound *b, rl_acc
     return 0;
 }
 
+void rl_listener_pause(rl_listener *l, bool yes)
+{
+    if (yes)
+        uv_poll_stop(&l->poll);
+    else
+        uv_poll_start(&l->poll, UV_READABLE, on_readable);
+}
+
 static void on_closed(uv_handle_t *h)
 {
     rl_listener *l = RL_CONTAINER_OF(h, rl_listener, poll);

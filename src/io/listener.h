@@ -19,6 +19,8 @@ typedef void rl_accept_fn(void *arg, int fd, const rl_bound *from);
  * goes on by itself. */
 int rl_listener_open(rl_listener **out, rl_loop *loop, const rl_bound *b, rl_accept_fn *fn,
                      void *arg, rl_err *err) RL_MUST_USE;
+/* Whoever knocks waits, until it goes on. */
+void rl_listener_pause(rl_listener *l, bool yes);
 void rl_listener_close(rl_listener *l); /* at once; NULL is fine */
 
 #endif

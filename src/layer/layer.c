@@ -291,6 +291,16 @@ bool rl_channel_is_member(const rl_channel *ch)
     return ch && !rl_list_empty(&ch->memberships);
 }
 
+void rl_channel_groups(const rl_channel *ch, rl_buf *out)
+{
+    if (!ch)
+        return;
+    RL_LIST_EACH (it, &ch->memberships) {
+        const char *name = RL_LIST_ENTRY(it, struct membership, link)->group->name;
+        rl_buf_add(out, name, strlen(name) + 1);
+    }
+}
+
 rl_channel *rl_layer_find(rl_layer *layer, rl_str channel)
 {
     rl_channel *ch = layer->find ? layer->find(layer, channel) : NULL;

@@ -119,6 +119,7 @@ void rl_channel_close(rl_channel *ch); /* leaves every group; NULL is fine */
 /* Whom it was opened for with that function; NULL: another's, or no channel. */
 void *rl_channel_owner(const rl_channel *ch, rl_deliver_fn *deliver);
 bool rl_channel_is_member(const rl_channel *ch); /* of any group; NULL is not */
+void rl_channel_groups(const rl_channel *ch, rl_buf *out); /* each name with a NUL behind it */
 bool rl_channel_is_in(const rl_channel *ch, rl_str group); /* likewise */
 
 /* On this worker, by the owner's means or by name. NULL: nobody has that name. */

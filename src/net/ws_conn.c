@@ -7,7 +7,12 @@
  * been told; the connection sends what is left and ends. */
 #include "net/ws_conn.h"
 
+#include "base/pack.h"
+#include "io/peers.h"
+
+#include <limits.h>
 #include <string.h>
+#include <unistd.h>
 
 enum ws_state { OPEN, CLOSING, OVER };
 
@@ -241,12 +246,11 @@ static const rl_conn_events conn_events = {
     .on_closed = on_closed,
 };
 
-rl_ws_conn *rl_ws_conn_open(rl_server *s, rl_conn *conn, rl_deflate *deflate, uint16_t limits,
-                            const rl_ws_conn_events *events, void *owner)
+static rl_ws_conn *new_ws(rl_server *s, rl_deflate *deflate, uint16_t limits,
+                          const rl_ws_conn_events *events, void *owner)
 {
     rl_ws_conn *ws = rl_slab_zeroed(&s->ws_memory);
 
-    ws->conn = conn;
     ws->server = s;
     ws->events = events;
     ws->owner = owner;
@@ -256,6 +260,15 @@ rl_ws_conn *rl_ws_conn_open(rl_server *s, rl_conn *conn, rl_deflate *deflate, ui
     ws->born = ws->last_used = now_s(ws);
     rl_timeout_init(&ws->timer);
     rl_timeout_start(set_of(ws)->beats, &ws->timer);
+    return ws;
+}
+
+rl_ws_conn *rl_ws_conn_open(rl_server *s, rl_conn *conn, rl_deflate *deflate, uint16_t limits,
+                            const rl_ws_conn_events *events, void *owner)
+{
+    rl_ws_conn *ws = new_ws(s, deflate, limits, events, owner);
+
+    ws->conn = conn;
     rl_conn_own(conn, &conn_events, ws);
     rl_conn_resume(conn);
     return ws;
@@ -440,4 +453,62 @@ void rl_ws_on_pong_due(rl_timeout *t)
     }
     ws->server->loop->counters.ws_pong_timeouts++;
     rl_conn_reset(ws->conn, 0);
+}
+
+/* From process to process */
+
+void rl_ws_conn_limit(rl_ws_conn *ws, uint16_t limits)
+{
+    ws->limits = limits;
+    if (ws->state == OPEN)
+        rl_timeout_start(set_of(ws)->beats, &ws->timer);
+}
+
+bool rl_ws_conn_is_whole(const rl_ws_conn *ws)
+{
+    const rl_conn *c = ws->conn;
+
+    return ws->state == OPEN && !ws->parser && !ws->limited && !c->closed && !c->eof &&
+           !c->hung_up && !c->introduced && !rl_conn_is_tls(c) && rl_conn_pending(c) == 0;
+}
+
+int rl_ws_conn_leave(rl_ws_conn *ws, rl_buf *out)
+{
+    rl_pack_u32(out, now_s(ws) - ws->born);
+    rl_pack_u32(out, ws->deflate != NULL);
+    if (ws->deflate)
+        rl_deflate_pack(ws->deflate, out);
+    int fd = rl_conn_leave(ws->conn, out);
+    rl_timeout_stop(&ws->timer);
+    ws->state = OVER;
+    ws->owner = NULL;
+    return fd;
+}
+
+rl_ws_conn *rl_ws_conn_arrive(rl_server *s, int fd, rl_str *in, uint16_t limits,
+                              const rl_ws_conn_events *events, void *owner)
+{
+    uint32_t age, compressed;
+    rl_deflate *deflate = NULL;
+
+    if (!rl_unpack_u32(in, &age) || !rl_unpack_u32(in, &compressed) ||
+        (compressed && !(deflate = rl_deflate_unpack(&s->deflate, in)))) {
+        close(fd);
+        return NULL;
+    }
+    if (s->limits.max_connections_per_address) {
+        rl_peers_enter(fd, NULL, UINT_MAX); /* it was let in already */
+        s->conns->counts_peers = true;
+    }
+    rl_conn *conn = rl_conn_arrive(s->conns, fd, in, &conn_events, NULL);
+    if (!conn) {
+        rl_deflate_free(deflate);
+        return NULL;
+    }
+    rl_ws_conn *ws = new_ws(s, deflate, limits, events, owner);
+    ws->conn = conn;
+    ws->born -= age;
+    ws->paused = true;
+    rl_conn_own(conn, &conn_events, ws);
+    return ws;
 }

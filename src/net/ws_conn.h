@@ -44,6 +44,18 @@ size_t rl_ws_conn_unsent(const rl_ws_conn *ws); /* bytes */
 void rl_ws_conn_pause(rl_ws_conn *ws);
 void rl_ws_conn_resume(rl_ws_conn *ws);
 
+/* Other limits hold from now on: of this set. */
+void rl_ws_conn_limit(rl_ws_conn *ws, uint16_t limits);
+
+/* To another process: only while it is whole, which is to say plain, open, no message or frame has
+ * come in part, and nothing waits to be sent. */
+bool rl_ws_conn_is_whole(const rl_ws_conn *ws);
+/* The descriptor, yours, and the rest behind out; the owner hears nothing more. */
+int rl_ws_conn_leave(rl_ws_conn *ws, rl_buf *out);
+/* The other end: paused. Takes fd; NULL: that is none, or the kernel cannot watch another one. */
+rl_ws_conn *rl_ws_conn_arrive(rl_server *s, int fd, rl_str *in, uint16_t limits,
+                              const rl_ws_conn_events *events, void *owner);
+
 /* Start the closing handshake; repeating is harmless. */
 void rl_ws_conn_close(rl_ws_conn *ws, uint16_t code, rl_str reason);
 /* Cut it off without a word: on_closed with 1006 follows. */

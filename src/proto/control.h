@@ -9,7 +9,8 @@
  * answer of its own. Whoever sends something else is hung up on.
  *
  *     client                                server
- *     RELOAD, ROLLBACK, PROMOTE, UPGRADE    what became of it
+ *     RELOAD, ROLLBACK, PROMOTE             what became of it
+ *     UPGRADE program file, or ""           likewise
  *     STATUS "text" or "json"               OUTPUT
  *     ATTACH worker's number, or ""         a session: from now on also
  *       EVAL code, or a :command            OUTPUT; or DONE_MORE: the code goes on in a next line
@@ -31,6 +32,7 @@ typedef enum rl_control_kind {
     RL_CONTROL_RELOAD = 'r',
     RL_CONTROL_ROLLBACK = 'b',
     RL_CONTROL_PROMOTE = 'p',
+    RL_CONTROL_UPGRADE = 'u',
     RL_CONTROL_STATUS = 's',
     RL_CONTROL_ATTACH = 'a',
     RL_CONTROL_EVAL = 'e',

@@ -8,6 +8,8 @@
  * forgotten, and the next message of the connection's own deflater begins anew. */
 #include "proto/deflate.h"
 
+#include "base/pack.h"
+
 #include <zlib.h>
 
 enum {
@@ -254,4 +256,41 @@ rl_inflated rl_inflate_message(rl_deflate *d, rl_str in, size_t most, rl_buf *ou
     if (result == RL_INFLATED && !((*s)->z.data_type & BETWEEN_BLOCKS))
         return RL_INFLATE_BAD;
     return result;
+}
+
+/* From process to process */
+
+void rl_deflate_pack(const rl_deflate *d, rl_buf *out)
+{
+    Bytef window[1 << RL_DEFLATE_BITS_MAX];
+    uInt n = 0;
+
+    rl_pack_u32(out, d->threshold);
+    rl_pack_u32(out, d->level);
+    rl_pack_u32(out, d->terms.bits);
+    rl_pack_u32(out, d->terms.peer_bits);
+    rl_pack_u32(out, (uint32_t)d->terms.takeover | (uint32_t)d->terms.peer_takeover << 1);
+    if (d->in)
+        RL_CHECK(inflateGetDictionary(&d->in->z, window, &n) == Z_OK);
+    rl_pack_bytes(out, (rl_str){(const char *)window, n});
+}
+
+rl_deflate *rl_deflate_unpack(rl_deflate_shared *shared, rl_str *in)
+{
+    uint32_t threshold, level, bits, peer_bits, takeover;
+    rl_str window;
+
+    if (!rl_unpack_u32(in, &threshold) || !rl_unpack_u32(in, &level) || !rl_unpack_u32(in, &bits) ||
+        !rl_unpack_u32(in, &peer_bits) || !rl_unpack_u32(in, &takeover) ||
+        !rl_unpack_bytes(in, &window) || bits < RL_DEFLATE_BITS_MIN || bits > RL_DEFLATE_BITS_MAX ||
+        peer_bits > RL_DEFLATE_BITS_MAX || window.n > 1u << RL_DEFLATE_BITS_MAX)
+        return NULL;
+    const rl_deflate_settings settings = {.threshold = threshold, .level = (uint8_t)level};
+    const rl_deflate_terms terms = {(uint8_t)bits, (uint8_t)peer_bits, takeover & 1, takeover & 2};
+    rl_deflate *d = rl_deflate_new(shared, &settings, &terms);
+    if (window.n) {
+        d->in = new_inflater(shared, terms.peer_bits);
+        RL_CHECK(inflateSetDictionary(&d->in->z, (const Bytef *)window.p, (uInt)window.n) == Z_OK);
+    }
+    return d;
 }

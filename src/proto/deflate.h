@@ -83,6 +83,11 @@ typedef enum rl_inflated {
 /* A message from the client, added to out. */
 rl_inflated rl_inflate_message(rl_deflate *d, rl_str in, size_t most, rl_buf *out);
 
+/* For another process: what was agreed, and the client's window. Ours begins anew over there, as a
+ * sender may (RFC 7692 section 7.1.1). */
+void rl_deflate_pack(const rl_deflate *d, rl_buf *out);
+rl_deflate *rl_deflate_unpack(rl_deflate_shared *shared, rl_str *in); /* NULL: that is none */
+
 /* A message of n bytes takes no more than this when it is deflated, by any deflater in use. */
 size_t rl_deflate_bound(size_t n);
 

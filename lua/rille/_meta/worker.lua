@@ -9,6 +9,8 @@
 ---@field event async fun(self: table, event: table)
 ---@field disconnect async fun(self: table, code: integer, reason: string)
 ---@field adopt async fun(entry: function, self: table, ...)
+---@field leave fun(self: table, groups: string[]): string
+---@field arrive async fun(id: number, text: string)
 ---@field background async fun(id: number, origin: table)
 ---@field page fun(text: string, again: boolean): string
 
