@@ -116,6 +116,18 @@ describe("rille makemigrations", function()
     assert.truthy(err:find("note.slug is unique, and all rows that are there would get", 1, true))
   end)
 
+  it("keeps the scripts of one folder apart", function()
+    app_with("title = models.text()")
+    os.rename(folder .. "/notes/app.lua", folder .. "/notes/tree.lua")
+    local status, _, out = server.run({ "makemigrations", folder .. "/notes/tree.lua" })
+    assert.equal(0, status)
+    local file = folder .. "/notes/tree_migrations/0001_initial.lua"
+    assert.truthy(out:find(file, 1, true))
+    assert.truthy(server.read_file(file):find('m.migration("tree", {', 1, true))
+    app_with("title = models.text()")
+    assert.equal(1, (make("--check")))
+  end)
+
   it("says what is wrong with the files there are", function()
     app_with("title = models.text()")
     migration("0001_initial", "m.drop_table('note'),")

@@ -110,7 +110,7 @@ static const char server_options[] =
     "nothing\n"
     "                        else: no addresses, timers, notifications\n"
     "  --no-channels         receive from no background channel\n"
-    "  --migrate             create missing tables before serving, also on PostgreSQL\n"
+    "  --migrate             bring tables up to date before serving, also on PostgreSQL\n"
     "  --watch               reload when a file of the script changes\n"
     "  --workers N           threads that serve, each with a Lua state of its own (default: the\n"
     "                        cores; rille dev: 1; RILLE_WORKERS)\n"

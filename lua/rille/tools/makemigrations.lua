@@ -5,7 +5,6 @@ local columns = require("rille.migrations.columns")
 local dialects = require("rille.db.dialect")
 local errors = require("rille.errors")
 local files = require("rille.tools.files")
-local fs = require("rille.core").fs
 local operations = require("rille.migrations.operations")
 local schema = require("rille.models.schema")
 local writer = require("rille.migrations.writer")
@@ -143,12 +142,6 @@ local function choices_of(context, models)
   return choices
 end
 
---- The folder's name is the app's, until its first file says another.
-local function app_name(generation)
-  local path = fs.realpath(generation.folder) or generation.folder
-  return path:match("([^/]+)/*$") or "app"
-end
-
 local function check_name(name)
   if not name:match("^[%w_]+$") then
     fail("--name %s: letters, digits and _ only", name)
@@ -179,10 +172,10 @@ function tool.run(context)
   local number = #known > 0 and known[#known].number + 1 or 1
   local name = options.name and check_name(options.name) or writer.name(list, #known == 0)
   local file = ("%04d_%s.lua"):format(number, name)
-  local path = generation.folder .. "/migrations"
-  local text = writer.file(found and found.app or app_name(generation), list)
+  local path = apps.path(generation)
+  local text = writer.file(found and found.app or apps.name(generation), list)
   if options["dry-run"] then
-    context.say(("-- migrations/%s\n%s"):format(file, text:gsub("\n$", "")))
+    context.say(("-- %s/%s\n%s"):format(path, file, (text:gsub("\n$", ""))))
     return 0
   end
   if not options.check then

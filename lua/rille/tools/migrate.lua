@@ -21,9 +21,9 @@ end
 local function acreate_missing(context, generation, database)
   for _, name in ipairs({ "to", "plan", "fake" }) do
     if context.options[name] then
-      local told = "--%s is for migrations, and there is no folder %s/migrations:"
+      local told = "--%s is for migrations, and there is no folder %s:"
         .. " rille makemigrations makes it"
-      error(errors.ConfigurationError(told:format(name, generation.folder)), 0)
+      error(errors.ConfigurationError(told:format(name, apps.path(generation))), 0)
     end
   end
   local created = schema.acreate_missing(database, generation.app.models)
