@@ -1,7 +1,7 @@
 --- Which loads of the script serve on this worker.
 ---
---- Each load is a generation, with a number and a hash of what was read. One serves; the one before
---- it is kept in memory, so that a rollback needs no file. Of a change
+--- Each load is a generation, with a number and a hash of what was read. One serves; the last one
+--- of other code is kept in memory, so that a rollback needs no file. Of a change
 ---
 ---     load       another generation serves, the one that did is kept
 ---     rollback   the one that is kept serves again, the other is forgotten
@@ -67,35 +67,39 @@ local function number_routes(generation)
 end
 
 local function find_canaries(generation)
-  held = {}
+  local numbers = {}
   for _, route in ipairs(generation.app.router.routes) do
     if route.canary then
-      held[generation.numbers[route]] = true
+      numbers[generation.numbers[route]] = true
     end
   end
-  return next(held) ~= nil
+  return numbers
 end
 
 --- Make a change. The limits of the generation must be the core's already.
 ---@param change rille.Change
 ---@param generation rille.Generation
 function M.make(change, generation)
+  local same = false
   if change == "rollback" then
     M.serving, M.previous, M.trial = generation, nil, false
   elseif change == "promote" then
     M.trial = false
   else
+    -- The same once more is nothing to return to, and on trial only if it is already.
+    same = M.serving ~= nil and M.serving.hash == generation.hash
     if change == "replace" then
       M.previous, M.trial = nil, false
-    elseif not M.trial then
+    elseif not M.trial and not same then
       M.previous = M.serving
     end
     M.serving = generation
     newest = math.max(newest, generation.number)
   end
   number_routes(generation)
-  if change == "load" then
-    M.trial = find_canaries(generation) and M.previous ~= nil
+  held = find_canaries(generation)
+  if change == "load" and not same then
+    M.trial = next(held) ~= nil and M.previous ~= nil
   end
   if not M.trial then
     held = {}

@@ -442,7 +442,7 @@ end)]]
     end
     local after_ten
     for number = 2, 40 do
-      reload(text, number)
+      reload(text .. "-- " .. number, number)
       if number == 10 then
         after_ten = select(2, counted())
       elseif number % 20 == 0 then
