@@ -1,5 +1,6 @@
 --- Databases in tests: one transaction that all consumers share, and that nothing closes.
 
+local databases = require("spec.support.databases")
 local models = require("rille.models")
 local rille = require("rille")
 local testing = require("rille.testing")
@@ -265,4 +266,75 @@ describe("a file whose tests are all transactional", function()
       assert.equal(1, Note.objects:acount())
     end)
   end
+end)
+
+describe("the stage of a PostgreSQL database", function()
+  local db
+
+  before_each(function()
+    db = databases.open("staged", { url = urls.PostgreSQL, acquire_timeout = 10 })
+    db.driver.stage(db.handle)
+    db:aexecute("CREATE TABLE kit_staged (n integer)")
+    db:aexecute("INSERT INTO kit_staged VALUES (1)")
+  end)
+
+  after_each(databases.close_all)
+
+  local function count()
+    return #db:aquery("SELECT n FROM kit_staged")
+  end
+
+  it("outlives a statement that is given up, and one in a block", function()
+    local function sleep_long()
+      db:aquery("SELECT pg_sleep(60)")
+    end
+    assert.is_false((pcall(rille.atimeout, 0.05, sleep_long)))
+    assert.equal(1, count())
+    assert.is_false((pcall(rille.atimeout, 0.05, function()
+      db:atomic(function()
+        db:aexecute("INSERT INTO kit_staged VALUES (2)")
+        sleep_long()
+      end)
+    end)))
+    assert.equal(1, count())
+    local task = rille.spawn(function()
+      db:atomic(function()
+        db:aexecute("INSERT INTO kit_staged VALUES (3)")
+        sleep_long()
+      end)
+    end)
+    rille.asleep(0.05)
+    task:cancel()
+    assert.equal(1, count())
+    assert.is_true(db.driver.unstage(db.handle))
+  end)
+
+  it("carries a COPY", function()
+    local rows = { "5\n", "6\n" }
+    db:acopy_from("COPY kit_staged FROM STDIN", function()
+      return table.remove(rows, 1)
+    end)
+    assert.equal(3, count())
+    assert.is_false((pcall(function()
+      local bad = { "7\n", "no number\n" }
+      db:acopy_from("COPY kit_staged FROM STDIN", function()
+        return table.remove(bad, 1)
+      end)
+    end)))
+    assert.equal(3, count())
+    assert.is_true(db.driver.unstage(db.handle))
+  end)
+
+  it("tells when its connection is lost, instead of beginning another transaction", function()
+    assert.is_false((pcall(db.aquery, db, "SELECT pg_terminate_backend(pg_backend_pid())")))
+    for _ = 1, 2 do
+      local ok, err = pcall(count)
+      assert.is_false(ok)
+      assert.truthy(err.message:find("the test's transaction on database staged is gone", 1, true))
+    end
+    local ok, err = db.driver.unstage(db.handle)
+    assert.is_nil(ok)
+    assert.truthy(err.message:find("is gone", 1, true))
+    assert.is_nil(db:aquery("SELECT to_regclass('kit_staged') AS there")[1].there)
+  end)
 end)
