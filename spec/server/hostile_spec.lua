@@ -54,16 +54,20 @@ describe("a server among enemies", function()
     return clients.raw(it_runs.port, { { "send", text }, ... })
   end
 
-  --- One message to a habit; what it says to it, up to the close.
-  local function habit(name, text)
+  --- One message to a habit; what it says to it, up to the close. `silent`: it may say nothing.
+  local function habit(name, text, silent)
     local said = talk(
       handshake("/ws/" .. name),
       { "until", "\r\n\r\n" },
       { "send", frame(text or "go") },
-      { "sleep", 0.2 },
+      { silent and "sleep" or "lull", 0.2 },
       { "send", GOODBYE }
     )
     return said.received:match("\r\n\r\n(.*)$")
+  end
+
+  local function silent_habit(name)
+    habit(name, nil, true)
   end
 
   local function serves()
@@ -203,24 +207,24 @@ describe("a server among enemies", function()
 
     it("cancels, spawns and encodes with no memory left", function()
       start { "--memory-limit", "64" }
-      habit("pushes_in_need")
-      habit("cancels_in_need")
-      habit("spawns_in_need")
+      silent_habit("pushes_in_need")
+      silent_habit("cancels_in_need")
+      silent_habit("spawns_in_need")
     end)
 
     it("collects garbage before it refuses memory", function()
       start { "--memory-limit", "64" }
-      habit("garbage")
+      silent_habit("garbage")
       assert.equal(0, times(it_runs:stderr(), "not enough memory"))
     end)
 
     it("catches what a finalizer raises, and runs what it spawns", function()
       start({}, { RILLE_GC_STRESS = "1" })
-      habit("finalizer_error")
+      silent_habit("finalizer_error")
       assert.truthy(habit("collect"):find("collected", 1, true))
       assert.is_true(it_runs:says("a finalizer failed"))
-      habit("finalizer_spawn")
-      habit("finalizer")
+      silent_habit("finalizer_spawn")
+      silent_habit("finalizer")
     end)
 
     it("says where a task cannot wait, and lets it wait elsewhere", function()
@@ -238,8 +242,8 @@ describe("a server among enemies", function()
       local said = habit("cancel_everywhere")
       assert.truthy(said:find("true|ran|false|Cancelled", 1, true), said)
       assert.equal(4, times(said, "Cancelled"))
-      habit("swallow")
-      habit("many_results")
+      silent_habit("swallow")
+      silent_habit("many_results")
     end)
 
     it("keeps its deadlines, nested and swallowed", function()
@@ -252,7 +256,7 @@ describe("a server among enemies", function()
 
     it("lets a stale self reach nobody", function()
       start()
-      habit("keep")
+      silent_habit("keep")
       server.sleep(0.1)
       assert.truthy(habit("use_stale"):find("false|Closed: .*|false|Closed: .*|true|"))
     end)

@@ -4,6 +4,7 @@ Steps: ["send", text]  latin-1, so that \\u00ff is one byte
        ["repeat", text, n]
        ["until", text]   read until this was received
        ["sleep", seconds]
+       ["lull", seconds]   read until something came, and nothing more for so long
        ["await", path]   until there is such a file
        ["drip", bytes, seconds, times]   so often read at most that much, then rest
        ["finish"]        half-close: nothing more will be sent
@@ -36,6 +37,17 @@ try:
                 if not more:
                     raise EOFError
                 received += more
+        elif step[0] == "lull":
+            before = len(received)
+            try:
+                while True:
+                    peer.settimeout(step[1] if len(received) > before else 10)
+                    more = peer.recv(65536)
+                    if not more:
+                        raise EOFError
+                    received += more
+            except socket.timeout:
+                peer.settimeout(10)
         elif step[0] == "sleep":
             time.sleep(step[1])
         elif step[0] == "await":
