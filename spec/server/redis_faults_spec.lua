@@ -2,9 +2,9 @@
 
 local channels_peer = require("spec.support.channels_peer")
 local clients = require("spec.support.clients")
-local redis_server = require("spec.support.redis_server")
 local rooms = require("spec.support.rooms")
 local server = require("spec.support.server")
+local servers = require("spec.support.redis")
 
 local act, guest, message = rooms.act, rooms.guest, rooms.message
 
@@ -13,14 +13,14 @@ for _, mode in ipairs { "core", "pubsub" } do
     local redis
 
     before_each(function()
-      redis = redis_server.start()
+      redis = servers.start()
     end)
 
     after_each(function()
       channels_peer.clean()
       server.clean()
       rooms.clean()
-      redis_server.clean()
+      servers.clean()
     end)
 
     local function start(settings, more)
@@ -51,7 +51,7 @@ for _, mode in ipairs { "core", "pubsub" } do
       assert.truthy(answer.error:find("cannot be reached", 1, true), answer.error)
       local asked = "/group_send?group=room&text=late"
       local later = clients.open("fetch.py", waiting.url .. asked, { method = "GET" })
-      redis:start()
+      redis:restart()
       assert.equal(200, later:next().status)
       assert.equal("late", (function()
         local event = heard:hear()
@@ -66,24 +66,48 @@ for _, mode in ipairs { "core", "pubsub" } do
       act(one, "group_send", { group = "room", message = message(1) })
       assert.equal(0, one:stop())
       assert.same({}, redis:keys())
-      assert.same({}, redis:cli("PUBSUB", "CHANNELS"))
+      assert.equal("", redis:cli("PUBSUB", "CHANNELS"))
     end)
   end)
 end
 
 describe("core: a Redis layer", function()
   after_each(function()
+    channels_peer.clean()
     server.clean()
     rooms.clean()
-    redis_server.clean()
+    servers.clean()
+  end)
+
+  it("keeps no more than capacity for who does not read, and says so to who sends", function()
+    local redis = servers.start()
+    local url = redis.url .. "?capacity=5"
+    local slow, sender = rooms.start(url), rooms.start(url)
+    local one = guest(slow, "slow")
+    slow:signal("STOP")
+    for n = 1, 8 do
+      act(sender, "send", { channel = one.channel, message = message(n) })
+    end
+    assert.is_true(sender:says(("channel %s is full"):format(one.channel)), sender:stderr())
+    if channels_peer.found then
+      local django = channels_peer.start("core", { hosts = { redis.url }, capacity = 5 })
+      local _, refusal = django:ask { "send", channel = one.channel, message = message(9) }
+      assert.equal("ChannelFull", refusal)
+    end
+    slow:signal("CONT")
+    for n = 1, 6 do -- it was waiting for the first, and five had room
+      assert.same(message(n), one:hear())
+    end
+    act(sender, "send", { channel = one.channel, message = message(10) })
+    assert.same(message(10), one:hear())
   end)
 
   it("renews what it has in Redis, which lapses when it cannot any more #slow", function()
-    local redis = redis_server.start()
+    local redis = servers.start()
     local one = rooms.start(redis.url .. "?group_expiry=3&expiry=1")
     local heard = guest(one, "room")
     server.sleep(3.5)
-    assert.equal("1", redis:cli("ZCARD", "asgi:group:room")[1])
+    assert.equal("1", redis:cli("ZCARD", "asgi:group:room"))
     act(one, "group_send", { group = "room", message = message(1) })
     assert.same(message(1), heard:hear())
     one:signal("KILL")

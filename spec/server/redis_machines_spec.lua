@@ -2,9 +2,9 @@
 --- there, or refused to who sent it, or the layer has told that something may be missing.
 
 local clients = require("spec.support.clients")
-local redis_server = require("spec.support.redis_server")
 local rooms = require("spec.support.rooms")
 local server = require("spec.support.server")
+local servers = require("spec.support.redis")
 
 for _, mode in ipairs { "core", "pubsub" } do
   for _, workers in ipairs { 1, 2 } do
@@ -12,12 +12,12 @@ for _, mode in ipairs { "core", "pubsub" } do
       local redis, folder
 
       before_each(function()
-        redis, folder = redis_server.start(), server.scratch()
+        redis, folder = servers.start(), server.scratch()
       end)
 
       after_each(function()
         server.clean()
-        redis_server.clean()
+        servers.clean()
       end)
 
       local function start()

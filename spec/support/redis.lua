@@ -68,8 +68,9 @@ function M.start_sentinel(master, ...)
   return begin("redis", { "sentinel", master.port, ... })
 end
 
---- Start it again, on its port and with its configuration, once it was stopped.
+--- Start it again, on its port and with its configuration; unless it was stopped, as after a crash.
 function Redis:restart()
+  self:stop()
   self.port = tonumber(run(self.words[1], self.folder, unpack(self.words, 2)))
 end
 
@@ -92,6 +93,17 @@ function Redis:cli(...)
     words[i] = server.quote(word)
   end
   return (server.shell(table.concat(words, " ") .. " 2>&1"):gsub("\n$", ""))
+end
+
+--- Names of the keys there are, sorted.
+---@return string[]
+function Redis:keys()
+  local keys = {}
+  for key in self:cli("KEYS", "*"):gmatch("[^\n]+") do
+    keys[#keys + 1] = key
+  end
+  table.sort(keys)
+  return keys
 end
 
 --- End all servers, and remove what they left.
