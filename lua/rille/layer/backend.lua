@@ -159,4 +159,19 @@ function Backend:attempt(fn)
   return finish(pcall(fn))
 end
 
+--- For backends, and what they are made of: do something with what came; one message that is bad is
+--- one message that is dropped.
+---@async
+---@param self table
+---@param method string
+---@param ... any
+function Backend.safely(self, method, ...)
+  local ok, err = pcall(self[method], self, ...)
+  if not ok then
+    core.task.may_wait() -- raises if it was us who was cancelled
+    local why = "a message cannot be delivered: " .. core.describe(err)
+    require("rille.layer.outside").drop(1, "malformed", why)
+  end
+end
+
 return Backend

@@ -12,6 +12,7 @@
 
 local Asking = require("rille.layer.asking")
 local Backend = require("rille.layer.backend")
+local Leader = require("rille.layer.postgres.leader")
 local Log = require("rille.layer.postgres.log")
 local Queues = require("rille.layer.postgres.queues")
 local Sender = require("rille.layer.postgres.sender")
@@ -22,15 +23,10 @@ local messages = require("rille.layer.message")
 local outside = require("rille.layer.outside")
 local settings_of = require("rille.layer.postgres.settings")
 local statements = require("rille.layer.postgres.statements")
-local sync = require("rille.sync")
-local task = require("rille.task")
 
-local base64, layer = core.base64, core.layer
+local layer = core.layer
 
-local ALIVE = 15 -- seconds at most between signs of life
-local AGAIN = { 0.1, 5 } -- seconds between attempts to be there: first, and at most
 local UNKNOWN = "nothing is known of it yet"
-local TRIES = 3 -- to look up a long message
 
 ---@class rille.layer.postgres.Postgres : rille.layer.Backend
 ---@field settings rille.layer.postgres.Settings
@@ -39,8 +35,6 @@ local TRIES = 3 -- to look up a long message
 ---@field own string      "specific.<32 hexadecimal digits>!": of this worker's channels
 ---@field others string[] the same of the process's other workers
 ---@field process string  32 hexadecimal digits
----@field leads boolean   is the connection that listens this worker's?
----@field hears boolean   and does it?
 ---@field state { type: string, up: boolean, why: string? }  what the leader says of it
 local Postgres = Backend:extend("Postgres")
 
@@ -72,9 +66,8 @@ function Postgres:astart()
   self.own = prefixes[1]
   self.others = { unpack(prefixes, 2) }
   table.sort(prefixes)
-  self.leader = prefixes[1]
-  self.leads = self.leader == self.own
-  self.process = self.leader:match("%x%x%x%x+")
+  local leader = prefixes[1]
+  self.process = leader:match("%x%x%x%x+")
   local unique = self.own:match("%x%x%x%x+") .. "."
   self.sender = Sender.new(self.db, self.sql, self.process, unique, self.settings.expiry)
   self.queues_here = Queues.new(self.db, self.sql, self.process)
@@ -82,17 +75,13 @@ function Postgres:astart()
     return self:notify_channel(channel, message)
   end)
   self.state = { type = "rille.layer", up = false, why = UNKNOWN }
-  self.news, self.filled = sync.event(), {}
   outside.serve(function()
     self:hear_workers()
   end)
-  if self.leads then
-    self:open_ear()
-    outside.serve(function()
-      self:stay()
-    end)
+  if leader == self.own then
+    Leader(self):start()
   else
-    self:tell_worker(self.leader, { type = "rille.hello", from = self.own })
+    self:tell_worker(leader, { type = "rille.hello", from = self.own })
   end
 end
 
@@ -146,163 +135,6 @@ function Postgres:hear_workers()
     else
       errors.check(layer.await_message(channel))
     end
-  end
-end
-
---- Do something with what came; one message that is bad is one message that is dropped.
-function Postgres:safely(method, ...)
-  local ok, err = pcall(self[method], self, ...)
-  if not ok then
-    core.task.may_wait() -- raises if it was us who was cancelled
-    outside.drop(1, "malformed", "a message cannot be delivered: " .. core.describe(err))
-  end
-end
-
--- Of the leader: being there
-
---- There is something in a channel: told once for all that is said in a turn.
-function Postgres:tell_of_queue(channel)
-  if not next(self.filled) then
-    outside.serve(function()
-      local filled = self.filled
-      self.filled = {}
-      for name in pairs(filled) do
-        self:tell_workers { type = "rille.queue", channel = name }
-      end
-    end)
-  end
-  self.filled[channel] = true
-end
-
---- The layer is there, or not; why, of each attempt.
-function Postgres:set_up(up, why)
-  local is_new = self.state.up ~= up
-  self.state = { type = "rille.layer", up = up, why = why }
-  if is_new then
-    self:tell_workers(self.state)
-  elseif not up then
-    outside.down(why)
-  end
-end
-
---- Something has been missed, by anybody here.
-function Postgres:miss(n, why)
-  outside.drop(n, "lost", why)
-  self:tell_workers { type = "rille.missed" }
-end
-
-function Postgres:open_ear()
-  local ear, err = core.db.ear(self.db.handle, self.sql.channel .. self.process)
-  if not ear then
-    error(err, 0)
-  end
-  self.ear, self.hears = ear, false
-  outside.serve(function()
-    self:listen(ear)
-  end)
-end
-
---- Hear what is said to this process, for as long as the ear is open.
----@async
-function Postgres:listen(ear)
-  for kind, payload, missed in core.db.ear_next, ear do
-    if missed then
-      self:miss(missed, "more was said than there is room for")
-    end
-    if kind == "said" then
-      self:safely("take", payload)
-    else
-      self.hears = kind == "heard"
-      if not self.hears then
-        self:set_up(false, payload)
-      end
-      self.news:set()
-    end
-  end
-end
-
----@async
-function Postgres:create_tables()
-  if self.db:_arun(self.sql.are_there, { n = 0 })[1].there then
-    return
-  end
-  local ok, err = pcall(self.db.atomic, self.db, function()
-    self.db:_arun(self.sql.create_alone, { n = 0 })
-    for _, sql in ipairs(self.sql.tables) do
-      self.db:_arun(sql, { n = 0 })
-    end
-  end)
-  if ok then
-    core.log("info", ("layer %s: created its tables"):format(self.options.name))
-  elseif errors.is_error(err, errors.ProgrammingError) then
-    local told = "its tables are missing and cannot be created (%s); whoever may create them has "
-      .. "`rille run` do it once, with this layer"
-    error(errors.OperationalError(told:format(err.message)), 0)
-  else
-    error(err, 0)
-  end
-end
-
---- Be there, for others to see.
----@async
-function Postgres:arrive()
-  self:create_tables()
-  self.db:_arun(self.sql.register, { n = 2, self.process, self.settings.group_expiry })
-  self.heard_itself = true
-end
-
---- Say that we are still there, and sweep up what nobody wants any more.
----@async
-function Postgres:live_on()
-  if not self.heard_itself then
-    core.db.ear_close(self.ear)
-    self:open_ear()
-    error(errors.OperationalError("what it says is not heard any more"), 0)
-  end
-  self.heard_itself = false
-  local rows = self.db:_arun(self.sql.go_on, { n = 2, self.process, self.settings.group_expiry })
-  if #rows == 0 then
-    error(errors.OperationalError("it was away for too long, and has been forgotten"), 0)
-  end
-  for name, sql in pairs(self.sql) do
-    if name:find("^sweep_") then
-      self.db:_arun(sql, { n = 0 })
-    end
-  end
-  self:tell_workers(self.state) -- should one of them not have heard
-end
-
---- Wait for news of the connection, for at most so many seconds.
----@async
-function Postgres:rest(seconds)
-  pcall(task.atimeout, seconds, function()
-    self.news:await()
-  end)
-  core.task.may_wait() -- raises if it was us who was cancelled
-  self.news:clear()
-end
-
---- Be there while we are heard, and say so.
----@async
-function Postgres:stay()
-  local again = AGAIN[1]
-  while true do
-    local step = self.state.up and self.live_on or self.arrive
-    local ok, err = true, nil
-    if self.hears then
-      ok, err = pcall(step, self)
-    end
-    if not ok and not errors.is_error(err, errors.DatabaseError) then
-      error(err, 0) -- cancelled, or a mistake of ours
-    elseif not ok then
-      self:set_up(false, err.message)
-      again = math.min(2 * again, AGAIN[2])
-    elseif self.hears then
-      self:set_up(true)
-      again = AGAIN[1]
-    end
-    local alive = math.min(self.settings.group_expiry / 3, ALIVE)
-    self:rest(ok and alive or again * (0.5 + core.random()))
   end
 end
 
@@ -442,67 +274,6 @@ function Postgres:agroup_send(group, message)
   self:attempt(function()
     self.sender:asend("g:" .. group, "g", group, messages.pack(message))
   end)
-end
-
--- Receiving
-
---- What a notification stands for. nil: it could not be had
----@async
-function Postgres:fetch(id)
-  for i = 1, TRIES do
-    local ok, rows = pcall(self.db._arun, self.db, self.sql.fetch, { n = 1, id })
-    if ok and rows[1] then
-      return rows[1].body
-    elseif ok then
-      outside.drop(1, "expired", "a message had waited for too long when it was looked up")
-      return nil
-    elseif not errors.is_error(rows, errors.DatabaseError) then
-      error(rows, 0)
-    elseif i == TRIES then
-      self:miss(1, "a message cannot be looked up: " .. rows.message)
-    end
-    task.asleep(AGAIN[1])
-  end
-end
-
---- What was said to this process: a number, and "g" or "c", whom it is for, and the message; in
---- capitals, where that is found. "q": there is something in a channel; "h": in a group's history;
---- "e": our own echo.
----@async
-function Postgres:take(payload)
-  local kind, target, rest = payload:match("^%d+ (%a)(%S*) ?(.*)$")
-  if kind == "e" then
-    self.heard_itself = true
-    return
-  elseif kind == "q" then
-    self:tell_of_queue(target)
-    return
-  elseif kind == "h" then
-    self:tell_workers { type = "rille.log", group = target, note = rest }
-    return
-  end
-  local body
-  if kind == "G" or kind == "C" then
-    body = self:fetch(rest)
-    if not body then
-      return
-    end
-  else
-    body = base64.decode(rest)
-  end
-  local message, why = messages.unpack(body or "")
-  if not message then
-    outside.drop(1, "malformed", "a message cannot be read: " .. why)
-  elseif kind:lower() == "g" then
-    outside.deliver_to_all(target, message)
-  elseif target == self.asking.name then
-    self.asking:take(message)
-  else
-    local delivered, dropped = outside.deliver(target, message)
-    if delivered + dropped == 0 then
-      outside.drop(1, "unheard", ("nobody has the channel %s"):format(target))
-    end
-  end
 end
 
 -- The end

@@ -8,7 +8,6 @@
 local Asking = require("rille.layer.asking")
 local Backend = require("rille.layer.backend")
 local Log = require("rille.layer.redis.log")
-local core = require("rille.core")
 local errors = require("rille.errors")
 local outside = require("rille.layer.outside")
 local redis = require("rille.redis")
@@ -103,14 +102,6 @@ function Links:prepare() end
 ---@return integer
 function Links:agroup_count(group)
   return #self:agroup_members(group)
-end
-
---- Do something with what came; one message that is bad is one message that is dropped.
-function Links:safely(method, ...)
-  local ok, err = pcall(self[method], self, ...)
-  if not ok then
-    outside.drop(1, "malformed", "a message cannot be delivered: " .. core.describe(err))
-  end
 end
 
 --- Listen for as long as the layer is there, whatever the server says.
