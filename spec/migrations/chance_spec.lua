@@ -143,7 +143,7 @@ describe("two states by chance", function()
 end)
 
 for _, backend in ipairs(backends.all({})) do
-  describe("states by chance on " .. backend.name, function()
+  describe("states by chance on " .. backend.name .. " #slow", function()
     local database = backend.database
 
     setup(backend.make)

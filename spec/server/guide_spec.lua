@@ -22,7 +22,7 @@ local function programs_of(text)
   return programs
 end
 
-describe("the guide on the database", function()
+describe("the guide on the database #slow", function()
   local programs = programs_of(server.read_file("lua/rille/db/README.md"))
 
   after_each(function()

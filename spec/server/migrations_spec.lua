@@ -32,7 +32,7 @@ local function read(name)
   return server.read_file(folder .. "/notes/migrations/" .. name .. ".lua")
 end
 
-describe("rille makemigrations", function()
+describe("rille makemigrations #slow", function()
   before_each(function()
     folder = script.folder({})
   end)

@@ -15,7 +15,7 @@ local function inside(folder, command)
   return out, tonumber(out:match("(%d+)\n$"))
 end
 
-describe("rille new", function()
+describe("rille new #slow", function()
   local folder
 
   setup(function()
