@@ -8,8 +8,8 @@ describe("a service manager", function()
     local heard = server.scratch() .. "/heard"
     local line = "/usr/bin/python3 spec/support/notified.py %s %s >/dev/null 2>&1 &"
     os.execute(line:format(path, heard))
-    local function hears(pattern)
-      return server.eventually(5, function()
+    local function hears(pattern, seconds)
+      return server.eventually(seconds or 5, function()
         return (server.read_file(heard) or ""):match(pattern)
       end)
     end
@@ -35,6 +35,27 @@ describe("a service manager", function()
       assert.truthy(hears("\nSTOPPING=1 STATUS="))
     end)
   end
+
+  it("hears who takes over at an upgrade, which is no stop", function()
+    local folder = server.scratch()
+    local own = folder .. "/own.sock"
+    local hears = manager(folder .. "/notify")
+    local it_runs = server.start(
+      { "run", "examples/hello.lua", "--control", own },
+      { env = { NOTIFY_SOCKET = folder .. "/notify" } }
+    )
+    local status, err, out = server.run { "upgrade", "--control", own }
+    assert.equal(0, status, err)
+    local pid = out:match("^process (%d+) serves")
+    assert.not_equal(tostring(it_runs.pid), pid)
+    assert.truthy(hears("\nREADY=1 MAINPID=" .. pid .. " STATUS=[^\n]+\nMAINPID=" .. pid .. "\n"))
+    assert.is_truthy(server.eventually(10, function()
+      return it_runs:status()
+    end))
+    assert.is_nil(hears("STOPPING=1", 0.1))
+    server.shell("kill " .. pid)
+    assert.truthy(hears("\nSTOPPING=1 STATUS="))
+  end)
 
   describe("with a watchdog", function()
     local folder, pings, it_runs

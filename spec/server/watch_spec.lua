@@ -61,14 +61,14 @@ describe("watching", function()
       return reloads() > before
     end), "no reload: " .. it_runs:stderr())
     assert.equal(text, get(path))
-    server.sleep(0.35)
+    server.sleep(0.2)
     assert.equal(before + 1, reloads())
   end
 
   local function reloads_never(change)
     local before = reloads()
     change()
-    server.sleep(0.5)
+    server.sleep(0.35)
     assert.equal(before, reloads(), it_runs:stderr())
   end
 

@@ -112,8 +112,8 @@ static void upgrade(struct client *c, rl_str program)
 {
     rl_control *control = c->control;
 
-    if (!control->upgrade) {
-        refuse(c, "not yet: it does not serve");
+    if (!control->upgrade || control->facts.process->unready) {
+        refuse(c, "not now: the process starts, or stops");
         return;
     }
     char *path = rl_strndup(program.p, program.n);
