@@ -4,7 +4,7 @@
 --- ready while the server takes those before. It is not for conflicts, which COPY cannot handle,
 --- for row-level security, which it refuses, nor for keys that no sequence makes.
 
-local null = require("rille.core").null
+local buffer = require("string.buffer")
 
 local copying = {}
 
@@ -28,7 +28,7 @@ local function text_of_string(value)
   return value
 end
 
---- A number, or its text where `table.concat` would round it.
+--- A number, or its text where a buffer would round it.
 local function text_of_number(value)
   if value % 1 == 0 and value < 1e14 and value > -1e14 then
     return value
@@ -57,13 +57,17 @@ local OF_KIND = {
   end,
 }
 
-local KEYS = 'SELECT row_security_active($1::text) AS "secured",'
-  .. " CASE WHEN $4::boolean THEN ARRAY("
-  -- OFFSET keeps the planner from asking for the sequence's name again for each row.
-  .. " SELECT nextval(own.sequence) FROM (SELECT"
-  .. " pg_get_serial_sequence($1::text, $2::text)::regclass AS sequence OFFSET 0) AS own,"
-  .. " generate_series(1, $3::integer)"
-  .. ') END AS "keys"'
+-- OFFSET keeps the planner from asking for the sequence's name again for each row. Keys that follow
+-- one another are told by their ends.
+local KEYS = [[
+WITH own AS (
+  SELECT pg_get_serial_sequence($1::text, $2::text)::regclass AS sequence OFFSET 0
+), made AS MATERIALIZED (
+  SELECT nextval(sequence) AS key FROM own, generate_series(1, $3::integer)
+)
+SELECT row_security_active($1::text) AS "secured", MIN(key) AS "first",
+  CASE WHEN MAX(key) - MIN(key) + 1 <> COUNT(*) THEN ARRAY_AGG(key) END AS "keys"
+FROM made]]
 
 --- May these objects go this way?
 ---@param database rille.db.Database
@@ -85,16 +89,23 @@ function copying.fits(database, fields, count, opts)
   return true
 end
 
---- Keys from the sequence, one for each object. nil: there is none, or COPY is refused.
+--- Keys from the sequence, one for each object, and none for objects that have theirs. nil: there
+--- is none, or COPY is refused.
 ---@async
 local function akeys(database, meta, count, with_key)
   local name = database.dialect.quote_table(meta.table)
-  local params = { n = 4, name, meta.pk.column, count, not with_key }
-  local row = database:_arun(KEYS, params)[1]
-  if row.secured or not with_key and (not row.keys or row.keys[1] == null) then
+  local wanted = with_key and 0 or count
+  local row = database:_arun(KEYS, { n = 3, name, meta.pk.column, wanted })[1]
+  if row.secured or not with_key and not row.first then
     return nil
   end
-  return row.keys or {}
+  local keys = row.keys or {}
+  if not row.keys and wanted > 0 then
+    for i = 1, wanted do
+      keys[i] = row.first + i - 1
+    end
+  end
+  return keys
 end
 
 --- Send the objects. Returns false when they have to go another way.
@@ -116,28 +127,26 @@ function copying.acreate(database, model, instances, with_key, wire_value)
     columns[i] = dialect.quote(field.column)
     writes[i] = OF_KIND[field:storage().kind] or text_of
   end
-  local pk, at = meta.pk, 0
+  local pk, at, last = meta.pk, 0, #fields
+  local text = buffer.new()
   local function next_piece()
     if at >= #instances then
       return nil
     end
-    local lines = {}
     for i = at + 1, math.min(at + ROWS, #instances) do
-      local instance, cells = instances[i], {}
-      for j, field in ipairs(fields) do
+      local instance = instances[i]
+      for j = 1, last do
+        local field, cell = fields[j], "\\N"
         if field == pk and not with_key then
-          cells[j] = text_of(keys[i])
-        elseif wire_value(instance, field, true) == nil then
-          cells[j] = "\\N"
-        else
-          cells[j] = writes[j](rawget(instance, field.attr))
+          cell = text_of(keys[i])
+        elseif wire_value(instance, field, true) ~= nil then
+          cell = writes[j](rawget(instance, field.attr))
         end
+        text:put(cell, j < last and "\t" or "\n")
       end
-      lines[#lines + 1] = table.concat(cells, "\t")
     end
     at = at + ROWS
-    lines[#lines + 1] = ""
-    return table.concat(lines, "\n")
+    return text:get()
   end
   local sql = ("COPY %s (%s) FROM STDIN"):format(
     dialect.quote_table(meta.table),
