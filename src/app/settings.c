@@ -54,8 +54,9 @@ static const struct command {
      false},
     {"new", RL_CMD_TOOL, "FOLDER", "write a project to begin with", false},
     {"send", RL_CMD_SEND, "GROUP JSON [--admin ADDR | --layer URL]",
-     "send a message to a group, through a running server's admin address (RILLE_ADMIN; the\n"
-     "server's token is in RILLE_PUBLISH_TOKEN), or through what joins several (RILLE_LAYER)",
+     "send a message to a group\n\n"
+     "Through a running server's admin address (RILLE_ADMIN; the server's token is in\n"
+     "RILLE_PUBLISH_TOKEN), or through what joins several (RILLE_LAYER).",
      false},
     {"shell", RL_CMD_SHELL, "APP [--database URL] …",
      "load an application, serve nothing, and run what you type in it", false},
@@ -67,8 +68,8 @@ static const struct command {
      "have a running process load its code anew; says what came of it", false},
     {"rollback", RL_CMD_ROLLBACK, "[APP | --control PATH]", "return it to the code before", false},
     {"upgrade", RL_CMD_UPGRADE, "[APP | --control PATH] [--program FILE]",
-     "have another process take over from it, sockets and WebSockets included: of the program\n"
-     "file that is there by now",
+     "have another process take over, of the program file that is there by now\n\n"
+     "Listening sockets and WebSockets are handed over; nobody who is connected notices.",
      false},
     {"promote", RL_CMD_PROMOTE, "[APP | --control PATH]", "end the trial of its new code well",
      false},
