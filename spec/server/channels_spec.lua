@@ -77,6 +77,22 @@ describe("a background channel", function()
     assert.equal(0, running:stop())
   end)
 
+  it("keeps the newest with drop_oldest, and ends a handler when its time is over", function()
+    start()
+    send({ { type = "long", seconds = 600 } }, "newest")
+    says("long begins;")
+    send(notes(6), "newest")
+    says("long ends Timeout: ")
+    says("note 6 on")
+    local heard = {}
+    for n in running:stderr():gmatch("note (%d+) on") do
+      heard[#heard + 1] = n
+    end
+    assert.same({ "4", "5", "6" }, heard)
+    says("channel newest is full: ")
+    assert.equal(0, running:stop())
+  end)
+
   it("drops what does not fit, and says so to who sends", function()
     start({}, { CAPACITY = "3", CONCURRENCY = "1" })
     send { { type = "long", seconds = 1000 } }
@@ -168,7 +184,8 @@ describe("a background channel", function()
 
     local status, told = server.run { "run", APP, "--only-channels", "jobs,mail" }
     assert.equal(1, status)
-    assert.truthy(told:find('there is no channel "mail"; there are: jobs, dead', 1, true), told)
+    local refusal = 'there is no channel "mail"; there are: newest, jobs, dead'
+    assert.truthy(told:find(refusal, 1, true), told)
 
     start { "--no-channels" }
     assert.same({ 0, 0 }, send(notes(1)))

@@ -2,6 +2,7 @@
 
 local channels_peer = require("spec.support.channels_peer")
 local clients = require("spec.support.clients")
+local json = require("cjson")
 local rooms = require("spec.support.rooms")
 local server = require("spec.support.server")
 local servers = require("spec.support.redis")
@@ -23,8 +24,8 @@ for _, mode in ipairs { "core", "pubsub" } do
       servers.clean()
     end)
 
-    local function start(settings, more)
-      return rooms.start(("%s?mode=%s%s"):format(redis.url, mode, settings or ""), more)
+    local function start(settings, more, env)
+      return rooms.start(("%s?mode=%s%s"):format(redis.url, mode, settings or ""), more, env)
     end
 
     it("tells members when it is back, and they hear what is sent then #slow", function()
@@ -42,13 +43,21 @@ for _, mode in ipairs { "core", "pubsub" } do
     end)
 
     it("refuses what cannot be sent, or waits, as outage says #slow", function()
-      local failing, waiting = start(), start("&outage=wait&outage_timeout=15")
+      local admin, token = server.scratch() .. "/admin", "that-may-publish-for-once"
+      local failing = start("", { "--admin", "unix:" .. admin }, { RILLE_PUBLISH_TOKEN = token })
+      local waiting = start("&outage=wait&outage_timeout=15")
       local heard = guest(waiting, "room")
       redis:stop()
       assert.is_true(failing:says("the connection is lost"))
       assert.is_true(waiting:says("the connection is lost"))
       local answer = act(failing, "group_send", { group = "room", message = message(1) })
       assert.truthy(answer.error:find("cannot be reached", 1, true), answer.error)
+      local order = json.encode { group = "room", message = message(1) }
+      local post = "curl -s --max-time 10 -w '\n%%{http_code}' -H 'authorization: Bearer %s' "
+        .. "--data-binary %s --unix-socket %s http://x/publish"
+      local said = server.shell(post:format(token, server.quote(order), admin))
+      assert.truthy(said:find("cannot be reached", 1, true), said)
+      assert.equal("503", said:match("%d+$"))
       local asked = "/group_send?group=room&text=late"
       local later = clients.open("fetch.py", waiting.url .. asked, { method = "GET" })
       redis:restart()

@@ -12,9 +12,10 @@ local APP = "spec/support/apps/redis.lua"
 
 ---@param url string    of the layer
 ---@param more string[]?  further arguments
+---@param env table<string, string>?
 ---@return spec.Server
-function rooms.start(url, more)
-  return server.start({ "run", APP, "--layer", url, unpack(more or {}) })
+function rooms.start(url, more, env)
+  return server.start({ "run", APP, "--layer", url, unpack(more or {}) }, { env = env })
 end
 
 local function escape(text)

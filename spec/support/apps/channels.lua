@@ -54,6 +54,12 @@ return rille.app {
       end
       return 200, { delivered, dropped }
     end),
+    rille.channel("newest", Jobs, {
+      concurrency = 1,
+      capacity = 3,
+      policy = "drop_oldest",
+      timeout = 1,
+    }),
     rille.channel("jobs", Jobs, {
       concurrency = tonumber(os.getenv("CONCURRENCY") or 4),
       capacity = tonumber(os.getenv("CAPACITY") or 1000),
