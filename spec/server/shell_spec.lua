@@ -135,9 +135,11 @@ if true then
   end)
 
   it("attaches to a worker of a running process, and finds who waits where", function()
-    local it_runs = server.start({ "run", path, "--workers", "2" }, { env = env })
-    local client = clients.open("ws.js", it_runs.ws .. "/room", { { "text", "hello" },
-      { "sleep", 2500 }, { "close", 1000, "" } })
+    local it_runs = server.start(
+      { "run", path, "--workers", "2", "--drain-timeout", "1" },
+      { env = env }
+    )
+    local client = clients.open("ws.js", it_runs.ws .. "/room", { { "text", "hello" } })
     local id, worker
     assert.is_truthy(server.eventually(8, function()
       for n = 0, 1 do
@@ -159,8 +161,8 @@ if true then
     assert.equal(1, status)
     assert.truthy(server.read_file(folder .. "/err"):find("no such worker: they are 0 to 1", 1,
       true))
-    client:finish()
     assert.equal(0, it_runs:stop())
+    client:finish()
   end)
 
   it("is a prompt on a terminal: Ctrl-C ends what runs, Ctrl-D leaves", function()

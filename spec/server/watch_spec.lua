@@ -31,7 +31,7 @@ return rille.app {
 }
 ]]
 
-describe("watching", function()
+describe("watching #slow", function()
   local folder, it_runs
 
   local function write(name, text)
