@@ -49,6 +49,12 @@ function M.timers()
   return loading and not loading.app and loading.timers or nil
 end
 
+--- The generation that is being loaded; nil when none is.
+---@return rille.Generation?
+function M.current()
+  return loading
+end
+
 --- Where the module that is being loaded says `word =`, or else `rille.app`: "app.lua:12".
 ---@param word string?
 ---@return string?

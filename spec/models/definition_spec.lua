@@ -47,6 +47,8 @@ describe("a field", function()
     assert.equal("new", field:write("new"))
     assert.equal("Field 'state' cannot be 'lost'.", raised_by(field.write, field, "lost"))
     assert.equal("On its way", field:label_of("sent"))
+    assert.equal("Just in", Order({ state = "new" }):get_state_display())
+    assert.is_nil(Order():get_state_display())
   end)
 
   it("refuses what makes no sense, at the caller", function()

@@ -163,6 +163,32 @@ for _, backend in ipairs(backends.all(all)) do
         assert.same({ "post_delete", "post_delete", "pre_delete", "pre_delete" }, heard)
       end)
 
+      it("tell those who hear of all models, as long as their script serves", function()
+        local loader = require("rille.loader")
+        local told = {}
+        local function app(name)
+          return loader.run(function()
+            signals.post_save:connect(function(sender)
+              told[#told + 1] = name .. sender.__name
+            end)
+            return require("rille").app({ routes = {} })
+          end, 1)
+        end
+        local generations = require("rille.generations")
+        local before = generations.serving
+        generations.serving = app("old ")
+        local new = app("new ") -- which does not serve yet
+        tags:acreate({ word = "a" })
+        generations.serving = new
+        tags:acreate({ word = "b" })
+        generations.serving = app("newest ")
+        tags:acreate({ word = "c" })
+        assert.same({ "old Tag", "new Tag", "newest Tag" }, told)
+        assert.equal(2, #signals.post_save.everybody) -- the old one is forgotten
+        generations.serving = before
+        signals.post_save.everybody = {}
+      end)
+
       it("may refuse, and wait", function()
         local function refuse()
           authors:acount()

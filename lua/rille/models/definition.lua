@@ -392,7 +392,8 @@ local function check_managers(meta, given, level)
   end
 end
 
---- Make a model. Without a primary key among the fields, an automatic one named `id` is added.
+--- Make a model. Of a field whose choices have labels, instances have `get_NAME_display()`, the
+--- label. Without a primary key among the fields, an automatic one named `id` is added.
 --- Mistakes raise at the caller, with a sentence.
 ---@param table_name string  may have a schema: "public.folder"
 ---@param declared table<string, rille.models.Field|rille.models.ManyToMany>
@@ -450,6 +451,13 @@ local function define(table_name, declared, options)
       rawset(model, key, value)
     end,
   })
+  for _, field in ipairs(meta.fields) do
+    if field.choices and type(field.choices[1]) == "table" then
+      rawset(model, "get_" .. field.name .. "_display", function(self)
+        return field:label_of(self[field.attr])
+      end)
+    end
+  end
   meta.base = managers.of_model(model)
   check_managers(meta, options.managers, 2)
   rawset(model, "objects", meta.base)

@@ -14,20 +14,42 @@
 --- | `pre_delete`, `post_delete` | |
 --- | `m2m_changed` | `action` ("pre_add", "post_remove", …), `model`, `pk_set`, `reverse` |
 ---
---- A receiver belongs to a model and goes with it, so a reload connects it once; one for all models
---- takes the place of the one that was connected on the same line before.
+--- A receiver of one model goes with it, and one that a script connects for all models while it is
+--- loaded, with that load: after a reload, only those of the new one hear.
+
+local loader = require("rille.loader")
 
 local signals = {}
 
 ---@class rille.models.Signal
 ---@field name string
----@field everybody { uid: any, fn: function }[]
+---@field everybody { uid: any, fn: function, generation: rille.Generation? }[]
 local Signal = {}
 Signal.__index = Signal
 
-local function place_of(fn)
-  local info = debug.getinfo(fn, "S")
-  return info.source .. ":" .. info.linedefined
+--- Does a receiver belong to the script that serves, or to none? Without an application, as in a
+--- test of models alone, nothing is ever replaced.
+local function is_served(receiver)
+  local generations = package.loaded["rille.generations"]
+  local serving = generations and generations.serving
+  return not receiver.generation or not serving or receiver.generation == serving
+end
+
+--- Forget receivers of scripts that neither serve nor may serve again.
+local function prune(list)
+  local generations = package.loaded["rille.generations"]
+  if not generations then
+    return
+  end
+  for i = #list, 1, -1 do
+    local generation = list[i].generation
+    local known = generation == generations.serving
+      or generation == generations.previous
+      or generation == loader.current()
+    if generation and not known then
+      table.remove(list, i)
+    end
+  end
 end
 
 local function list_of(signal, sender, make)
@@ -57,15 +79,17 @@ function Signal:connect(fn, opts)
     error(("connect needs a function, not a %s"):format(type(fn)), 2)
   end
   local sender = check_sender(opts, "connect")
-  local uid = opts and opts.uid or not sender and place_of(fn) or fn
+  local uid = opts and opts.uid or fn
+  local generation = not sender and loader.current() or nil
   local list = list_of(self, sender, true)
+  prune(list)
   for _, receiver in ipairs(list) do
-    if receiver.uid == uid then
+    if receiver.uid == uid and receiver.generation == generation then
       receiver.fn = fn
       return
     end
   end
-  list[#list + 1] = { uid = uid, fn = fn }
+  list[#list + 1] = { uid = uid, fn = fn, generation = generation }
 end
 
 --- Have it called no more.
@@ -74,10 +98,10 @@ end
 ---@return boolean  it was connected
 function Signal:disconnect(fn, opts)
   local sender = check_sender(opts, "disconnect")
-  local uid = opts and opts.uid or not sender and place_of(fn) or fn
+  local uid = opts and opts.uid or fn
   local list = list_of(self, sender) or {}
   for i, receiver in ipairs(list) do
-    if receiver.uid == uid then
+    if receiver.uid == uid and is_served(receiver) then
       table.remove(list, i)
       return true
     end
@@ -101,7 +125,9 @@ function Signal:asend(sender, given)
   local heard = {}
   for _, list in ipairs({ sender._meta.receivers[self.name] or {}, self.everybody }) do
     for _, receiver in ipairs(list) do
-      heard[#heard + 1] = receiver.fn -- a copy: they may connect and disconnect
+      if is_served(receiver) then
+        heard[#heard + 1] = receiver.fn -- a copy: they may connect and disconnect
+      end
     end
   end
   for _, fn in ipairs(heard) do
