@@ -218,6 +218,10 @@ for _, backend in ipairs({ "postgresql", "sqlite" }) do
     it("sends what the compiler says after any builders", function()
       local steps = {
         { "exclude", { pages__gt = 5 } },
+        { "filter", models.Q({ op = "a" }) + models.Q({ title = "b", pages__gt = 2 }) },
+        { "filter", -(models.Q({ op = null }) * models.Q({ author__name__in = { "x", "y" } })) },
+        { "exclude", models.Q({ pages__lt = 9 }) + -models.Q({ op__isnull = false }) },
+        { "filter", models.Q({ pages = 1e12 }) + models.Q({ title = "c" }) },
         { "exclude", { op = "x", author__name = "y" } },
         { "exclude", { op = null } },
         { "prefetch_related", "author" },

@@ -18,6 +18,7 @@ local expressions = {}
 ---@class rille.models.Q
 ---@field op "leaf"|"or"|"and"|"xor"|"not"|"expression"
 ---@field conditions table<string, any>?  of a leaf: a copy
+---@field keys string[]?                   … and its keys in order of the alphabet
 ---@operator add(rille.models.Q): rille.models.Q
 ---@operator mul(rille.models.Q): rille.models.Q
 ---@operator pow(rille.models.Q): rille.models.Q
@@ -56,6 +57,11 @@ function Q.__unm(a)
   return setmetatable({ op = "not", a }, Q)
 end
 
+-- Keys are texts, or a mistake that will be told later.
+local function by_text(a, b)
+  return tostring(a) < tostring(b)
+end
+
 --- Conditions that hold together, as in `filter`.
 ---@param conditions table<string, any>
 ---@return rille.models.Q
@@ -63,11 +69,13 @@ function expressions.Q(conditions)
   if type(conditions) ~= "table" or next(conditions) == nil then
     error("Q needs a table with at least one condition (a nil value leaves none)", 2)
   end
-  local copy = {}
+  local copy, keys = {}, {}
   for key, value in pairs(conditions) do
     copy[key] = value
+    keys[#keys + 1] = key
   end
-  return setmetatable({ op = "leaf", conditions = copy }, Q)
+  table.sort(keys, by_text)
+  return setmetatable({ op = "leaf", conditions = copy, keys = keys }, Q)
 end
 
 -- Expressions -----------------------------------------------------------------------

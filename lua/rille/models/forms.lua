@@ -21,6 +21,7 @@ local null = require("rille.core").null
 local forms = {
   MOST = 1000, -- steps and forms in a tree
   MOST_KEYS = 8, -- in a filter table
+  MOST_TESTS = 16, -- in a Q
 }
 
 ---@class rille.models.Form
@@ -239,6 +240,95 @@ function forms.learn_filter(form, given, negated)
   return true
 end
 
+-- Qs ----------------------------------------------------------------------------------
+
+local WORDS = { ["or"] = "+", ["and"] = "*" }
+
+--- How a Q looks but for its open values, as text in `parts`; these values behind `values`; what
+--- each test is told in `branches`. nil: it is not plain.
+local function read_q(model, q, parts, values, n, branches)
+  if q.op == "not" then
+    parts[#parts + 1] = "-("
+    n = read_q(model, q[1], parts, values, n, branches)
+    parts[#parts + 1] = ")"
+    return n
+  elseif WORDS[q.op] then
+    parts[#parts + 1] = "("
+    n = read_q(model, q[1], parts, values, n, branches)
+    parts[#parts + 1] = WORDS[q.op]
+    n = n and read_q(model, q[2], parts, values, n, branches)
+    parts[#parts + 1] = ")"
+    return n
+  elseif q.op ~= "leaf" then
+    return nil
+  end
+  local known = model._meta.resolved
+  for _, key in ipairs(q.keys) do
+    local fit = known[key] and known[key].fit or conditions.fit(model, key)
+    local value = q.conditions[key]
+    local branch = fit and branch_of(fit, value)
+    if not branch or #branches == forms.MOST_TESTS then
+      return nil
+    end
+    if branch == "value" then
+      n = n + 1
+      values[n] = fit:value(value)
+    end
+    branches[#branches + 1] = branch
+    parts[#parts + 1] = key .. " " .. branch .. ","
+  end
+  return n
+end
+
+--- Open the values of the tests in a node, in their order; how many tests there were.
+local function open_tests(node, branches, base, met)
+  if node.kind == "test" then
+    met.tests = met.tests + 1
+    if branches[met.tests] == "value" then
+      met.open = met.open + 1
+      node.slot, node.value = base + met.open, STAND_IN[node.lookup] or ""
+    end
+    return
+  end
+  for _, child in ipairs(node) do
+    open_tests(child, branches, base, met)
+  end
+end
+
+--- The form that `filter(q)`, or `exclude(q)` if `negated`, leads to, as `forms.filter` does; made
+--- if it is not known. nil: the Q is not plain. Raises what the builders raise.
+---@param form rille.models.Form
+---@param q rille.models.Q
+---@param values any[]
+---@param negated boolean?
+---@return rille.models.Form?
+function forms.filter_q(form, q, values, negated)
+  local template, branches = form.template, {}
+  local parts = { negated and "not Q " or "Q " }
+  if template:_is_sliced() or not read_q(template.model, q, parts, values, form.n, branches) then
+    return nil
+  end
+  local signature = table.concat(parts)
+  local next_form = form.known[signature]
+  if next_form then
+    return next_form
+  end
+  local scope, met = {}, { tests = 0, open = 0 }
+  local node = conditions.build(template, q, scope)
+  if type(node) ~= "table" then
+    return nil
+  end
+  open_tests(node, branches, form.n, met)
+  if met.tests ~= #branches then
+    return nil
+  end
+  make_room(form)
+  node = negated and conditions.none_of(node) or node
+  next_form = new_form(form.tree, template:_narrow(node, scope), form.n + met.open)
+  form.known[signature] = next_form
+  return next_form
+end
+
 -- Builders --------------------------------------------------------------------------
 
 --- The form that a builder called with these names leads to; nil: not known.
@@ -287,8 +377,8 @@ end
 local function closed(node, values)
   if type(node) ~= "table" then
     return node
-  elseif node.kind == "and" then
-    local copy = { kind = "and" }
+  elseif node.kind == "and" or node.kind == "or" then
+    local copy = { kind = node.kind }
     for i, child in ipairs(node) do
       copy[i] = closed(child, values)
     end

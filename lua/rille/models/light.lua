@@ -5,6 +5,7 @@
 --- for does the work; a light query turns into that one when somebody looks at its parts.
 
 local db = require("rille.db")
+local expressions = require("rille.models.expressions")
 local forms = require("rille.models.forms")
 local queries = require("rille.models.query")
 local reading = require("rille.models.reading")
@@ -100,6 +101,9 @@ end
 --- have to do it.
 local function filtered(self, given, values, negated)
   local form = self.form
+  if expressions.is_q(given) then
+    return forms.filter_q(form, given, values, negated)
+  end
   local found = forms.filter(form, given, values, negated)
   if not found and forms.learn_filter(form, given, negated) then
     found = forms.filter(form, given, values, negated)
