@@ -322,5 +322,40 @@ for _, backend in ipairs(backends.all({ Sample }, "PostgreSQL")) do
         assert.same(made[name], found[name])
       end
     end)
+
+    it("are looked into", function()
+      local samples = Sample.objects:using(database)
+      local one = samples:acreate({ words = { "a", "b" }, numbers = { 1, 2, 3 } })
+      local two = samples:acreate({ words = { "b", "c'\"" }, days = { "2024-05-01" } })
+      local three = samples:acreate({ words = {} })
+      local function found(given)
+        return samples:filter(given):order_by("pk"):values_list("pk", { flat = true }):alist()
+      end
+      for _, case in ipairs({
+        { { words__contains = { "b" } }, { one.pk, two.pk } },
+        { { words__contains = { "b", "a" } }, { one.pk } },
+        { { words__contained_by = { "a", "b", "z" } }, { one.pk, three.pk } },
+        { { words__overlap = { "a", "c'\"" } }, { one.pk, two.pk } },
+        { { words = { "a", "b" } }, { one.pk } },
+        { { words__len = 0 }, { three.pk } },
+        { { words__len__gte = 2 }, { one.pk, two.pk } },
+        { { words__0 = "b" }, { two.pk } },
+        { { words__1__startswith = "c" }, { two.pk } },
+        { { numbers__contains = { 3, 1 } }, { one.pk } },
+        { { numbers__2__gt = 2 }, { one.pk } },
+        { { numbers__isnull = true }, { two.pk, three.pk } },
+        { { days__contains = { "2024-05-01" } }, { two.pk } },
+      }) do
+        assert.same(case[2], found(case[1]), next(case[1]))
+      end
+      local ok, err = pcall(samples.filter, samples, { words__contains = { 7 } })
+      assert.is_false(ok)
+      assert.is_true(errors.is_error(err, errors.ValueError))
+      one.numbers = { 9 }
+      samples:abulk_update({ one }, { "numbers", "words" })
+      assert.same({ 9 }, one:arefresh_from_db().numbers)
+      samples:abulk_create({ { words = { "x" } }, { words = {} } })
+      assert.equal(5, samples:acount())
+    end)
   end)
 end
