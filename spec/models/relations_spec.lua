@@ -201,6 +201,8 @@ for _, backend in ipairs(backends.all(shelf.all)) do
       assert.equal(2, busy:acount())
       assert.is_true(busy:aexists())
       assert.equal(1, busy:filter({ n = 2 }):acount())
+      local most = authors:order_by(Count("books"):desc(), "name")
+      assert.same({ "Ann", "Bob", "Cid" }, most:values_list("name", { flat = true }):alist())
       local either = authors:annotate({ n = Count("books") }):filter(Q({ n = 0 }) + Q({ age = 20 }))
       assert.same({ "Bob", "Cid" }, names(either))
     end)

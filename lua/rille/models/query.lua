@@ -314,7 +314,13 @@ function Query:order_by(...)
       add_terms(self, given, order, {})
     end
   end
-  return self:_with({ order = order, reversed = false, default_order = false })
+  local query = self:_with({ order = order, reversed = false, default_order = false })
+  for _, term in ipairs(order) do
+    if term.node and term.node.aggregate and not query.group then
+      query.group = query:_group()
+    end
+  end
+  return query
 end
 
 --- The other way round; an unordered query stays unordered.

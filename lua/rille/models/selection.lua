@@ -82,12 +82,13 @@ local function check_name(query, name, level)
   end
 end
 
-local function group_of(query)
-  if query.shape == "instances" then
+--- What rows have in common when something is said of groups of them: with instances, all.
+function Query:_group()
+  if self.shape == "instances" then
     return "pk"
   end
   local nodes = {}
-  for i, selected in ipairs(query.selected) do
+  for i, selected in ipairs(self.selected) do
     nodes[i] = selected.node
   end
   return nodes
@@ -105,7 +106,7 @@ local function add(query, name, expression, selected)
   list[#list + 1], by_name[name] = annotation, annotation
   local changes = { annotations = list, annotated = by_name }
   if node.aggregate and not query.group then
-    changes.group = group_of(query)
+    changes.group = query:_group()
     if query.default_order then
       changes.order, changes.default_order = {}, false
     end
