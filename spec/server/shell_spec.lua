@@ -180,6 +180,7 @@ if true then
       { "sees", "> " },
       { "type", "rille.asleep(30)\r" },
       { "sees", "asleep(30)\r\n" },
+      { "sleep", 0.5 }, -- until it runs
       { "type", "\3" },
       { "sees", "interrupted\r\n> " },
       { "type", "6 * 7\r" },

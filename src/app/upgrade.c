@@ -34,8 +34,9 @@ struct rl_upgrade {
     int link; /* -1: none */
     uv_poll_t poll;
     uv_timer_t timer;
-    uv_process_t process;
-    bool polling, running; /* these handles are open */
+    bool polling;     /* its handle is open */
+    rl_list children; /* that have not ended, those that failed included */
+    int pid;          /* of the last */
     bool closed;
     unsigned handles;
     rl_change_told *told;
@@ -66,12 +67,26 @@ static void on_poll_closed(uv_handle_t *h)
     release(u);
 }
 
-static void on_process_closed(uv_handle_t *h)
-{
-    rl_upgrade *u = RL_CONTAINER_OF((uv_process_t *)h, rl_upgrade, process);
+/* A process that was started, until it ends. */
+struct child {
+    uv_process_t process;
+    rl_list link;
+    rl_upgrade *upgrade;
+};
 
-    u->running = false;
+static void on_child_closed(uv_handle_t *h)
+{
+    struct child *c = RL_CONTAINER_OF((uv_process_t *)h, struct child, process);
+    rl_upgrade *u = c->upgrade;
+
+    rl_free(c);
     release(u);
+}
+
+static void forget_child(struct child *c)
+{
+    rl_list_remove(&c->link);
+    uv_close((uv_handle_t *)&c->process, on_child_closed);
 }
 
 static void tell(rl_upgrade *u, bool done, const char *text)
@@ -317,7 +332,7 @@ static void give_sockets(rl_upgrade *u)
 
 static void finish(rl_upgrade *u)
 {
-    int pid = u->process.pid;
+    int pid = u->pid;
     uv_update_time(&u->main->uv);
     char *text = rl_sprintf("process %d serves, with %u connections of this one, which waited for "
                             "%llu ms",
@@ -366,9 +381,7 @@ static void on_link(uv_poll_t *poll, int status, int events)
 
 static void on_ended(uv_process_t *process, int64_t status, int signal)
 {
-    rl_upgrade *u = RL_CONTAINER_OF(process, rl_upgrade, process);
-
-    uv_close((uv_handle_t *)&u->process, on_process_closed);
+    forget_child(RL_CONTAINER_OF(process, struct child, process));
 }
 
 /* The file that we were started from; a new one may lie in its place. */
@@ -405,6 +418,7 @@ static int spawn(rl_upgrade *u, const char *program, int link)
 {
     uv_stdio_container_t stdio[4];
     char **env = environment();
+    struct child *c = rl_calloc(1, sizeof(*c));
 
     for (int i = 0; i < 4; i++) {
         stdio[i].flags = UV_INHERIT_FD;
@@ -416,12 +430,15 @@ static int spawn(rl_upgrade *u, const char *program, int link)
                                           .env = env,
                                           .stdio = stdio,
                                           .stdio_count = 4};
-    int rc = uv_spawn(&u->main->uv, &u->process, &options);
+    int rc = uv_spawn(&u->main->uv, &c->process, &options);
     rl_free(env);
-    u->running = true;
+    c->upgrade = u;
+    rl_list_init(&c->link);
+    rl_list_push(&u->children, &c->link);
     u->handles++;
+    u->pid = c->process.pid;
     if (rc < 0)
-        uv_close((uv_handle_t *)&u->process, on_process_closed);
+        forget_child(c);
     return rc;
 }
 
@@ -437,7 +454,7 @@ void rl_upgrade_begin(rl_upgrade *u, const rl_upgrade_estate *estate, const char
     int fds[2];
     rl_err err;
 
-    if (u->state != IDLE || u->running || u->polling) {
+    if (u->state != IDLE || u->polling) {
         refuse(told, arg, "an upgrade is under way");
         return;
     }
@@ -483,6 +500,7 @@ rl_upgrade *rl_upgrade_open(rl_loop *main, rl_workers *workers, const rl_upgrade
     u->events = *events;
     u->arg = arg;
     u->link = -1;
+    rl_list_init(&u->children);
     uv_timer_init(&main->uv, &u->timer);
     u->handles = 1;
     return u;
@@ -496,7 +514,7 @@ void rl_upgrade_close(rl_upgrade *u)
     u->state = IDLE;
     u->told = NULL;
     unlink_peer(u);
-    if (u->running && !uv_is_closing((uv_handle_t *)&u->process))
-        uv_close((uv_handle_t *)&u->process, on_process_closed);
+    while (!rl_list_empty(&u->children))
+        forget_child(RL_LIST_ENTRY(rl_list_first(&u->children), struct child, link));
     uv_close((uv_handle_t *)&u->timer, on_timer_closed);
 }

@@ -2,8 +2,8 @@
 
     typist.py [[what, …], …] program argument…
 
-Steps: ["type", text], ["sees", text] (wait until the screen has it, behind what was seen before),
-["ends"]. Prints {"event": "seen", "text": …} for each, and {"event": "ended", "status": …}.
+Steps: ["type", text], ["sleep", seconds], ["sees", text] (wait until the screen has it, behind what
+was seen before), ["ends"]. Prints {"event": "seen", "text": …} for each, and {"event": "ended", "status": …}.
 """
 import json
 import os
@@ -40,7 +40,9 @@ def read(seconds):
 
 for step, *words in steps:
     end = time.time() + 20
-    if step == "type":
+    if step == "sleep":
+        time.sleep(words[0])
+    elif step == "type":
         os.write(fd, words[0].encode())
     elif step == "sees":
         wanted = words[0].encode()
