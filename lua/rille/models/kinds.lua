@@ -105,24 +105,19 @@ local ARRAY = { "exact", "contains", "contained_by", "overlap", "isnull" }
 ---@field low number?   integers: what a column can hold
 ---@field high number?
 
+local EIGHT_BYTES = {
+  wants = "an integer",
+  reads = "integer",
+  check = big,
+  lookups = ORDERED,
+  low = -INT8,
+  high = BIGGEST,
+}
+
 ---@type table<string, rille.models.Kind>
 local kinds = {
-  auto = {
-    wants = "an integer",
-    reads = "integer",
-    check = big,
-    lookups = ORDERED,
-    low = -INT8,
-    high = BIGGEST,
-  },
-  bigint = {
-    wants = "an integer",
-    reads = "integer",
-    check = big,
-    lookups = ORDERED,
-    low = -INT8,
-    high = BIGGEST,
-  },
+  auto = EIGHT_BYTES,
+  bigint = EIGHT_BYTES,
   integer = {
     wants = "an integer of four bytes",
     reads = "integer",
