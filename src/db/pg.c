@@ -165,6 +165,14 @@ static void suspect_refusal(pg_conn *c)
         uv_timer_start(&c->again, on_refused, REFUSAL, 0);
 }
 
+/* An answer to a statement that has not left whole: the server has given up. What is written to it
+ * now libpq would drop without a word, and the statement look as if it had been sent. */
+static bool is_given_up(pg_conn *c)
+{
+    return c->step != BATCH && !c->copy.way && !c->skipping && !(c->st && c->st->copy) &&
+           !PQisBusy(c->pg);
+}
+
 static void on_ready_open(pg_conn *c, int status, int events)
 {
     /* Read before writing: a server that cannot send does not read either. */
@@ -188,7 +196,7 @@ static void on_ready_open(pg_conn *c, int status, int events)
         c->watch->events = 0;
         rl_pg_watch_for(c, wanted);
     }
-    if (c->step != IDLE && !c->answered && c->unsent) {
+    if (c->step != IDLE && !c->answered && c->unsent && !is_given_up(c)) {
         int rest = PQflush(c->pg);
         c->unsent = rest != 0;
         if (rest == 0)
