@@ -113,6 +113,7 @@ static int l_open(lua_State *L)
 }
 
 struct closing {
+    rl_worker *worker;
     rl_task *task; /* NULL: cancelled; the closing goes on */
 };
 
@@ -120,6 +121,7 @@ static void on_closed(void *arg)
 {
     struct closing *op = arg;
 
+    op->worker->dbs_closing--;
     if (op->task) {
         lua_pushboolean(rl_task_stack(op->task), true);
         rl_task_wake(op->task, 1);
@@ -142,7 +144,8 @@ static int l_close(lua_State *L)
     rl_task *t = rl_task_current(L);
 
     struct closing *op = rl_malloc(sizeof(*op));
-    op->task = t;
+    *op = (struct closing){w, t};
+    w->dbs_closing++;
     w->dbs[*slot] = NULL;
     *slot = RL_MAX_DATABASES;
     rl_db_close(db, 1, on_closed, op);

@@ -236,7 +236,8 @@ bool rl_worker_is_idle(const rl_worker *w)
 
     RL_LIST_EACH (it, &w->services)
         services++;
-    return w->roster.count == 0 && w->vm.ntasks == services && w->conns.count == 0;
+    return w->roster.count == 0 && w->vm.ntasks == services && w->conns.count == 0 &&
+           w->dbs_closing == 0;
 }
 
 static void cancel_all(rl_list *tasks)

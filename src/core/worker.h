@@ -71,6 +71,7 @@ struct rl_worker {
 
     rl_db *dbs[RL_MAX_DATABASES]; /* NULL: closed again */
     unsigned ndbs;
+    unsigned dbs_closing;               /* that left the list, and are not gone yet */
     rl_broker *brokers[RL_MAX_BROKERS]; /* NULL: closed again */
     rl_broker_stats past_brokers;       /* what those had done */
     rl_listener *listeners[RL_MAX_LISTENERS];
@@ -135,7 +136,7 @@ int rl_worker_listen(rl_worker *w, const rl_bound *b, rl_err *err) RL_MUST_USE;
 void rl_worker_drain(rl_worker *w, const rl_farewell *farewell);
 void rl_worker_drain_on(rl_worker *w);
 rl_str rl_worker_farewell(const rl_worker *w); /* the close frame's reason */
-bool rl_worker_is_idle(const rl_worker *w);    /* but for its services */
+bool rl_worker_is_idle(const rl_worker *w);    /* but for its services; nothing is being closed */
 
 /* Cancel what nobody's consumer spawned; the end of a drain. */
 void rl_worker_cancel_tasks(rl_worker *w);
