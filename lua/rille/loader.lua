@@ -217,7 +217,7 @@ end
 local compiled = {}
 
 local function compile(generation, path, text)
-  local digest = core.digest(text)
+  local digest = core.sum(text)
   generation.digests[path] = digest
   local known = compiled[path]
   if known and known.digest == digest then
@@ -256,7 +256,7 @@ local function hash_of(generation)
     lines[#lines + 1] = ("%s %s\n"):format(digest, path:sub(#generation.folder + 2))
   end
   table.sort(lines)
-  return core.digest(table.concat(lines)):sub(1, 12)
+  return core.sum(table.concat(lines)):sub(1, 12)
 end
 
 local function misnamed(cls, why)
@@ -365,6 +365,15 @@ local function kind_of(cls)
     cls = base
   until not cls
   return kind
+end
+
+--- Where the migrations of a script are: in `migrations` beside `app.lua`, in `tree_migrations`
+--- beside `tree.lua`, since several scripts may share a folder.
+---@param generation rille.Generation
+---@return string
+function M.migrations(generation)
+  local script = (generation.files[1] or "app.lua"):match("([^/]*)%.lua$")
+  return generation.folder .. "/" .. (script == "app" and "" or script .. "_") .. "migrations"
 end
 
 --- The class that takes over from `cls` in a generation, or nil when it is gone, or has become

@@ -243,8 +243,12 @@ local function abring_tables(required)
   if not (default.backend == "sqlite" or options.dev or options.migrate) then
     return
   end
+  local generation = dispatch.current()
+  if not generation.app.models[1] and not core.fs.list(loader.migrations(generation)) then
+    return -- and what reads migrations is not even loaded
+  end
   local abring = require("rille.migrations.app").abring
-  local ok, err = pcall(abring, dispatch.current(), default, function(text)
+  local ok, err = pcall(abring, generation, default, function(text)
     core.log("info", text)
   end)
   if not ok and (required or not errors.is_error(err, errors.OperationalError)) then

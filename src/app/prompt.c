@@ -12,6 +12,7 @@
 #include <wchar.h>
 
 #ifdef HAVE_LIBEDIT
+#include <dlfcn.h>
 #include <histedit.h>
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/lsan_interface.h>
@@ -65,6 +66,31 @@ static void hear_interrupts(void)
 
 #ifdef HAVE_LIBEDIT
 
+/* libedit is loaded when somebody sits at a prompt: a server has no memory for it. */
+#define LIBEDIT(X)                                                                              \
+    X(el_init)                                                                                  \
+    X(el_end) X(el_get) X(el_gets) X(el_insertstr) X(el_line) X(el_set) X(el_source) X(history) \
+        X(history_init) X(history_end)
+
+static struct {
+#define X(name) __typeof__(&name) name;
+    LIBEDIT(X)
+#undef X
+} edit;
+
+static bool load_libedit(void)
+{
+    void *library = dlopen("libedit.so.2", RTLD_LAZY | RTLD_LOCAL);
+
+#define X(name)                                                                       \
+    edit.name = library ? (__typeof__(&name))(uintptr_t)dlsym(library, #name) : NULL; \
+    if (!edit.name)                                                                   \
+        return false;
+    LIBEDIT(X)
+#undef X
+    return true;
+}
+
 /* libedit's own would go on reading after a signal. */
 static int read_char(EditLine *el, wchar_t *out)
 {
@@ -89,7 +115,7 @@ static char *prompt_text(EditLine *el)
 {
     rl_prompt *p;
 
-    el_get(el, EL_CLIENTDATA, &p);
+    edit.el_get(el, EL_CLIENTDATA, &p);
     return (char *)(uintptr_t)p->text;
 }
 
@@ -142,21 +168,21 @@ static bool is_in_word(char c)
 
 static unsigned char on_tab(EditLine *el, int key)
 {
-    const LineInfo *line = el_line(el);
+    const LineInfo *line = edit.el_line(el);
     rl_str before = {line->buffer, (size_t)(line->cursor - line->buffer)};
     size_t typed = 0;
     rl_buf words = {0};
     unsigned char outcome = CC_ERROR;
     rl_prompt *p;
 
-    el_get(el, EL_CLIENTDATA, &p);
+    edit.el_get(el, EL_CLIENTDATA, &p);
     while (typed < before.n && is_in_word(before.p[before.n - 1 - typed]))
         typed++;
     p->complete(p->arg, before, &words);
     size_t n = words.len ? common(rl_buf_str(&words)) : 0;
     if (n > typed) {
         char *rest = rl_strndup(words.data + typed, n - typed);
-        el_insertstr(el, rest);
+        edit.el_insertstr(el, rest);
         rl_free(rest);
         outcome = CC_REFRESH;
     } else if (words.len) {
@@ -194,7 +220,7 @@ static void add_function(EditLine *el, const char *name, const char *help,
 #ifdef __SANITIZE_ADDRESS__
     __lsan_disable();
 #endif
-    el_set(el, EL_ADDFN, name, help, fn);
+    edit.el_set(el, EL_ADDFN, name, help, fn);
 #ifdef __SANITIZE_ADDRESS__
     __lsan_enable();
 #endif
@@ -204,25 +230,27 @@ static void open_editor(rl_prompt *p)
 {
     HistEvent event;
 
+    if (!load_libedit())
+        return;
     setlocale(LC_CTYPE, "");
-    p->el = el_init("rille", stdin, stdout, stderr);
+    p->el = edit.el_init("rille", stdin, stdout, stderr);
     if (!p->el)
         return;
-    p->history = history_init();
+    p->history = edit.history_init();
     p->file = history_file();
-    history(p->history, &event, H_SETSIZE, REMEMBERED);
-    history(p->history, &event, H_SETUNIQUE, 1);
+    edit.history(p->history, &event, H_SETSIZE, REMEMBERED);
+    edit.history(p->history, &event, H_SETUNIQUE, 1);
     if (p->file)
-        history(p->history, &event, H_LOAD, p->file);
-    el_set(p->el, EL_CLIENTDATA, p);
-    el_set(p->el, EL_EDITOR, "emacs");
-    el_set(p->el, EL_PROMPT, prompt_text);
-    el_set(p->el, EL_GETCFN, read_char);
-    el_set(p->el, EL_HIST, history, p->history);
+        edit.history(p->history, &event, H_LOAD, p->file);
+    edit.el_set(p->el, EL_CLIENTDATA, p);
+    edit.el_set(p->el, EL_EDITOR, "emacs");
+    edit.el_set(p->el, EL_PROMPT, prompt_text);
+    edit.el_set(p->el, EL_GETCFN, read_char);
+    edit.el_set(p->el, EL_HIST, edit.history, p->history);
     add_function(p->el, "rille-complete", "complete a name", on_tab);
-    el_set(p->el, EL_BIND, "^I", "rille-complete", NULL);
-    el_set(p->el, EL_BIND, "^R", "em-inc-search-prev", NULL);
-    el_source(p->el, NULL); /* ~/.editrc */
+    edit.el_set(p->el, EL_BIND, "^I", "rille-complete", NULL);
+    edit.el_set(p->el, EL_BIND, "^R", "em-inc-search-prev", NULL);
+    edit.el_source(p->el, NULL); /* ~/.editrc */
 }
 
 static void close_editor(rl_prompt *p)
@@ -233,11 +261,11 @@ static void close_editor(rl_prompt *p)
         return;
     if (p->file) {
         mode_t mask = umask(077);
-        history(p->history, &event, H_SAVE, p->file);
+        edit.history(p->history, &event, H_SAVE, p->file);
         umask(mask);
     }
-    history_end(p->history);
-    el_end(p->el);
+    edit.history_end(p->history);
+    edit.el_end(p->el);
     rl_free(p->file);
 }
 
@@ -245,7 +273,7 @@ static rl_prompt_event edit_line(rl_prompt *p, rl_buf *line)
 {
     HistEvent event;
     int n = 0;
-    const char *text = el_gets(p->el, &n);
+    const char *text = edit.el_gets(p->el, &n);
 
     if (!text && rl_prompt_interrupted()) {
         puts("^C");
@@ -256,7 +284,7 @@ static rl_prompt_event edit_line(rl_prompt *p, rl_buf *line)
         return RL_PROMPT_END;
     }
     if (strspn(text, " \t\n") < (size_t)n)
-        history(p->history, &event, H_ENTER, text);
+        edit.history(p->history, &event, H_ENTER, text);
     rl_buf_add(line, text, (size_t)n - (text[n - 1] == '\n'));
     return RL_PROMPT_LINE;
 }

@@ -2,8 +2,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "proto/digest.h"
+#include "base/sum.h"
 
+#include <stdio.h>
 #include <sys/random.h>
 
 rl_str rl_check_str(lua_State *L, int arg)
@@ -110,41 +111,35 @@ static int l_describe(lua_State *L)
     return 1;
 }
 
-/* digest(bytes) -> their SHA-256, in hexadecimal */
-static int l_digest(lua_State *L)
+/* sum(bytes) -> whether they are the same as before (base/sum.h), in 16 hexadecimal digits */
+static int l_sum(lua_State *L)
 {
-    char text[RL_DIGEST_SIZE];
+    char text[17];
 
-    rl_digest(rl_check_str(L, 1), text);
+    snprintf(text, sizeof(text), "%016llx",
+             (unsigned long long)rl_sum_on(RL_SUM_EMPTY, rl_check_str(L, 1)));
     lua_pushstring(L, text);
     return 1;
 }
 
 static const luaL_Reg functions[] = {
-    {"log", l_log},           {"log_level", l_log_level}, {"now", l_now}, {"random", l_random},
-    {"describe", l_describe}, {"digest", l_digest},       {NULL, NULL},
+    {"log", l_log},       {"log_level", l_log_level}, {"now", l_now},
+    {"random", l_random}, {"describe", l_describe},   {"sum", l_sum},
+    {NULL, NULL},
 };
 
 static const struct {
     const char *name;
     lua_CFunction open;
 } parts[] = {
-    {"base64", rl_open_base64},
-    {"channel", rl_open_channel},
-    {"consumer", rl_open_consumer},
-    {"db", rl_open_db},
-    {"fernet", rl_open_fernet},
-    {"fs", rl_open_fs},
-    {"http", rl_open_http},
-    {"json", rl_open_json},
-    {"layer", rl_open_layer},
-    {"metrics", rl_open_metrics},
-    {"mqtt", rl_open_mqtt},
-    {"msgpack", rl_open_msgpack},
-    {"presence", rl_open_presence},
-    {"redis", rl_open_redis},
-    {"task", rl_open_task},
-    {"testing", rl_open_testing},
+    {"base64", rl_open_base64},     {"channel", rl_open_channel},
+    {"consumer", rl_open_consumer}, {"db", rl_open_db},
+    {"fernet", rl_open_fernet},     {"fs", rl_open_fs},
+    {"http", rl_open_http},         {"json", rl_open_json},
+    {"layer", rl_open_layer},       {"metrics", rl_open_metrics},
+    {"mqtt", rl_open_mqtt},         {"msgpack", rl_open_msgpack},
+    {"presence", rl_open_presence}, {"redis", rl_open_redis},
+    {"task", rl_open_task},         {"testing", rl_open_testing},
     {"worker", rl_open_worker},
 };
 

@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/map.h"
+#include "base/sum.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -58,16 +59,14 @@ struct rl_watch {
 
 /* What a file holds */
 
-/* FNV-1a: no enemy chooses what is saved here. */
 static uint64_t sum_of(int fd)
 {
-    uint64_t sum = 14695981039346656037u;
+    uint64_t sum = RL_SUM_EMPTY;
     char chunk[16384];
     ssize_t n, total = 0;
 
     while ((n = read(fd, chunk, sizeof(chunk))) > 0 && total < READ_AT_MOST) {
-        for (ssize_t i = 0; i < n; i++)
-            sum = (sum ^ (uint8_t)chunk[i]) * 1099511628211u;
+        sum = rl_sum_on(sum, (rl_str){chunk, (size_t)n});
         total += n;
     }
     if (total == 0)

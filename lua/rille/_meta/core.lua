@@ -54,9 +54,9 @@ function core.random() end
 ---@return string
 function core.describe(err) end
 
---- The SHA-256 of some bytes, in hexadecimal.
+--- Whether bytes are the same as before: 64 bits of FNV-1a, in 16 hexadecimal digits.
 ---@param bytes string
 ---@return string
-function core.digest(bytes) end
+function core.sum(bytes) end
 
 return core

@@ -7,21 +7,13 @@ local diff = require("rille.migrations.diff")
 local errors = require("rille.errors")
 local folder = require("rille.migrations.folder")
 local fs = require("rille.core").fs
+local loader = require("rille.loader")
 local operations = require("rille.migrations.operations")
 local runner = require("rille.migrations.runner")
 local schema = require("rille.models.schema")
 local tables = require("rille.models.tables")
 
 local app = {}
-
---- Where its migrations are: in `migrations` beside `app.lua`, in `tree_migrations` beside
---- `tree.lua`, since several scripts may share a folder.
----@param generation rille.Generation
----@return string
-function app.path(generation)
-  local script = (generation.files[1] or "app.lua"):match("([^/]*)%.lua$")
-  return generation.folder .. "/" .. (script == "app" and "" or script .. "_") .. "migrations"
-end
 
 --- What it is called, as long as no file of its migrations says so: its folder, or its script.
 ---@param generation rille.Generation
@@ -36,7 +28,7 @@ end
 ---@param generation rille.Generation
 ---@return rille.migrations.Folder?
 function app.folder(generation)
-  return folder.read(app.path(generation), generation.environment)
+  return folder.read(loader.migrations(generation), generation.environment)
 end
 
 --- What its models want there to be.

@@ -4,6 +4,7 @@
 local apps = require("rille.migrations.app")
 local db = require("rille.db")
 local errors = require("rille.errors")
+local loader = require("rille.loader")
 local operations = require("rille.migrations.operations")
 local runner = require("rille.migrations.runner")
 local schema = require("rille.models.schema")
@@ -23,7 +24,7 @@ local function acreate_missing(context, generation, database)
     if context.options[name] then
       local told = "--%s is for migrations, and there is no folder %s:"
         .. " rille makemigrations makes it"
-      error(errors.ConfigurationError(told:format(name, apps.path(generation))), 0)
+      error(errors.ConfigurationError(told:format(name, loader.migrations(generation))), 0)
     end
   end
   local created = schema.acreate_missing(database, generation.app.models)
