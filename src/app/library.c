@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <zlib.h>
 
 static const rl_library_file *find(const char *path)
 {
@@ -9,6 +10,16 @@ static const rl_library_file *find(const char *path)
         if (strcmp(rl_library_files[i].path, path) == 0)
             return &rl_library_files[i];
     return NULL;
+}
+
+/* rl_free() it. */
+static char *text_of(const rl_library_file *file)
+{
+    uLongf size = file->size;
+    char *text = rl_malloc(size + 1);
+
+    RL_CHECK(uncompress((Bytef *)text, &size, file->deflated, file->packed) == Z_OK);
+    return text;
 }
 
 static bool is_declaration(const char *path)
@@ -35,9 +46,10 @@ static int l_search(lua_State *L)
         return 1;
     }
     snprintf(chunk, sizeof(chunk), "@%s", full);
-    if (luaL_loadbuffer(L, file->text, file->size, chunk))
-        return lua_error(L);
-    return 1;
+    char *text = text_of(file);
+    int rc = luaL_loadbuffer(L, text, file->size, chunk);
+    rl_free(text);
+    return rc ? lua_error(L) : 1;
 }
 
 /* The loader of rille.core.library. */
@@ -45,7 +57,9 @@ static int l_files(lua_State *L)
 {
     lua_createtable(L, 0, (int)rl_library_count);
     for (size_t i = 0; i < rl_library_count; i++) {
-        lua_pushlstring(L, rl_library_files[i].text, rl_library_files[i].size);
+        char *text = text_of(&rl_library_files[i]);
+        lua_pushlstring(L, text, rl_library_files[i].size);
+        rl_free(text);
         lua_setfield(L, -2, rl_library_files[i].path);
     }
     return 1;

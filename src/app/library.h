@@ -8,9 +8,9 @@
 #include "vm/vm.h"
 
 typedef struct rl_library_file {
-    const char *path; /* "rille/init.lua" */
-    const char *text;
-    size_t size;
+    const char *path;              /* "rille/init.lua" */
+    const unsigned char *deflated; /* in zlib's format: most of it is seldom read */
+    size_t packed, size;           /* bytes as they are here, and of the text */
 } rl_library_file;
 
 extern const rl_library_file rl_library_files[];

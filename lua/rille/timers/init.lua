@@ -14,7 +14,6 @@
 --- anew; gone, it ends. A run under way ends in the code that it began in.
 
 local Consumer = require("rille.consumer")
-local Cron = require("rille.timers.cron")
 local Scope = require("rille.scope")
 local core = require("rille.core")
 local errors = require("rille.errors")
@@ -165,6 +164,7 @@ function M.cron(fields, target, options)
     fail(("cron: five fields expected, got a %s"):format(type(fields)))
   end
   local timer = record("cron", fields, target, options or {})
+  local Cron = require("rille.timers.cron") -- who has no cron has no time zones in memory
   local cron, why = Cron.parse(fields, options and options.timezone)
   if not cron then
     fail(("cron %q: %s"):format(fields, why))
