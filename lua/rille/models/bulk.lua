@@ -2,9 +2,10 @@
 ---
 --- No `asave`, no signals, no `auto_now` of an update. Everything happens, or nothing.
 
-local Statement = require("rille.models.write_expression")
+local Statement = require("rille.models.write_condition")
 local errors = require("rille.errors")
 local queries = require("rille.models.query")
+local resolve = require("rille.models.resolve")
 local saving = require("rille.models.saving")
 
 local Query = queries.Query
@@ -85,28 +86,57 @@ function Query:abulk_create(objects, opts)
   return made
 end
 
+--- What a field becomes: the row's value, or of some rows an expression.
+---@param whens string[]?  WHEN and THEN, by the row's key
+local function new_value(statement, field, column, whens)
+  if not whens then
+    return column
+  end
+  local sql = ('CASE "new"."column1" %s ELSE %s END'):format(table.concat(whens, " "), column)
+  local as = statement.dialect.typed and Statement.type_of(field, statement.dialect)
+  return as and ("CAST(%s AS %s)"):format(sql, as) or sql
+end
+
 --- The statement that writes these fields of these objects, and its parameters.
-local function update_many(model, dialect, fields, objects)
-  local meta = model._meta
-  local statement = Statement.new(model, dialect)
+---@param query rille.models.Query
+---@param nodes table<rille.models.Expression, rille.models.Node>
+local function update_many(query, dialect, fields, objects, nodes)
+  local meta = query.model._meta
+  local statement = Statement.new(query.model, dialect, query)
   local all = { meta.pk, unpack(fields) }
   local casts = {}
   for i, field in ipairs(all) do
     local kind = Statement.type_of(field, dialect)
     casts[i] = dialect.typed and "CAST(%s AS " .. kind .. ")" or "%s"
   end
-  local rows = {}
+  local rows, whens = {}, {}
   for i, object in ipairs(objects) do
     local marks = {}
     for j, field in ipairs(all) do
-      local value = j == 1 and field:write(object.pk) or saving.wire_value(object, field)
-      marks[j] = casts[j]:format(statement:param(value))
+      local node = j > 1 and nodes[saving.expression_of(object, field)]
+      local value
+      if node then
+        whens[field] = whens[field] or {}
+        table.insert(
+          whens[field],
+          ("WHEN %s THEN %s"):format(marks[1], statement:expression(node))
+        )
+      else
+        value = j == 1 and field:write(object.pk) or saving.wire_value(object, field)
+      end
+      marks[j] = node and casts[j]:format("NULL") or casts[j]:format(statement:param(value))
     end
     rows[i] = "(" .. table.concat(marks, ", ") .. ")"
   end
+  if #statement.joins > 0 then
+    error(errors.FieldError("abulk_update cannot follow relations in an F; a Subquery can"), 0)
+  end
   local sets = {}
   for i, field in ipairs(fields) do
-    sets[i] = ('%s = "new"."column%d"'):format(dialect.quote(field.column), i + 1)
+    local column = ('"new"."column%d"'):format(i + 1)
+    sets[i] = dialect.quote(field.column)
+      .. " = "
+      .. new_value(statement, field, column, whens[field])
   end
   local sql = ('UPDATE %s SET %s FROM (VALUES %s) AS "new" WHERE %s.%s = "new"."column1"'):format(
     statement.base,
@@ -118,7 +148,45 @@ local function update_many(model, dialect, fields, objects)
   return sql, statement.params
 end
 
---- Write these fields of many saved objects with few statements.
+--- What the expressions among these attributes mean, and which attributes are any, by object.
+--- Raises `NotFetched` for an attribute that an object came without: it would become NULL.
+local function expressions_of(query, fields, objects)
+  local nodes, unknown = {}, {}
+  for _, object in ipairs(objects) do
+    local deferred = rawget(object, "_deferred") or {}
+    for _, field in ipairs(fields) do
+      local given = saving.expression_of(object, field)
+      if deferred[field.attr] and rawget(object, field.attr) == nil then
+        local _ = object[field.attr] -- raises
+      elseif given then
+        nodes[given] = nodes[given]
+          or resolve.new_value(query, given, "abulk_update", field.name)
+        unknown[object] = unknown[object] or {}
+        table.insert(unknown[object], field.attr)
+      end
+    end
+  end
+  return nodes, unknown
+end
+
+--- Write the objects from `first` to `last`: in halves, when their expressions have too many
+--- parameters for one statement.
+---@async
+---@return integer matched
+local function aupdate_some(query, database, fields, objects, nodes, first, last)
+  local batch = { unpack(objects, first, last) }
+  local sql, params = update_many(query, database.dialect, fields, batch, nodes)
+  if params.n > MOST_PARAMS and first < last then
+    local middle = math.floor((first + last) / 2)
+    return aupdate_some(query, database, fields, objects, nodes, first, middle)
+      + aupdate_some(query, database, fields, objects, nodes, middle + 1, last)
+  end
+  local _, matched = database:_arun(sql, params)
+  return matched
+end
+
+--- Write these fields of many saved objects with few statements. An attribute may be an expression,
+--- `F "pages" + 1`, and has to be fetched afterwards.
 ---@async
 ---@param objects rille.models.Instance[]
 ---@param names string[]  fields
@@ -147,16 +215,19 @@ function Query:abulk_update(objects, names, opts)
     return 0
   end
   local database, matched = self:_database(), 0
+  local plain = queries.new(model):_with({ order = {} })
+  local nodes, unknown = expressions_of(plain, fields, objects)
   local most = math.floor(MOST_PARAMS / (#fields + 1))
   local size = math.min(opts and opts.batch_size or most, most)
   database:atomic(function()
     for first = 1, #objects, size do
-      local batch = { unpack(objects, first, math.min(first + size - 1, #objects)) }
-      local sql, params = update_many(model, database.dialect, fields, batch)
-      local _, n = database:_arun(sql, params)
-      matched = matched + n
+      local last = math.min(first + size - 1, #objects)
+      matched = matched + aupdate_some(plain, database, fields, objects, nodes, first, last)
     end
   end, { savepoint = false })
+  for object, attrs in pairs(unknown) do
+    saving.forget(object, attrs)
+  end
   return matched
 end
 

@@ -303,6 +303,22 @@ function resolve.expression(subject, given, scope)
   return make(subject, given, scope)
 end
 
+--- An expression that a field of a row is set to. Raises `FieldError` for what is no value of one
+--- row.
+---@param subject rille.models.Subject
+---@param given rille.models.Expression
+---@param what string  the method that sets it
+---@param name string  of the field
+---@return rille.models.Node
+function resolve.new_value(subject, given, what, name)
+  local node = resolve.expression(subject, given)
+  if node.aggregate or node.windowed then
+    local told = "%s cannot give '%s' an aggregate or a window; a Subquery can."
+    error(errors.FieldError(told:format(what, name)), 0)
+  end
+  return node
+end
+
 --- Something to order by: a name, `-` in front for descending, "?" for random, or an expression.
 ---@param subject rille.models.Subject
 ---@param given any

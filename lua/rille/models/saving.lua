@@ -208,6 +208,30 @@ end
 
 -- Updates -----------------------------------------------------------------------------
 
+--- The expression that an attribute is to become in an UPDATE; nil when it is a plain value.
+---@param instance rille.models.Instance
+---@param field rille.models.Field
+---@return rille.models.Expression?
+function saving.expression_of(instance, field)
+  local value = rawget(instance, field.attr)
+  return expressions.is_expression(value) and not field.auto_now and value or nil
+end
+
+--- What these attributes have become only the database knows: they have to be fetched.
+---@param instance rille.models.Instance
+---@param attrs string[]
+function saving.forget(instance, attrs)
+  local deferred = {}
+  for attr in pairs(rawget(instance, "_deferred") or {}) do
+    deferred[attr] = true -- a copy: rows of one query share theirs
+  end
+  for _, attr in ipairs(attrs) do
+    deferred[attr] = true
+    rawset(instance, attr, nil)
+  end
+  rawset(instance, "_deferred", deferred)
+end
+
 --- UPDATE one row by key. An attribute may be an expression, `F "pages" + 1`; what it has become
 --- only the database knows, so afterwards the attribute has to be fetched.
 ---@async
@@ -217,9 +241,9 @@ local function update(meta, database, instance, fields)
   query = query:filter({ pk = rawget(instance, meta.pk.attr) })
   local changes, unknown = {}, {}
   for i, field in ipairs(fields) do
-    local value = rawget(instance, field.attr)
-    if expressions.is_expression(value) and not field.auto_now then
-      changes[i] = { field = field, node = resolve.expression(query, value) }
+    local given = saving.expression_of(instance, field)
+    if given then
+      changes[i] = { field = field, node = resolve.new_value(query, given, "asave", field.name) }
       unknown[#unknown + 1] = field.attr
     else
       changes[i] = { field = field, value = saving.wire_value(instance, field, false) }
@@ -231,15 +255,7 @@ local function update(meta, database, instance, fields)
   end
   local _, matched = database:_arun(compile.update(query, database.dialect, changes))
   if #unknown > 0 then
-    local deferred = {}
-    for attr in pairs(rawget(instance, "_deferred") or {}) do
-      deferred[attr] = true
-    end
-    for _, attr in ipairs(unknown) do
-      deferred[attr] = true
-      rawset(instance, attr, nil)
-    end
-    rawset(instance, "_deferred", deferred)
+    saving.forget(instance, unknown)
   end
   return matched
 end

@@ -42,12 +42,7 @@ function Query:aupdate(changes)
       )
     end
     if expressions.is_expression(value) then
-      local node = resolve.expression(self, value)
-      if node.aggregate or node.windowed then
-        local told = "aupdate cannot give '%s' an aggregate or a window; a Subquery can."
-        error(errors.FieldError(told:format(name)), 0)
-      end
-      list[i] = { field = field, node = node }
+      list[i] = { field = field, node = resolve.new_value(self, value, "aupdate", name) }
     else
       list[i] = { field = field, value = field:write(value) }
     end
