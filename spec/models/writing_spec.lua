@@ -364,6 +364,20 @@ for _, backend in ipairs(backends.all(all)) do
         assert.same({ "Eve", "Fay" }, words(club.members, "name"))
         club.members:aset({ dan }, { through_defaults = { since = 3 } })
         assert.equal(3, of(Membership):aget().since)
+        local told = { through_defaults = { since = 7 } }
+        local _, created = club.members:aget_or_create({ name = "Gil" }, nil, told)
+        assert.is_true(created)
+        assert.equal(7, of(Membership):aget({ person__name = "Gil" }).since)
+        told.through_defaults.since = function()
+          return 8
+        end
+        _, created = club.members:aget_or_create({ name = "Gil" }, nil, told)
+        assert.is_false(created)
+        assert.equal(7, of(Membership):aget({ person__name = "Gil" }).since)
+        club.members:aupdate_or_create({ name = "Hal" }, {}, nil, told)
+        assert.equal(8, of(Membership):aget({ person__name = "Hal" }).since)
+        local why = raised_by(people.acreate, people, { name = "Ida" }, told)
+        assert.truthy(why:find("many-to-many", 1, true))
         assert.same({ "Chess" }, words(clubs:filter({ members__name = "Dan" }), "name"))
         assert.same({ "Chess" }, words(clubs:filter({ membership__since = 3 }), "name"))
       end)

@@ -430,6 +430,9 @@ end
 function Query:acreate(values, opts)
   local pair = pairing(self, opts)
   if not pair then
+    if opts and opts.through_defaults then
+      error("through_defaults is for many-to-many: there are no rows between here", 2)
+    end
     return create(self, values)
   end
   return atomic(self, function()

@@ -114,9 +114,10 @@ end
 ---@async
 ---@param lookup table<string, any>
 ---@param defaults table<string, any>?  for a new object only; functions are called
+---@param opts { through_defaults: table? }?  what `acreate` of an owner's objects takes
 ---@return rille.models.Instance object
 ---@return boolean created
-function Query:aget_or_create(lookup, defaults)
+function Query:aget_or_create(lookup, defaults, opts)
   local query = self:filter(lookup)
   local found = query:_aone()
   if found then
@@ -124,7 +125,7 @@ function Query:aget_or_create(lookup, defaults)
   end
   local ok, result = pcall(function()
     return self:_database():atomic(function()
-      return self:acreate(values_of_new(lookup, defaults))
+      return self:acreate(values_of_new(lookup, defaults), opts)
     end)
   end)
   if ok then
@@ -144,12 +145,13 @@ end
 ---@param lookup table<string, any>
 ---@param defaults table<string, any>  to set; functions are called
 ---@param create_defaults table<string, any>?  instead of `defaults` for a new object
+---@param opts { through_defaults: table? }?  as of `aget_or_create`
 ---@return rille.models.Instance object
 ---@return boolean created
-function Query:aupdate_or_create(lookup, defaults, create_defaults)
+function Query:aupdate_or_create(lookup, defaults, create_defaults, opts)
   return self:_database():atomic(function()
     local query = self:select_for_update()
-    local object, created = query:aget_or_create(lookup, create_defaults or defaults)
+    local object, created = query:aget_or_create(lookup, create_defaults or defaults, opts)
     if created then
       return object, true
     end
