@@ -72,12 +72,7 @@ for _, backend in ipairs(backends.all({})) do
       local wanted = { [0] = picture() }
       for i, version in ipairs(versions) do
         local all = version.models()
-        if pcall(schema.in_order, all) then
-          schema.acreate_missing(database, all)
-        else -- a circle, which only migrations can make
-          migrate(folder_of(m.migration("anew", diff(State(), apps.wanted(all), {}))))
-          database:aexecute("DROP TABLE rille_migrations")
-        end
+        schema.acreate_missing(database, all)
         wanted[i] = picture()
         database:apinned(function(conn)
           if backend.name == "SQLite" then

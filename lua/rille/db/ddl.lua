@@ -234,6 +234,65 @@ function ddl.indexes(described)
   return list
 end
 
+--- Tables before those that refer to them, and the foreign keys that close a circle.
+---@param tables table<string, rille.db.Table>
+---@param names string[]
+---@return string[] ordered
+---@return table<string, table<string, true>> circular  by table: columns that refer to a later one
+function ddl.in_order(tables, names)
+  local listed, state, ordered, circular = {}, {}, {}, {}
+  for _, name in ipairs(names) do
+    listed[name], circular[name] = true, {}
+  end
+  local function visit(name)
+    state[name] = "open"
+    for _, column in ipairs(tables[name].columns) do
+      local target = column.references and ddl.target(column.references)
+      if target and target ~= name and listed[target] then
+        if not state[target] then
+          visit(target)
+        elseif state[target] == "open" then
+          circular[name][column.name] = true
+        end
+      end
+    end
+    state[name] = "done"
+    ordered[#ordered + 1] = name
+  end
+  for _, name in ipairs(names) do
+    if not state[name] then
+      visit(name)
+    end
+  end
+  return ordered, circular
+end
+
+--- The same column, which refers to nothing.
+---@param column rille.db.Column
+---@return rille.db.Column
+function ddl.without_reference(column)
+  local plain = {}
+  for key, value in pairs(column) do
+    plain[key] = value
+  end
+  plain.references, plain.on_delete = nil, nil
+  return plain
+end
+
+--- ALTER TABLE, which gives a column that is there its foreign key. PostgreSQL.
+---@param table_name string
+---@param column rille.db.Column
+---@param dialect rille.db.Dialect
+---@return string
+function ddl.add_reference(table_name, column, dialect)
+  return ("ALTER TABLE %s ADD CONSTRAINT %s FOREIGN KEY (%s) %s"):format(
+    dialect.quote_table(table_name),
+    dialect.quote(ddl.name(table_name, { column.name }, "fkey")),
+    dialect.quote(column.name),
+    ddl.references(column, dialect)
+  )
+end
+
 --- CREATE TABLE, alone.
 ---@param described rille.db.Table
 ---@param dialect rille.db.Dialect

@@ -18,6 +18,7 @@ local errors = require("rille.errors")
 ---@field unlimited string      what an OFFSET without a limit needs before it; may be ""
 ---@field distinct_on boolean   DISTINCT ON (…) exists
 ---@field for_update boolean    rows can be locked
+---@field targets_first boolean a table can only refer to one that is there
 ---@field copy boolean          COPY exists
 ---@field typed boolean         parameters have types, which SQL may have to say
 ---@field explain string        before a statement, to be told how it goes
@@ -110,6 +111,7 @@ dialects.postgresql = {
   unlimited = "",
   distinct_on = true,
   for_update = true,
+  targets_first = true,
   copy = true,
   typed = true,
   explain = "EXPLAIN ",
@@ -208,6 +210,7 @@ dialects.sqlite = {
   unlimited = " LIMIT -1",
   distinct_on = false,
   for_update = false,
+  targets_first = false,
   copy = false,
   typed = false,
   explain = "EXPLAIN QUERY PLAN ",

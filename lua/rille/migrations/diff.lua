@@ -152,54 +152,15 @@ function Diff:groups(names, verb)
   end
 end
 
---- Tables before those that refer to them, and the foreign keys that close a circle.
----@param tables table<string, rille.db.Table>
----@param names string[]
----@return string[] ordered
----@return table<string, table<string, true>> circular  by table: columns that refer to a later one
-local function in_order(tables, names)
-  local listed, state, ordered, circular = {}, {}, {}, {}
-  for _, name in ipairs(names) do
-    listed[name], circular[name] = true, {}
-  end
-  local function visit(name)
-    state[name] = "open"
-    for _, column in ipairs(tables[name].columns) do
-      local target = column.references and ddl.target(column.references)
-      if target and target ~= name and listed[target] then
-        if not state[target] then
-          visit(target)
-        elseif state[target] == "open" then
-          circular[name][column.name] = true
-        end
-      end
-    end
-    state[name] = "done"
-    ordered[#ordered + 1] = name
-  end
-  for _, name in ipairs(names) do
-    if not state[name] then
-      visit(name)
-    end
-  end
-  return ordered, circular
-end
-
-local function without_reference(column)
-  local plain = State.deep_copy(column)
-  plain.references, plain.on_delete = nil, nil
-  return plain
-end
-
 function Diff:create_tables()
   local names = missing_in(self.wanted:names(), self.state.tables)
-  local ordered, circular = in_order(self.wanted.tables, names)
+  local ordered, circular = ddl.in_order(self.wanted.tables, names)
   local later = {}
   for _, name in ipairs(ordered) do
     local described = State.deep_copy(self.wanted:get(name))
     for i, column in ipairs(described.columns) do
       if circular[name][column.name] then
-        described.columns[i] = without_reference(column)
+        described.columns[i] = ddl.without_reference(column)
         later[#later + 1] = { table = name, column = column }
       end
     end
@@ -247,11 +208,11 @@ end
 
 function Diff:drop_tables()
   local names = missing_in(self.state:names(), self.wanted.tables)
-  local ordered, circular = in_order(self.state.tables, names)
+  local ordered, circular = ddl.in_order(self.state.tables, names)
   for _, name in ipairs(ordered) do
     for _, column in ipairs(self.state:get(name).columns) do
       if circular[name][column.name] then
-        self:say("alter_column", { table = name, column = without_reference(column) })
+        self:say("alter_column", { table = name, column = ddl.without_reference(column) })
       end
     end
   end

@@ -202,15 +202,7 @@ local function constraints(op, old, new, statements)
         say(add_unique(op.table, only))
       end
       if new.references and refers then
-        say(
-          alter(
-            op.table,
-            "ADD CONSTRAINT %s FOREIGN KEY (%s) %s",
-            quote(ddl.name(op.table, only, "fkey")),
-            name,
-            ddl.references(new, dialect)
-          )
-        )
+        say(ddl.add_reference(op.table, new, dialect))
       end
       if come("index") then
         say(ddl.create_index(op.table, { columns = only }, dialect))

@@ -4,7 +4,6 @@
 --- `acheck` says in sentences what a database lacks.
 
 local ddl = require("rille.db.ddl")
-local errors = require("rille.errors")
 local tables = require("rille.models.tables")
 
 local schema = {}
@@ -36,53 +35,32 @@ function schema.with_between(models)
   return all
 end
 
---- Targets before what refers to them; otherwise in the order given. A model that refers to
---- itself is fine; a cycle of several raises `ConfigurationError` and names it. Targets that
---- are not in the list are not added.
+--- Targets before what refers to them; otherwise in the order given. Where foreign keys form a
+--- cycle, some refer to what comes later. Targets that are not in the list are not added.
 ---@param models rille.models.Model[]
 ---@return rille.models.Model[]
+---@return table<string, table<string, true>> circular  by table: columns that refer to a later one
 function schema.in_order(models)
-  local listed, done, ordered, trail = {}, {}, {}, {}
+  local described, names, of_table = {}, {}, {}
   for _, model in ipairs(models) do
-    listed[model] = true
-  end
-
-  local function visit(model)
-    if done[model] then
-      return
-    end
-    for i, passed in ipairs(trail) do
-      if passed == model then
-        local names = {}
-        for j = i, #trail do
-          names[#names + 1] = trail[j].__name
-        end
-        names[#names + 1] = model.__name
-        error(
-          errors.ConfigurationError(
-            "foreign keys form a cycle, so no table can be made first: "
-              .. table.concat(names, " -> ")
-          ),
-          0
-        )
+    local name, columns = model._meta.table, {}
+    if not described[name] then
+      names[#names + 1] = name
+      described[name], of_table[name] = { columns = columns }, {}
+      for i, field in ipairs(model._meta.fields) do
+        columns[i] = tables.column(field)
       end
     end
-    trail[#trail + 1] = model
-    for _, field in ipairs(model._meta.fields) do
-      local target = field.kind == "foreign_key" and field:target()
-      if target and target ~= model and listed[target] then
-        visit(target)
-      end
+    table.insert(of_table[name], model) -- another one may be for a part of its columns
+  end
+  local list, circular = ddl.in_order(described, names)
+  local ordered = {}
+  for _, name in ipairs(list) do
+    for _, model in ipairs(of_table[name]) do
+      ordered[#ordered + 1] = model
     end
-    trail[#trail] = nil
-    done[model] = true
-    ordered[#ordered + 1] = model
   end
-
-  for _, model in ipairs(models) do
-    visit(model)
-  end
-  return ordered
+  return ordered, circular
 end
 
 --- The columns that a table has, as a set; nil when there is no such table.
@@ -109,6 +87,34 @@ local function amissing(database, models)
   return missing
 end
 
+--- The statements that make these tables, all of which are missing. Foreign keys that close a cycle
+--- come last, where the database checks that a target is there.
+---@param models rille.models.Model[]
+---@param dialect rille.db.Dialect
+---@return string[] statements
+---@return string[] names  of the tables, in the order that they are made in
+local function statements_of_all(models, dialect)
+  local ordered, circular = schema.in_order(models)
+  local statements, names, later = {}, {}, {}
+  for i, model in ipairs(ordered) do
+    local described = tables.of(model)
+    names[i] = described.name
+    for j, column in ipairs(described.columns) do
+      if circular[described.name][column.name] and dialect.targets_first then
+        described.columns[j] = ddl.without_reference(column)
+        later[#later + 1] = ddl.add_reference(described.name, column, dialect)
+      end
+    end
+    for _, sql in ipairs(ddl.create(described, dialect, true)) do
+      statements[#statements + 1] = sql
+    end
+  end
+  for _, sql in ipairs(later) do
+    statements[#statements + 1] = sql
+  end
+  return statements, names
+end
+
 --- Make the tables that are missing, with their indexes, in one transaction. Tables that exist
 --- are left as they are. When nothing is missing, nothing is locked.
 ---@async
@@ -116,17 +122,15 @@ end
 ---@param models rille.models.Model[]
 ---@return string[] created  names of tables
 function schema.acreate_missing(database, models)
-  local missing = amissing(database, schema.in_order(schema.with_between(models)))
+  local missing = amissing(database, schema.with_between(models))
   if #missing == 0 then
     return {}
   end
   return database:atomic(function()
-    local created = {}
-    for _, model in ipairs(amissing(database, missing)) do -- somebody may have been faster
-      for _, sql in ipairs(schema.statements(model, database.dialect)) do
-        database:aexecute(sql)
-      end
-      created[#created + 1] = model._meta.table
+    missing = amissing(database, missing) -- somebody may have been faster
+    local statements, created = statements_of_all(missing, database.dialect)
+    for _, sql in ipairs(statements) do
+      database:aexecute(sql)
     end
     return created
   end)
