@@ -253,6 +253,69 @@ for _, backend in ipairs(backends.all(shelf.all)) do
       message_of(values.acontains, values, b1)
     end)
 
+    it("brings related objects along with some of their fields", function()
+      local book = count(function()
+        local query = books:select_related("author__mentor")
+        return query:only("title", "author__name", "author__mentor"):aget({ title = "b3" })
+      end)
+      assert.equal(1, sent)
+      assert.same({ "b3", "Bob", "Ann", 40 }, {
+        book.title,
+        book.author.name,
+        book.author.mentor.name,
+        book.author.mentor.age,
+      })
+      assert.equal(book.author_id, book.author.pk)
+      for object, attr in pairs({ [book] = "pages", [book.author] = "age" }) do
+        assert.truthy(message_of(function()
+          return object[attr]
+        end):find("left out by only or defer", 1, true))
+      end
+      book.author.name = "Rob"
+      book.author:asave()
+      local bob = authors:aget({ name = "Rob" })
+      assert.equal("Ann", authors:aget({ pk = bob.mentor_id }).name)
+      bob.name = "Bob"
+      bob:asave()
+
+      local query = books:filter({ title = "b1" }):select_related("author__profile")
+      book = query:defer("author__age", "author__profile__motto"):defer("pages"):aget()
+      assert.equal("Ann", book.author.name)
+      assert.same({ pages = true }, rawget(book, "_deferred"))
+      assert.same({ age = true }, rawget(book.author, "_deferred"))
+      assert.same({ motto = true }, rawget(book.author.profile, "_deferred"))
+      book = query:only("author", "author__profile__motto"):aget()
+      assert.equal("write", book.author.profile.motto)
+      assert.equal(book.author.pk, book.author.profile.author_id)
+      assert.equal(40, query:defer("author__age"):defer(null):aget().author.age)
+    end)
+
+    it("does not follow a key that it leaves out", function()
+      local query = books:select_related("author__mentor")
+      local told = "Field %s cannot be both deferred and traversed using select_related at the same"
+        .. " time."
+      for field, wrong in pairs({
+        ["Book.author"] = query:only("title"),
+        ["Author.mentor"] = query:only("title", "author__name"),
+      }) do
+        assert.equal(told:format(field), message_of(wrong.alist, wrong))
+      end
+      local wrong = query:defer("author")
+      assert.equal(told:format("Book.author"), message_of(wrong.alist, wrong))
+      assert.equal(3, wrong:acount())
+      assert.same({ "author_id", "id" }, (function(names)
+        for key in pairs(books:only("author__name"):order_by("title"):alist()[1]) do
+          names[#names + 1] = not key:find("^_") and key or nil
+        end
+        table.sort(names)
+        return names
+      end)({}))
+      for path in ("tags__word author__shoes title__x reviews__stars tags"):gmatch("%S+") do
+        message_of(books.only, books, path)
+        message_of(books.defer, books, path)
+      end
+    end)
+
     it("gets, makes and updates as Django does", function()
       local lookup = { name = "Dan", age__isnull = true }
       local dan, created = authors:aget_or_create(lookup, {

@@ -125,6 +125,24 @@ function Statement:own_columns()
   return sql
 end
 
+--- The fields that a related object comes with. It cannot come along a key that is left out.
+local function related_fields(query, related)
+  local masks, step = query.masks, related.joins[#related.joins]
+  local from = masks and masks[related.parent or ""]
+  local field = step.field
+  if from and not related.implied and not step.back and from.deferred[field.attr] then
+    error(
+      errors.FieldError(
+        ("Field %s.%s cannot be both deferred and traversed using select_related"
+          .. " at the same time."):format(field.model.__name, field.name)
+      ),
+      0
+    )
+  end
+  local mask = masks and masks[related.name]
+  return mask and mask.loaded or related.model._meta.fields
+end
+
 --- What a query selects.
 function Statement:selection(query)
   local out = {}
@@ -135,7 +153,7 @@ function Statement:selection(query)
       out[1] = self:own_columns()
     end
     for _, related in ipairs(query.related) do
-      self:columns(related.name .. "__", related.joins, related.model._meta.fields, out)
+      self:columns(related.name .. "__", related.joins, related_fields(query, related), out)
     end
     for _, annotation in ipairs(query.annotations or {}) do
       if annotation.selected then

@@ -262,7 +262,7 @@ function deletion.of_query(query)
     return total_of(counts)
   end
   local plain = query:_with({ order = {}, related = {}, loaded = false, lock = false })
-  plain.deferred, plain.prefetches, plain.annotations = nil, nil, nil
+  plain.deferred, plain.masks, plain.prefetches, plain.annotations = nil, nil, nil, nil
   return adelete_rows(query.database, database, model, lean(plain):_afetch())
 end
 

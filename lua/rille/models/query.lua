@@ -38,6 +38,7 @@ local resolve = require("rille.models.resolve")
 ---@field related rille.models.Related[]  objects to bring along, near ones first
 ---@field loaded rille.models.Field[]|false  what instances come with; false: everything
 ---@field deferred table<string, true>?      the attributes they come without
+---@field masks table<string, rille.models.Mask>?  both, also of related objects, by name; own: ""
 ---@field prefetches rille.models.Prefetch[]?  to fetch afterwards
 ---@field lock { tail: string, of: table?, no_key: boolean }|false
 ---@field combined { op: string, all: boolean, queries: rille.models.Query[] }?

@@ -25,12 +25,12 @@ local function convert(rows, readers)
 end
 
 --- Cut the columns of related objects out of a row and hang the objects on it.
-local function take_related(row, related, dialect)
+local function take_related(row, related, masks, dialect)
   local owners = {}
   for _, entry in ipairs(related) do
     local meta = entry.model._meta
-    local object = {}
-    for _, far in ipairs(meta.fields) do
+    local object, mask = {}, masks and masks[entry.name]
+    for _, far in ipairs(mask and mask.loaded or meta.fields) do
       local name = entry.name .. "__" .. far.attr
       object[far.attr], row[name] = row[name], nil
     end
@@ -41,6 +41,7 @@ local function take_related(row, related, dialect)
       if object[meta.pk.attr] ~= nil then
         convert({ object }, meta:readers(dialect))
         object._db = rawget(row, "_db")
+        object._deferred = mask and mask.deferred
         object._related = step.back and { [step.field.name] = owner } or nil
         setmetatable(object, meta.instance)
         owner._related[entry.key] = object
@@ -83,7 +84,7 @@ function adopt.instances(query, rows, dialect, database)
       row._deferred = deferred
     end
     if related[1] then
-      take_related(row, related, dialect)
+      take_related(row, related, query.masks, dialect)
     end
     setmetatable(row, instance)
   end
