@@ -266,6 +266,11 @@ void rl_vm_fini(rl_vm *vm)
     uv_close((uv_handle_t *)&vm->quiet, NULL);
     rl_task_free_spares(vm);
     lua_close(vm->L);
+    if (vm->used && vm->loop->counters.memory_refused) {
+        /* LuaJIT, refused memory half-way, can lose sight of what it had got. The process ends. */
+        rl_warn("lua: %zu bytes were lost when memory was refused", vm->used);
+        return;
+    }
     RL_CHECK(vm->used == 0);
     rl_heap_fini(&vm->heap);
 }
