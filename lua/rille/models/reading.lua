@@ -349,7 +349,9 @@ end
 function Query:aaggregate(aggregates)
   self:_check_not_combined("aaggregate", 2)
   if self.distinct_on and #self.distinct_on > 0 then
-    error(errors.NotSupportedError("aggregate() + distinct(fields) not implemented."), 2)
+    error(errors.NotSupportedError(
+      "aaggregate: not behind distinct(fields); leave them out, or count in a subquery"
+    ), 2)
   end
   local list = {}
   local subject = setmetatable({ over_groups = true }, { __index = self })
