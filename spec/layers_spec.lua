@@ -15,17 +15,20 @@ local FLOORS = {
   vm = { "base", "io" },
   core = { "base", "proto", "io", "db", "net", "layer", "mqtt", "vm" },
   bind = { "base", "proto", "io", "db", "net", "layer", "mqtt", "vm", "core" },
-  app = { "base", "proto", "io", "db", "net", "layer", "mqtt", "vm", "core", "bind" },
-  main = { "base", "app" }, -- src/main.c
+  host = { "base", "proto", "io", "db", "net", "layer", "mqtt", "vm", "core", "bind" },
+  admin = { "base", "io", "net", "core", "host" },
+  control = { "base", "proto", "io", "core", "host", "admin" },
+  app = { "base", "io", "db", "host", "admin", "control" },
+  main = { "base", "host", "control", "app" }, -- src/main.c
 }
 
 --- A folder, or one module of it.
 local LIBRARIES = {
-  lua = { "vm", "core", "bind", "app/runner", "app/library" },
+  lua = { "vm", "core", "bind", "host/runner", "host/library" },
   ["libpq-fe.h"] = { "db" },
   ["sqlite3.h"] = { "db" },
   ["mosquitto.h"] = { "mqtt" },
-  ["uv.h"] = { "io", "db", "bind", "app" },
+  ["uv.h"] = { "io", "db", "bind" },
   llhttp = { "proto" },
   openssl = { "proto", "io" },
   hiredis = { "proto" },
@@ -150,7 +153,7 @@ describe("the floors of src", function()
     ["another neighbour"] = { "layer/layer.c", '#include "net/server.h"' },
     ["Lua below vm"] = { "db/pool.h", "#include <lua.h>" },
     ["Lua's other headers"] = { "net/ws_conn.c", "#include <lauxlib.h>" },
-    ["Lua in the rest of app"] = { "app/settings.c", "#include <luajit.h>" },
+    ["Lua in the rest of host"] = { "host/settings.c", "#include <luajit.h>" },
     ["libpq outside db"] = { "bind/bind_db.c", "#include <libpq-fe.h>" },
     ["SQLite outside db"] = { "core/worker.c", "#include <sqlite3.h>" },
     ["libuv in proto"] = { "proto/ws.c", "#include <uv.h>" },
@@ -159,6 +162,8 @@ describe("the floors of src", function()
     ["msgpack-c above proto"] = { "bind/bind_msgpack.c", "#include <msgpack/pack.h>" },
     ["OpenSSL above io"] = { "net/server.c", "#include <openssl/ssl.h>" },
     ["odd spacing"] = { "base/buf.c", '  #  include  "vm/vm.h"' },
+    ["control in what it steers"] = { "host/workers.c", '#include "control/upgrade.h"' },
+    ["Lua at the admin address"] = { "admin/metrics.h", "#include <lua.h>" },
     ["the core in main.c"] = { "main.c", '#include "core/worker.h"' },
   } do
     it("would be broken by " .. what, function()
@@ -171,7 +176,7 @@ describe("the floors of src", function()
     ["its own folder"] = { "net/server.c", '#include "net/server.h"' },
     ["a floor beneath"] = { "net/server.c", '#include "proto/http.h"' },
     ["Lua in vm"] = { "vm/vm.h", "#include <lua.h>" },
-    ["Lua in the runner"] = { "app/runner.h", "#include <lua.h>" },
+    ["Lua in the runner"] = { "host/runner.h", "#include <lua.h>" },
     ["a comment about an include"] = { "base/buf.c", '/* #include "vm/vm.h" */' },
   } do
     it("stand with " .. what, function()

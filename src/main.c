@@ -1,9 +1,9 @@
 /* main.c - argv to a command; nothing else. */
-#include "app/attach.h"
+#include "control/attach.h"
 #include "app/program.h"
-#include "app/remote.h"
-#include "app/send.h"
-#include "app/settings.h"
+#include "control/remote.h"
+#include "control/send.h"
+#include "host/settings.h"
 
 #include <stdio.h>
 

@@ -8,7 +8,7 @@
 ---     promote    a trial ends well
 ---     replace    another one is all there is; for tests
 ---
---- all workers make the same one at once (src/app/workers.h), or none.
+--- all workers make the same one at once (src/host/workers.h), or none.
 ---
 --- A generation with a canary among its routes is on **trial** until it is promoted: of the new
 --- connections to such a route only a part get it, the others, and those that were there, stay with

@@ -4,7 +4,7 @@
 ---
 --- For `within` seconds, and as long as it is on trial, it is watched: when it has handled
 --- `at_least` events, the part of them that raised may be larger than in the code before by no more
---- than `errors`. All workers count together (src/app/probation.h).
+--- than `errors`. All workers count together (src/host/probation.h).
 
 local errors = require("rille.errors")
 

@@ -1,7 +1,7 @@
 /* A ballot: all or none, the first reason, torn files, votes that come too late. */
 #include "unit.h"
 
-#include "app/ballot.h"
+#include "host/ballot.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* Wishes for changes: their turns, what is granted together, what is pointless by then. */
 #include "unit.h"
 
-#include "app/wish.h"
+#include "host/wish.h"
 
 #include <string.h>
 

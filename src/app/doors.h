@@ -5,9 +5,9 @@
 #ifndef RL_APP_DOORS_H
 #define RL_APP_DOORS_H
 
-#include "app/certificates.h"
-#include "app/report.h"
-#include "app/settings.h"
+#include "host/certificates.h"
+#include "host/report.h"
+#include "host/settings.h"
 #include "io/bind.h"
 
 typedef struct rl_doors {

@@ -6,7 +6,7 @@
 #ifndef RL_APP_PROGRAM_H
 #define RL_APP_PROGRAM_H
 
-#include "app/settings.h"
+#include "host/settings.h"
 
 /* Run the command; returns the exit status. What failed has been said on stderr by then. */
 int rl_program_run(const rl_settings *settings);

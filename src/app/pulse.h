@@ -7,7 +7,7 @@
 #ifndef RL_APP_PULSE_H
 #define RL_APP_PULSE_H
 
-#include "app/workers.h"
+#include "host/workers.h"
 
 typedef struct rl_pulse {
     rl_workers *workers;

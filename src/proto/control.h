@@ -17,7 +17,7 @@
  *       COMPLETE what is left of the cursor OUTPUT: words that may stand for the last one, a line
  * each
  *
- * Bytes in, frames out; the sockets are elsewhere (app/control.h, app/remote.h). */
+ * Bytes in, frames out; the sockets are elsewhere (control/control.h, control/remote.h). */
 #ifndef RL_PROTO_CONTROL_H
 #define RL_PROTO_CONTROL_H
 
