@@ -45,7 +45,8 @@ end
 ---@param what rille.App|string|rille.Class|function
 ---@return rille.Generation
 function M.generation(what)
-  local known = generations[what]
+  local key = type(what) == "string" and core.fs.realpath(what) or what -- one, however it is named
+  local known = generations[key]
   if known then
     return known
   end
@@ -62,7 +63,7 @@ function M.generation(what)
     error(told:format(type(what)), 0)
   end
   made.keeps_classes = true
-  generations[what] = made
+  generations[key] = made
   return made
 end
 
