@@ -205,12 +205,14 @@ describe("compiling a query", function()
 
   it("joins along foreign keys, once for each path, and outer where one may be NULL", function()
     local sql = tail(Book.objects
-      :filter({ author__name = "a", editor__name = "e", author__age__gt = 1 })
+      :filter({ author__name = "a", author__age__gt = 1 })
+      :exclude({ editor__name = "e" })
       :order_by("editor__nick"))
     assert.equal(
       'INNER JOIN "author" AS "join 1" ON "join 1"."id" = "book"."author_id"'
         .. ' LEFT JOIN "author" AS "join 2" ON "join 2"."id" = "book"."editor_id"'
-        .. ' WHERE "join 1"."age" > $1 AND "join 1"."name" = $2 AND "join 2"."name" = $3'
+        .. ' WHERE ("join 1"."age" > $1 AND "join 1"."name" = $2)'
+        .. ' AND NOT (("join 2"."name" = $3 AND "join 2"."name" IS NOT NULL))'
         .. ' ORDER BY "join 2"."nick" ASC',
       sql
     )

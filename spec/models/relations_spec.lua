@@ -19,20 +19,21 @@ end
 describe("a path", function()
   it("joins against a foreign key, and through the table between", function()
     assert.equal(
-      'LEFT JOIN "shelf_book" AS "join 1" ON "join 1"."author_id" = "shelf_author"."id"'
+      'INNER JOIN "shelf_book" AS "join 1" ON "join 1"."author_id" = "shelf_author"."id"'
         .. ' WHERE "join 1"."title" = $1',
       tail(Author.objects:filter({ books__title = "x" }))
     )
     assert.equal(
-      'LEFT JOIN "shelf_book_tags" AS "join 1" ON "join 1"."book_id" = "shelf_book"."id"'
-        .. ' LEFT JOIN "shelf_tag" AS "join 2" ON "join 2"."id" = "join 1"."tag_id"'
+      'INNER JOIN "shelf_book_tags" AS "join 1" ON "join 1"."book_id" = "shelf_book"."id"'
+        .. ' INNER JOIN "shelf_tag" AS "join 2" ON "join 2"."id" = "join 1"."tag_id"'
         .. ' WHERE "join 2"."word" = $1',
       tail(Book.objects:filter({ tags__word = "x" }))
     )
   end)
 
   it("needs no table for the key of the last object", function()
-    local join = 'LEFT JOIN "shelf_book_tags" AS "join 1" ON "join 1"."book_id" = "shelf_book"."id"'
+    local join = 'INNER JOIN "shelf_book_tags" AS "join 1"'
+      .. ' ON "join 1"."book_id" = "shelf_book"."id"'
     for _, key in ipairs({ "tags", "tags__id", "tags__pk" }) do
       local found = tail(Book.objects:filter({ [key] = 7 }))
       assert.equal(join .. ' WHERE "join 1"."tag_id" = $1', found)

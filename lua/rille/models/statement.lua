@@ -4,10 +4,13 @@
 --- of a query alone, never on its values, so that the same shape is the same prepared statement.
 ---
 --- Joins follow the steps of a path: one per path (and, where a path may lead to several rows, per
---- scope), INNER while every row has its match, LEFT OUTER from the first step that may find none.
+--- scope), INNER while every row has its match, LEFT OUTER from the first step that may find none,
+--- unless the filter demands that it finds one.
 ---
 --- A query inside of another is a statement of its own that shares the parameters. Its tables have
 --- aliases, so that it can speak of the same tables as the one around it.
+
+local demands = require("rille.models.demands")
 
 ---@class rille.models.Params
 ---@field n integer
@@ -24,6 +27,7 @@
 ---@field joins string[]
 ---@field counts { joins: integer, inner: integer }  shared by what is inside
 ---@field scopes table<table, integer>  numbered as they are met
+---@field demanded table<string, true>?   paths of names that its filter cannot do without
 ---@field memo table<rille.models.Node, string>  what has been written
 ---@field slots table<integer, integer>   parameters that come from an open value: which one
 ---@field makes table<integer, function>  of these, what makes the parameter from the value
@@ -99,18 +103,39 @@ local function scope_number(self, scope)
   return known
 end
 
+--- What joins along some steps are called: one that may find several rows by its scope, too.
+local function names_of(self, steps, scope)
+  local names, name = {}, ""
+  for i, step in ipairs(steps) do
+    name = name .. step.name .. "__"
+    if step.many and scope then
+      name = name .. scope_number(self, scope) .. " "
+    end
+    names[i] = name
+  end
+  return names
+end
+
+--- Must this join find a row, because the filter does not hold otherwise?
+local function is_demanded(self, name)
+  if not self.demanded then
+    local where = self.query and self.query.where
+    self.demanded = demands.of(where, function(steps, scope)
+      return names_of(self, steps, scope)
+    end, false)
+  end
+  return self.demanded[name]
+end
+
 --- The alias of the table at the end of some steps, joining it first where needed.
 ---@param steps rille.models.Step[]
 ---@param scope table?
 ---@return string
 function Statement:alias(steps, scope)
-  local alias, name, optional = self.base, "", false
-  for _, step in ipairs(steps) do
-    name = name .. step.name .. "__"
-    if step.many and scope then
-      name = name .. scope_number(self, scope) .. " "
-    end
-    optional = optional or step.null
+  local alias, optional = self.base, false
+  for i, name in ipairs(names_of(self, steps, scope)) do
+    local step = steps[i]
+    optional = (optional or step.null) and not is_demanded(self, name)
     local known = self.aliases[name]
     if not known then
       local quote, counts = self.dialect.quote, self.counts
