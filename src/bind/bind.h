@@ -34,10 +34,8 @@ int rl_open_worker(lua_State *L);
 /* A task for the function at index 1, on its owner's list; pushes its handle. Errors of a watched
  * one are told by whoever waits for it. */
 int rl_bind_spawn(lua_State *L, rl_list *owner, bool watched);
-/* Of bind_task.c, bind_consumer.c and bind_testing.c: put their functions into the table on the
- * stack. */
+/* Of bind_task.c and bind_testing.c: put their functions into the table on the stack. */
 void rl_open_task_scope(lua_State *L);
-void rl_open_consumer_look(lua_State *L);
 void rl_open_test_peers(lua_State *L);
 
 /* 0 to 1e9. */

@@ -1,5 +1,5 @@
 /* Consumers seen from outside, for whoever looks into a process (lua/rille/shell/consumers.lua). */
-#include "bind/bind.h"
+#include "bind/bind_consumer.h"
 
 /* ids() -> of all consumers, a list */
 static int l_ids(lua_State *L)
