@@ -3,44 +3,21 @@
  *   load --> (prepare) --> start task --> SERVING --drain--> idle --> stop task --> close --> end
  *     '-- other commands: their own task, or nothing -----------------------^
  *
- * The thread's stack is 64 MiB (virtual): see vm/vm.h. */
-#include "host/runner.h"
+ * What follows `drain` is runner_stop.c. The thread's stack is 64 MiB (virtual): see vm/vm.h. */
+#include "host/runner_parts.h"
 
-#include "host/script.h"
 #include "base/log.h"
 #include "core/names.h"
 
 #include <stdlib.h>
 #include <unistd.h>
 
-enum {
-    STACK_BYTES = 64 << 20,
-    DRAIN_TICK_MS = 5,
-};
-
-struct rl_runner {
-    rl_reporter reporter; /* to the main thread */
-    const rl_settings *settings;
-    uv_thread_t thread;
-    rl_worker worker;
-    rl_script script;
-    rl_bound bounds[RL_MAX_SOCKETS];
-    unsigned nbounds;
-    uv_timer_t drain;
-    bool draining, drain_open, stopping, loaded;
-    bool ended;       /* what is still ordered comes too late */
-    unsigned closing; /* databases and brokers */
-    rl_change change; /* to be staged, */
-    unsigned attempt;
-    int status;
-};
-
-static void stop(rl_runner *r, int status);
+enum { STACK_BYTES = 64 << 20 };
 
 static void fail(rl_runner *r, const char *text)
 {
     rl_report_tell(&r->reporter, RL_NEWS_FAILED, text);
-    stop(r, 1);
+    rl_runner_stop(r, 1);
 }
 
 static void tell(rl_runner *r, rl_news news)
@@ -94,123 +71,6 @@ static void serve(rl_runner *r)
     tell(r, RL_NEWS_SERVING);
 }
 
-/* Stopping. From here on nothing new begins; each step waits for the one before. */
-
-static void free_runner_timer(uv_handle_t *h)
-{
-}
-
-static void end_thread(rl_runner *r)
-{
-    while (r->nbounds)
-        close(r->bounds[--r->nbounds].fd);
-    if (r->drain_open)
-        uv_close((uv_handle_t *)&r->drain, free_runner_timer);
-    r->drain_open = false;
-    r->ended = true;
-    rl_loop_stop(&r->worker.loop);
-}
-
-static void on_closed(void *arg)
-{
-    rl_runner *r = arg;
-
-    if (--r->closing == 0)
-        end_thread(r);
-}
-
-static void close_outside(rl_runner *r)
-{
-    rl_worker *w = &r->worker;
-
-    r->closing = 1; /* ours, so that the last one is not met too early */
-    for (unsigned i = 0; i < RL_MAX_BROKERS; i++)
-        if (w->brokers[i]) {
-            r->closing++;
-            rl_broker_close(w->brokers[i], on_closed, r);
-            w->brokers[i] = NULL;
-        }
-    for (unsigned i = 0; i < w->ndbs; i++)
-        if (w->dbs[i]) {
-            r->closing++;
-            rl_db_close(w->dbs[i], 1, on_closed, r);
-        }
-    w->ndbs = 0;
-    on_closed(r);
-}
-
-static void on_stop_ended(rl_task *t, void *arg, lua_State *co, bool failed)
-{
-    rl_runner *r = arg;
-
-    if (failed) {
-        rl_buf text = {0};
-        rl_vm_describe_failure(co, &text);
-        rl_error("on_stop failed: %s", rl_buf_cstr(&text));
-        rl_buf_fini(&text);
-    }
-    r->loaded = false;
-    stop(r, r->status);
-}
-
-/* The worker is quiet when only what we started ourselves could still run. */
-static void on_drain_tick(uv_timer_t *timer)
-{
-    rl_runner *r = RL_CONTAINER_OF(timer, rl_runner, drain);
-    rl_worker *w = &r->worker;
-
-    if (r->stopping)
-        rl_worker_abort(w);
-    else
-        rl_worker_drain_on(w);
-    if (w->roster.count || w->conns.count)
-        return;
-    bool last_words = r->loaded && !r->stopping;
-    rl_worker_cancel_tasks(w);
-    if (!last_words)
-        rl_worker_cancel_services(w);
-    if (!rl_worker_is_idle(w) || !(last_words || rl_list_empty(&w->services)))
-        return;
-    uv_timer_stop(timer);
-    if (last_words)
-        rl_task_queue(rl_script_task(&r->script, "stop", on_stop_ended, r), 0);
-    else
-        close_outside(r);
-}
-
-/* Few need no spreading: as long as a server with so many takes to be full again. */
-static rl_farewell farewell(const rl_runner *r)
-{
-    const rl_settings *s = r->settings;
-    double most = s->drain_jitter < 0 ? s->drain_timeout / 2 : s->drain_jitter;
-    uint64_t all = atomic_load(&r->worker.crew->connections) * 10u,
-             spread = (uint64_t)(most * 1000);
-
-    return (rl_farewell){s->drain_code, all < spread ? all : spread};
-}
-
-static void drain(rl_runner *r)
-{
-    rl_farewell how = farewell(r);
-
-    if (!r->drain_open) {
-        uv_timer_init(&r->worker.loop.uv, &r->drain);
-        r->drain_open = true;
-    }
-    r->draining = true;
-    rl_worker_drain(&r->worker, &how);
-    uv_timer_start(&r->drain, on_drain_tick, 0, DRAIN_TICK_MS);
-}
-
-/* Stop with this status; a first failure counts. */
-static void stop(rl_runner *r, int status)
-{
-    if (!r->status)
-        r->status = status;
-    r->stopping |= status != 0;
-    drain(r);
-}
-
 /* Commands that serve nothing */
 
 static void say_and_stop(rl_runner *r, const char *name)
@@ -224,7 +84,7 @@ static void say_and_stop(rl_runner *r, const char *name)
         rl_report_tell(&r->reporter, RL_NEWS_PRINTED, said);
         rl_free(said);
         r->loaded = false; /* nothing was started, so nothing is stopped */
-        stop(r, 0);
+        rl_runner_stop(r, 0);
     }
     rl_buf_fini(&text);
 }
@@ -240,9 +100,9 @@ static void on_command_ended(rl_task *t, void *arg, lua_State *co, bool failed)
         fail(r, rl_buf_cstr(&text));
     } else if (lua_type(co, 1) == LUA_TSTRING) {
         rl_report_tell(&r->reporter, RL_NEWS_PRINTED, lua_tostring(co, 1));
-        stop(r, 0);
+        rl_runner_stop(r, 0);
     } else {
-        stop(r, (int)lua_tointeger(co, 1));
+        rl_runner_stop(r, (int)lua_tointeger(co, 1));
     }
     rl_buf_fini(&text);
 }
@@ -274,7 +134,7 @@ static void load(rl_runner *r)
         rep->news = RL_NEWS_FAILED;
         rep->text = rl_strdup(rl_buf_cstr(&text));
         rl_report_send(rep);
-        stop(r, 1);
+        rl_runner_stop(r, 1);
         rl_buf_fini(&text);
         return;
     }
@@ -422,13 +282,13 @@ static void do_serve(rl_runner *r)
 
 static void do_drain(rl_runner *r)
 {
-    stop(r, 0);
+    rl_runner_stop(r, 0);
 }
 
 static void do_abort(rl_runner *r)
 {
     r->stopping = true;
-    stop(r, r->status);
+    rl_runner_stop(r, r->status);
 }
 
 /* Reloading */
