@@ -245,7 +245,7 @@ static void allow_upgrades(struct program *p)
 
     p->upgrade = rl_upgrade_open(&p->loop, p->workers, &events, p);
     p->control.upgrade = p->upgrade;
-    p->control.estate = (rl_upgrade_estate){.sockets = p->doors.sockets,
+    p->control.estate = (rl_estate){.sockets = p->doors.sockets,
                                             .n = p->doors.public.n,
                                             .public = &p->doors.public,
                                             .admin = &p->doors.admin,

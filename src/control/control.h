@@ -17,7 +17,7 @@ typedef struct rl_control {
     rl_loop *main;
     rl_workers *workers;
     rl_upgrade *upgrade;      /* NULL: nobody can take over, */
-    rl_upgrade_estate estate; /* else of this */
+    rl_estate estate; /* else of this */
     rl_status facts;          /* but for the workers' */
     uint64_t started;         /* ms, loop's clock */
     rl_bindings bindings;

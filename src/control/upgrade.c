@@ -6,7 +6,7 @@
 #include "control/upgrade.h"
 
 #include "base/log.h"
-#include "base/pack.h"
+#include "control/giving.h"
 #include "core/moving.h"
 
 #include <errno.h>
@@ -29,7 +29,7 @@ struct rl_upgrade {
     rl_workers *workers;
     rl_upgrade_events events;
     void *arg;
-    rl_upgrade_estate estate;
+    rl_estate estate;
     enum state state;
     int link; /* -1: none */
     uv_poll_t poll;
@@ -165,49 +165,9 @@ static void drop_packed(void *answer)
         rl_moving_free(RL_LIST_ENTRY(it, rl_moving, link));
 }
 
-/* What goes in one packet. */
-struct parcel {
-    rl_buf bytes;
-    int fds[RL_LINK_FDS];
-    unsigned n;
-};
-
-static int post_parcel(rl_upgrade *u, struct parcel *p)
+static int give(rl_upgrade *u, unsigned worker, const struct packed *p)
 {
-    int rc =
-        p->n ? rl_link_send(u->link, RL_LINK_CONNECTIONS, rl_buf_str(&p->bytes), p->fds, p->n) : 0;
-
-    if (rc == 0)
-        u->given += p->n;
-    rl_buf_clear(&p->bytes);
-    p->n = 0;
-    return rc;
-}
-
-static int give(rl_upgrade *u, unsigned worker, const struct packed *all)
-{
-    struct parcel p = {0};
-    int rc = 0;
-
-    RL_LIST_EACH (it, &all->list) {
-        const rl_moving *m = RL_LIST_ENTRY(it, rl_moving, link);
-        if (m->bytes.len > RL_LINK_MAX - 64) {
-            rl_warn("a connection is closed: what its consumer holds is too long to move");
-            continue;
-        }
-        if (p.n == RL_LINK_FDS || p.bytes.len + m->bytes.len > RL_LINK_MAX - 16)
-            rc = post_parcel(u, &p);
-        if (rc < 0)
-            break;
-        if (p.n == 0)
-            rl_pack_u32(&p.bytes, worker);
-        rl_pack_bytes(&p.bytes, rl_buf_str(&m->bytes));
-        p.fds[p.n++] = m->fd;
-    }
-    if (rc == 0)
-        rc = post_parcel(u, &p);
-    rl_buf_fini(&p.bytes);
-    return rc;
+    return rl_give_connections(u->link, worker, &p->list, &u->given);
 }
 
 static void on_packed(void *arg, const rl_reply *replies, unsigned n)
@@ -288,45 +248,9 @@ static void begin_to_settle(rl_upgrade *u)
 
 /* What the new process says */
 
-static int send_listener(rl_upgrade *u, unsigned whose, const rl_bound *b, const char *path)
-{
-    rl_buf packet = {0};
-
-    rl_pack_u32(&packet, whose);
-    rl_pack_u32(&packet, (b->tls ? RL_LINK_TLS : 0) | (b->proxied ? RL_LINK_PROXIED : 0));
-    rl_pack_bytes(&packet, rl_str_of(path ? path : ""));
-    int rc = rl_link_send(u->link, RL_LINK_LISTENER, rl_buf_str(&packet), &b->fd, 1);
-    rl_buf_fini(&packet);
-    return rc;
-}
-
-static int send_bindings(rl_upgrade *u, unsigned whose, const rl_bindings *bs)
-{
-    int rc = 0;
-
-    for (unsigned i = 0; rc == 0 && bs && i < bs->n; i++)
-        rc = send_listener(u, whose, &bs->list[i].bound, bs->list[i].path);
-    return rc;
-}
-
 static void give_sockets(rl_upgrade *u)
 {
-    const rl_upgrade_estate *e = &u->estate;
-    unsigned workers = rl_workers_count(u->workers);
-    rl_buf packet = {0};
-    int rc = 0;
-
-    for (unsigned i = 0; rc == 0 && i < workers * e->n; i++)
-        rc = send_listener(u, i / e->n, &e->sockets[i], i < e->n ? e->public->list[i].path : NULL);
-    if (rc == 0)
-        rc = send_bindings(u, RL_LINK_ADMIN, e->admin);
-    if (rc == 0)
-        rc = send_bindings(u, RL_LINK_CONTROL, e->control);
-    rl_pack_u32(&packet, workers);
-    if (rc == 0)
-        rc = rl_link_send(u->link, RL_LINK_HAVE, rl_buf_str(&packet), NULL, 0);
-    rl_buf_fini(&packet);
-    if (rc < 0)
+    if (rl_give_sockets(u->link, &u->estate, rl_workers_count(u->workers)) < 0)
         fail(u, "the new process has gone before it was ready: see the log");
 }
 
@@ -447,7 +371,7 @@ static void refuse(rl_change_told *told, void *arg, const char *why)
     told(arg, false, why);
 }
 
-void rl_upgrade_begin(rl_upgrade *u, const rl_upgrade_estate *estate, const char *program,
+void rl_upgrade_begin(rl_upgrade *u, const rl_estate *estate, const char *program,
                       rl_change_told *told, void *arg)
 {
     char own[PATH_MAX];

@@ -10,20 +10,10 @@
 #ifndef RL_CONTROL_UPGRADE_H
 #define RL_CONTROL_UPGRADE_H
 
-#include "control/link.h"
+#include "control/giving.h"
 #include "host/workers.h"
-#include "io/bind.h"
 
 typedef struct rl_upgrade rl_upgrade;
-
-/* What is given away; the sockets stay whose they are, also their files until handed_over. */
-typedef struct rl_upgrade_estate {
-    const rl_bound *sockets; /* worker 0's n, worker 1's, … */
-    unsigned n;
-    const rl_bindings *public;          /* those of worker 0, with their files */
-    const rl_bindings *admin, *control; /* may be empty; NULL: not given away */
-    char *const *argv;
-} rl_upgrade_estate;
 
 typedef struct rl_upgrade_events {
     /* The process pid serves, with everything that could move: stop. */
@@ -33,7 +23,7 @@ typedef struct rl_upgrade_events {
 rl_upgrade *rl_upgrade_open(rl_loop *main, rl_workers *workers, const rl_upgrade_events *events,
                             void *arg);
 /* told as by rl_workers_change(); program: another program file, NULL or "" for our own. */
-void rl_upgrade_begin(rl_upgrade *u, const rl_upgrade_estate *estate, const char *program,
+void rl_upgrade_begin(rl_upgrade *u, const rl_estate *estate, const char *program,
                       rl_change_told *told, void *arg);
 void rl_upgrade_forget(rl_upgrade *u, void *arg); /* nobody waits with this arg any more */
 /* Before the loop is closed; NULL is fine. */
