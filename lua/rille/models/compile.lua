@@ -5,27 +5,12 @@
 
 local Statement = require("rille.models.write_condition")
 local errors = require("rille.errors")
-local resolve = require("rille.models.resolve")
+local qualify = require("rille.models.qualify")
 
 local compile = {}
 
 local function not_supported(what, dialect)
   error(errors.NotSupportedError(what:format(dialect.name)), 0)
-end
-
---- What a condition says about rows, and what about groups of them.
-local function split(node)
-  if not resolve.has_aggregate(node) then
-    return { node }, {}
-  elseif node.kind ~= "and" then
-    return {}, { node }
-  end
-  local rows, groups = {}, {}
-  for _, child in ipairs(node) do
-    local list = resolve.has_aggregate(child) and groups or rows
-    list[#list + 1] = child
-  end
-  return rows, groups
 end
 
 local function clause(statement, word, nodes)
@@ -38,13 +23,14 @@ local function clause(statement, word, nodes)
   return #parts > 0 and word .. table.concat(parts, " AND ") or ""
 end
 
---- `" WHERE …"`, or "" when every row will do; and the same of HAVING.
+--- `" WHERE …"`, or "" when every row will do; the same of HAVING; and what is left to ask of
+--- windows.
 function Statement:where(query)
   if query.where == true then
-    return "", ""
+    return "", "", {}
   end
-  local rows, groups = split(query.where)
-  return clause(self, " WHERE ", rows), clause(self, " HAVING ", groups)
+  local rows, groups, windows = qualify.split(query.where, query.group ~= nil)
+  return clause(self, " WHERE ", rows), clause(self, " HAVING ", groups), windows
 end
 
 --- One term of ORDER BY.
@@ -210,13 +196,14 @@ function Statement:group(query)
     end
   end
   local function add_node(node)
-    if not node.aggregate and node.kind ~= "value" and node.kind ~= "exists" then
+    local is_same = node.kind == "value" or node.kind == "exists"
+    if not (node.aggregate or node.windowed or is_same) then
       add(self:expression(node))
     end
   end
   for _, annotation in ipairs(query.annotations or {}) do
     local node = annotation.node
-    if annotation.selected and query.shape == "instances" and not node.windowed then
+    if annotation.selected and query.shape == "instances" then
       add_node(node)
     end
   end
@@ -248,9 +235,14 @@ function Statement:lock(query)
   return strength .. " OF " .. table.concat(tables, ", ") .. lock.tail
 end
 
---- The SELECT of a query on this statement.
-function Statement:select(query, what, most)
-  local where, having = self:where(query)
+--- The SELECT of a query on this statement. `what` is selected instead of what the query selects,
+--- by `names`.
+function Statement:select(query, what, most, names)
+  local where, having, windows = self:where(query)
+  if #windows > 0 then
+    local parts = { what = what, most = most, names = names }
+    return self:qualified(query, where, having, windows, parts)
+  end
   local distinct = self:distinct(query)
   what = what or self:selection(query)
   local group = query.group and self:group(query) or ""
@@ -289,7 +281,12 @@ end
 
 --- Is the number of rows decided by more than the WHERE clause?
 local function is_cut(query)
-  return query.limit_to or query.skip > 0 or query.distinct_on or query.group or query.combined
+  return query.limit_to
+    or query.skip > 0
+    or query.distinct_on
+    or query.group
+    or query.combined
+    or qualify.is_windowed(query.where)
 end
 
 --- Is there a row: a SELECT of one or none.
@@ -332,7 +329,8 @@ function compile.count(query, dialect)
   if is_cut(query) then
     local plain = query:_with({ lock = false })
     local inner
-    if query.group and not query.distinct_on and not query.combined then
+    local plain_rows = query.group or qualify.is_windowed(query.where)
+    if plain_rows and not query.distinct_on and not query.combined then
       inner = statement:select(plain, '1 AS "n"')
     else
       inner = statement:whole(plain)
@@ -376,34 +374,44 @@ function compile.aggregate(query, dialect, list)
   end
   local inner = Statement.new(query.model, dialect, query)
   inner.params = statement.params
-  local columns = {}
+  local columns, names = {}, {}
   if query.distinct_on then
-    columns[1] = inner:selection(query)
+    columns[1], names = inner:selection(query), qualify.names_of(query)
+  end
+  local function take(sql, name)
+    columns[#columns + 1], names[#names + 1] = sql .. " AS " .. dialect.quote(name), name
+    return '"rows".' .. dialect.quote(name)
   end
   statement.gather = function(node)
-    local name = dialect.quote("a " .. (#columns + 1))
     local sql = CONDITIONS[node.kind] and inner:condition(node, false) or inner:expression(node)
-    columns[#columns + 1] = sql .. " AS " .. name
-    return '"rows".' .. name
+    return take(sql, "a " .. (#columns + 1))
   end
   local what = aggregate_list(statement, list)
   if #columns == 0 then
-    columns[1] = '1 AS "n"'
+    take("1", "n")
   end
-  local rows = inner:select(query:_with({ lock = false }), table.concat(columns, ", "))
+  local rows = inner:select(query:_with({ lock = false }), table.concat(columns, ", "), nil, names)
   return what .. " FROM (" .. rows .. ') AS "rows"', statement.params
 end
 
 --- WHERE for UPDATE and DELETE, which cannot join: with joins, by key through a subquery.
 --- Filters that follow relations are then tested in a SELECT of their own.
 local function where_of_write(statement, query)
-  local where, having = statement:where(query)
-  if #statement.joins == 0 and having == "" then
+  local where, having, windows = statement:where(query)
+  if #statement.joins == 0 and having == "" and #windows == 0 then
     return where
   end
-  local pk = statement.base .. "." .. statement.dialect.quote(query.model._meta.pk.column)
-  local group = having ~= "" and " GROUP BY " .. pk or ""
-  local inner = "SELECT " .. pk .. statement:from() .. where .. group .. having
+  local key = query.model._meta.pk.column
+  local pk = statement.base .. "." .. statement.dialect.quote(key)
+  local inner
+  if #windows > 0 then
+    local plain = query:_with({ order = {}, lock = false })
+    local parts = { what = pk, names = { key } }
+    inner = statement:qualified(plain, where, having, windows, parts)
+  else
+    local group = having ~= "" and " GROUP BY " .. pk or ""
+    inner = "SELECT " .. pk .. statement:from() .. where .. group .. having
+  end
   return " WHERE " .. pk .. " IN (" .. inner .. ")"
 end
 

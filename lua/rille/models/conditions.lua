@@ -147,9 +147,6 @@ end
 local function build_test(subject, name, value, scope)
   local key = resolved(subject, name)
   local path, lookup, output = key.path, key.lookup, key.output
-  if key.annotation and key.annotation.node.windowed then
-    error(errors.NotSupportedError("a filter cannot be over a window: " .. name), 0)
-  end
   local look = { key = name, subject = subject, path = path, output = output }
   local kind = output:storage().kind
   local is_year = key.transforms[1] == "year" and #key.transforms == 1 and kind == "integer"
@@ -176,6 +173,7 @@ local function build_test(subject, name, value, scope)
     local node = tests.new(look, is_query and "search" or lookup)
     node.f = resolve.expression(subject, value, scope)
     node.aggregate = node.aggregate or node.f.aggregate
+    node.windowed = node.windowed or node.f.windowed
     return node
   end
   if own then

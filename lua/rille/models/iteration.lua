@@ -14,6 +14,11 @@ local function columns_of(query)
   if query.shape ~= "instances" or query.distinct_on or query.combined then
     return nil
   end
+  for _, annotation in ipairs(query.annotations or {}) do
+    if annotation.node.windowed then
+      return nil -- the rows around would be fewer with each page
+    end
+  end
   local columns, pk = {}, query.model._meta.pk
   local order = { unpack(query.order) }
   order[#order + 1] = query:_key_term()

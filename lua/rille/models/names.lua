@@ -124,9 +124,17 @@ function names.transform(node, part)
       output = names.output("json"),
       nullable = true,
       aggregate = node.aggregate,
+      windowed = node.windowed,
     }
   elseif kind == "array" and part == "len" then
-    return { kind = "len", node = node, output = names.output("integer"), nullable = true }
+    return {
+      kind = "len",
+      node = node,
+      output = names.output("integer"),
+      nullable = true,
+      aggregate = node.aggregate,
+      windowed = node.windowed,
+    }
   elseif kind == "array" and part:match("^%d+$") and #part < 8 then
     local of = node.output:storage().of
     return {
@@ -135,6 +143,8 @@ function names.transform(node, part)
       index = tonumber(part),
       output = of,
       nullable = true,
+      aggregate = node.aggregate,
+      windowed = node.windowed,
     }
   end
 end

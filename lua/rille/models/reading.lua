@@ -10,7 +10,9 @@ local forms = require("rille.models.forms")
 local null = require("rille.core").null
 local resolve = require("rille.models.resolve")
 
-local Query = require("rille.models.query").Query
+local queries = require("rille.models.query")
+
+local Query = queries.Query
 
 local function convert(rows, readers)
   for _, reader in ipairs(readers) do
@@ -307,6 +309,13 @@ function Query:acontains(object)
       end
     end
     return false
+  end
+  if resolve.has_window(self.where) then -- which would look at this row alone
+    local rows = self:_with({ order = {}, related = {} }):values("pk")
+    return queries.new(self.model)
+      :_with({ order = {}, database = self.database })
+      :filter({ pk = object.pk, pk__in = rows })
+      :aexists()
   end
   return self:filter({ pk = object.pk }):aexists()
 end

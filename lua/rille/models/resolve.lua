@@ -141,6 +141,7 @@ function of_kind.cast(subject, cast, scope)
     output = cast.field,
     nullable = node.nullable,
     aggregate = node.aggregate,
+    windowed = node.windowed,
   }
 end
 
@@ -162,11 +163,13 @@ function of_kind.case(subject, case, scope)
     local condition = resolve.condition(subject, when.condition, scope)
     node.whens[i] = { condition = condition, result = given }
     node.aggregate = node.aggregate or given.aggregate or resolve.has_aggregate(condition)
+    node.windowed = node.windowed or given.windowed or resolve.has_window(condition)
     results[i] = given
   end
   if case.default ~= nil then
     node.default = result(subject, case.default, scope)
     node.aggregate = node.aggregate or node.default.aggregate
+    node.windowed = node.windowed or node.default.windowed
     results[#results + 1] = node.default
   end
   node.output = telling(results)
@@ -337,23 +340,35 @@ function resolve.order_term(subject, given)
   return { node = names.name(subject, key), descending = sign == "-" }
 end
 
---- Is a condition over groups of rows?
----@param node table|boolean  of `rille.models.conditions`
----@return boolean
-function resolve.has_aggregate(node)
+--- Does a condition, or a part of it, have a mark?
+local function has(node, mark)
   if type(node) ~= "table" then
     return false
   elseif node.kind == "test" then
-    return node.aggregate == true
+    return node[mark] == true
   elseif node.kind == "expression" then
-    return node.node.aggregate == true
+    return node.node[mark] == true
   end
   for _, child in ipairs(node) do
-    if resolve.has_aggregate(child) then
+    if has(child, mark) then
       return true
     end
   end
   return false
+end
+
+--- Is a condition over groups of rows?
+---@param node table|boolean  of `rille.models.conditions`
+---@return boolean
+function resolve.has_aggregate(node)
+  return has(node, "aggregate")
+end
+
+--- Is a condition over the rows around?
+---@param node table|boolean  of `rille.models.conditions`
+---@return boolean
+function resolve.has_window(node)
+  return has(node, "windowed")
 end
 
 return resolve

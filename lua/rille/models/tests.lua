@@ -15,6 +15,7 @@ local resolve = require("rille.models.resolve")
 ---@field output rille.models.Field   what its values look like
 ---@field nullable boolean?           it may be NULL
 ---@field aggregate boolean?
+---@field windowed boolean?
 ---@field lookup string
 ---@field value any                   cleaned; for `in` and `range` a list
 ---@field f rille.models.Node?        instead of a value
@@ -78,6 +79,7 @@ local function test(look, lookup, value)
     output = look.output,
     nullable = left.nullable,
     aggregate = left.aggregate,
+    windowed = left.windowed,
     lookup = lookup,
     value = value,
   }
