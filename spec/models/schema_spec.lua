@@ -188,3 +188,46 @@ for _, backend in ipairs(backends.all({ Player, Team })) do
     end)
   end)
 end
+
+local postgres = os.getenv("RILLE_TEST_POSTGRES")
+if pcall(require, "rille.core") and postgres and postgres ~= "" then
+  describe("tables that several want to make at once", function()
+    local databases = require("spec.support.databases")
+    local task = require("rille.task")
+    local name = ("spec_race_%s"):format(tostring({}):match("%x+$"))
+    local admin
+
+    setup(function()
+      admin = databases.open("admin", { url = postgres })
+      admin:aexecute(("CREATE SCHEMA %s"):format(name))
+    end)
+    teardown(function()
+      admin:aexecute(("DROP SCHEMA %s CASCADE"):format(name))
+      databases.close_all()
+    end)
+
+    it("are made by one of them, and the others find them there", function()
+      local shelf = require("spec.models.shelf")()
+      local sign = postgres:find("?", 1, true) and "&" or "?"
+      local url = postgres .. sign .. "options=-csearch_path%3D" .. name
+      local makers, made = {}, {}
+      for i = 1, 4 do -- each with a connection of its own, as processes have
+        local database = databases.open("maker" .. i, { url = url })
+        database:aquery("SELECT 1")
+        makers[i] = function()
+          for _, created in ipairs(schema.acreate_missing(database, shelf.all)) do
+            made[#made + 1] = created
+          end
+        end
+      end
+      task.agather(makers)
+      table.sort(made)
+      local wanted = {}
+      for i, model in ipairs(schema.with_between(shelf.all)) do
+        wanted[i] = model._meta.table
+      end
+      table.sort(wanted)
+      assert.same(wanted, made)
+    end)
+  end)
+end

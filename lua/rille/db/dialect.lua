@@ -29,6 +29,8 @@ local errors = require("rille.errors")
 ---@field types table<string, string> kind of field to column type
 ---@field auto string           column type and constraint of an automatic key
 ---@field lookups table<string, rille.db.LookupTemplate>
+---@field lock_tables string? until the transaction ends, nobody else who says this goes on; nil: a
+---  transaction alone does it
 
 ---@class rille.db.LookupTemplate
 ---@field sql string            `%c` is the column, `%p` the parameter
@@ -193,6 +195,10 @@ dialects.postgresql.columns_sql = "SELECT attname AS \"name\" FROM pg_attribute"
 function dialects.postgresql.columns_param(name)
   return quote_table(name)
 end
+
+--- CREATE TABLE IF NOT EXISTS looks for the table and makes it in two steps, between which somebody
+--- else's commit makes it fail.
+dialects.postgresql.lock_tables = "SELECT pg_advisory_xact_lock(7525442614)"
 
 --- Bytes as SQL text, where there are no parameters.
 function dialects.postgresql.bytes_literal(bytes)

@@ -116,7 +116,8 @@ local function statements_of_all(models, dialect)
 end
 
 --- Make the tables that are missing, with their indexes, in one transaction. Tables that exist
---- are left as they are. When nothing is missing, nothing is locked.
+--- are left as they are. Of several who find the same missing, one makes them and the others wait.
+--- When nothing is missing, nothing is locked.
 ---@async
 ---@param database rille.db.Database
 ---@param models rille.models.Model[]
@@ -126,7 +127,11 @@ function schema.acreate_missing(database, models)
   if #missing == 0 then
     return {}
   end
+  local lock = database.dialect.lock_tables
   return database:atomic(function()
+    if lock then
+      database:aquery(lock)
+    end
     missing = amissing(database, missing) -- somebody may have been faster
     local statements, created = statements_of_all(missing, database.dialect)
     for _, sql in ipairs(statements) do
