@@ -97,6 +97,61 @@ describe("rille test", function()
     assert.truthy(output:find("1 success / 1 failure / 0 errors", 1, true), output)
   end)
 
+  it("interrupts what never waits, says where it was, and runs the next test", function()
+    local output, status = run(
+      HEAD
+        .. [[
+local function spin() local n = 0; while true do n = n + 1 end end
+describe("busy", function()
+  for i = 1, 8 do
+    it("is not counted with others " .. i, function()
+      local began = os.clock()
+      repeat until os.clock() > began + 0.05
+    end)
+  end
+end)
+describe("endless", function()
+  it("in a test", spin)
+  it("caught over and over", function() while true do pcall(spin) end end)
+  it("in a handler", function()
+    local Spinner = Echo:extend("Spinner")
+    Spinner.receive = spin
+    local ann = testing.WebsocketCommunicator(Spinner, "/room")
+    ann:aconnect()
+    ann:asend_to { text_data = "hello" }
+    ann:areceive_from()
+  end)
+  describe("before", function()
+    before_each(spin)
+    it("never begins", function() end)
+  end)
+end)
+it("is reached", function() rille.asleep(0) end)]],
+      "--cpu-limit 0.2"
+    )
+    assert.equal(1, status, output)
+    assert.truthy(output:find("9 successes / 0 failures / 4 errors", 1, true), output)
+    local _, times = output:gsub(
+      "kit_spec.lua:%d+: interrupted: it took 0.2 s of CPU time without waiting for anything"
+        .. " %(%-%-cpu%-limit of rille test%)",
+      ""
+    )
+    assert.equal(4, times, output)
+    assert.truthy(output:find("kit_spec.lua:8: in function", 1, true), output)
+  end)
+
+  it("goes on counting lines after an interruption", function()
+    local output, _, folder = run(
+      'it("spins", loadfile("spin.lua"))\nit("runs", loadfile("fine.lua"))',
+      "--cpu-limit=0.2 --coverage=out.info",
+      { ["spin.lua"] = "while true do\nend", ["fine.lua"] = "local one = 1\nreturn one" }
+    )
+    local file = assert(io.open(folder .. "/out.info"), output)
+    local lcov = file:read("*a")
+    file:close()
+    assert.truthy(lcov:find("fine.lua\nDA:1,1\nDA:2,1\n", 1, true), lcov)
+  end)
+
   it("takes busted's options", function()
     local text = 'it("is wanted #quick", function() end)\nit("is not", function() error("ran") end)'
     local output, status = run(text, "--tags=quick -o TAP")
@@ -208,5 +263,8 @@ it("counts", function() assert.truthy(count(%d)) assert.truthy(os.getenv("RILLE_
     local output, status = run("", "--jobs many")
     assert.equal(1, status)
     assert.truthy(output:find("--jobs wants a number from 1 to 64, got many", 1, true), output)
+    output, status = run("", "--jobs 2 --cpu-limit soon")
+    assert.equal(1, status)
+    assert.truthy(output:find("wants seconds of CPU, 0 for no limit, got soon", 1, true), output)
   end)
 end)

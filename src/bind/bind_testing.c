@@ -1,12 +1,30 @@
-/* What tests need of the worker beside its connections' other ends (bind_testing_peer.c): a way to
- * listen, what is left, the clock. */
+/* What tests need of the worker beside its connections' other ends (bind_testing_peer.c): an end of
+ * those that do not end, a way to listen, what is left, the clock. */
 #include "bind/bind.h"
 
 #include "core/failure.h"
 #include "io/bind.h"
 #include "io/watch.h"
+#include "vm/watchdog.h"
 
 #include <netinet/in.h>
+
+/* Endless loops */
+
+/* limit_cpu(seconds): so much may a script take without waiting; 0: whatever it likes */
+static int l_limit_cpu(lua_State *L)
+{
+    rl_watchdog_limit(rl_vm_of(L), rl_check_seconds(L, 1));
+    return 0;
+}
+
+/* begin_slice() -> boolean: what this script has taken so far counts no more; true: it was being
+ * interrupted for that, and is not any longer */
+static int l_begin_slice(lua_State *L)
+{
+    lua_pushboolean(L, rl_vm_renew_slice(rl_vm_of(L)));
+    return 1;
+}
 
 /* Listening */
 
@@ -173,6 +191,8 @@ static int l_changed(lua_State *L)
 
 /* clang-format off */
 static const luaL_Reg functions[] = {
+    {"limit_cpu", l_limit_cpu},
+    {"begin_slice", l_begin_slice},
     {"listen", l_listen},
     {"unlisten", l_unlisten},
     {"consumers", l_consumers},

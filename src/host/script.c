@@ -7,6 +7,8 @@
 
 #include <stdio.h>
 
+#define HANDLER_CPU_LIMIT "handler_cpu_limit"
+
 static void push_program(rl_script *s, const char *name)
 {
     lua_State *L = s->worker->vm.L;
@@ -99,9 +101,10 @@ int rl_script_open(rl_script *s, rl_worker *w, const rl_settings *settings, rl_b
     rl_err err;
 
     *s = (rl_script){.worker = w, .settings = settings, .program = LUA_NOREF};
-    /* Specs are not handlers, and run whole files in one go; nor are our own commands. */
-    bool handles = settings->command != RL_CMD_TEST && settings->command != RL_CMD_TOOL;
-    rl_watchdog_watch(&w->vm, handles ? RL_HANDLER_CPU_LIMIT : 0);
+    if (settings->command == RL_CMD_TEST)
+        rl_watchdog_watch(&w->vm, RL_TEST_CPU_LIMIT, "--cpu-limit of rille test");
+    else if (settings->command != RL_CMD_TOOL)
+        rl_watchdog_watch(&w->vm, RL_HANDLER_CPU_LIMIT, HANDLER_CPU_LIMIT);
     lua_pushcfunction(w->vm.L, open_library);
     lua_pushlightuserdata(w->vm.L, s);
     return rl_vm_call(&w->vm, 1, 0, text, &err);
@@ -109,7 +112,7 @@ int rl_script_open(rl_script *s, rl_worker *w, const rl_settings *settings, rl_b
 
 void rl_script_close(rl_script *s)
 {
-    rl_watchdog_watch(&s->worker->vm, 0);
+    rl_watchdog_watch(&s->worker->vm, 0, NULL);
     rl_free(s->sets);
     rl_networks_fini(&s->trusted);
     luaL_unref(s->worker->vm.L, LUA_REGISTRYINDEX, s->program);
@@ -197,7 +200,7 @@ static void take_common(rl_script *s, lua_State *L)
         .abandon_grace = ms(L, "abandon_grace"),
         .max_tasks = count(L, "max_tasks"),
     };
-    s->handler_cpu_limit = number(L, "handler_cpu_limit");
+    s->handler_cpu_limit = number(L, HANDLER_CPU_LIMIT);
     s->memory_limit = number(L, "memory_limit");
     s->history = (rl_history_limits){
         .streams = (unsigned)count(L, "max_histories"),
@@ -244,7 +247,7 @@ static void apply_limits(rl_script *s)
     rl_history_limit(w->crew->history, &s->history); /* the process's: all say the same */
     rl_presence_limit(w->crew->presence, s->presence_bytes);
     if (s->settings->command != RL_CMD_TEST)
-        rl_watchdog_watch(&w->vm, s->handler_cpu_limit);
+        rl_watchdog_watch(&w->vm, s->handler_cpu_limit, HANDLER_CPU_LIMIT);
     if (s->settings->memory_limit == 0)
         rl_vm_limit(&w->vm, (size_t)s->memory_limit);
 }

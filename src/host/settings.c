@@ -22,6 +22,9 @@ static const struct command {
      "run specs inside the runtime: an `it` may call `a` functions\n\n"
      "  --watch               again, whenever a Lua file below this folder changes\n"
      "  --jobs N              in so many processes, each with databases of its own\n"
+     "  --cpu-limit SECONDS   of CPU without waiting, then a test is interrupted, and fails; 0: "
+     "none\n"
+     "                        (RILLE_TEST_CPU_LIMIT; default 10)\n"
      "  --coverage[=FILE]     write which lines of the scripts ran, in LCOV's format (default\n"
      "                        lcov.info)",
      false},

@@ -115,6 +115,15 @@ void rl_vm_end_script(rl_vm *vm)
     lua_gc(vm->L, LUA_GCSTOP, 0); /* whatever the script told it */
 }
 
+bool rl_vm_renew_slice(rl_vm *vm)
+{
+    __atomic_store_n(&vm->slice, vm->slice + 2, __ATOMIC_RELEASE);
+    bool condemned = __atomic_load_n(&vm->condemned, __ATOMIC_ACQUIRE) != 0;
+    if (RL_UNLIKELY(condemned))
+        rl_watchdog_absolve(vm);
+    return condemned;
+}
+
 void rl_vm_enter(rl_vm *vm)
 {
     vm->exposed++;

@@ -86,6 +86,9 @@ void rl_vm_leave(rl_vm *vm);
  * memory, and is collected behind. */
 void rl_vm_begin_script(rl_vm *vm);
 void rl_vm_end_script(rl_vm *vm);
+/* While a script runs: from here on it has the CPU time of another run. True: it was being
+ * interrupted for what it has had, and is not any longer. */
+bool rl_vm_renew_slice(rl_vm *vm);
 void rl_vm_collect_all(rl_vm *vm);
 
 /* A buffer for a function that Lua calls, which an error may leave at any push: one that was not

@@ -32,12 +32,17 @@ struct rl_watch {
     rl_vm *vm;
     pthread_t thread;
     clockid_t clock;
+    const char *setting;
     int64_t limit;  /* ns */
     uint32_t seen;  /* the slice at the last look */
     int64_t began;  /* CPU time of the thread when it was first seen */
     int64_t struck; /* and when it was last told to stop; 0: not yet */
     bool told_deaf;
     volatile sig_atomic_t strokes; /* for the handler and the hook: how often */
+    struct {
+        lua_Hook fn;
+        int mask, count;
+    } theirs; /* the script's own hook, at the first stroke */
 };
 
 static struct {
@@ -96,10 +101,8 @@ static void on_hook(lua_State *L, lua_Debug *ar)
         lua_sethook(L, on_hook, LUA_MASKCOUNT, 1);
     }
     luaL_where(L, 0);
-    lua_pushfstring(L,
-                    "%sinterrupted: it took %f s of CPU time without waiting for anything "
-                    "(handler_cpu_limit)",
-                    lua_tostring(L, -1), (double)w->limit / 1e9);
+    lua_pushfstring(L, "%sinterrupted: it took %f s of CPU time without waiting for anything (%s)",
+                    lua_tostring(L, -1), (double)w->limit / 1e9, w->setting);
     lua_error(L);
 }
 
@@ -109,20 +112,28 @@ static void on_signal(int signum)
 
     if (!vm || !vm->watch || __atomic_load_n(&vm->condemned, __ATOMIC_ACQUIRE) != vm->slice)
         return; /* it comes too late */
-    if (vm->watch->strokes == 0)
-        vm->watch->strokes = 1;
+    struct rl_watch *w = vm->watch;
+    if (w->strokes == 0) {
+        w->strokes = 1;
+        w->theirs.fn = lua_gethook(vm->L);
+        w->theirs.mask = lua_gethookmask(vm->L);
+        w->theirs.count = lua_gethookcount(vm->L);
+    }
     lua_sethook(vm->L, on_hook, LUA_MASKCOUNT, 1);
     dog.trigger(SIGPROF);
 }
 
 void rl_watchdog_absolve(rl_vm *vm)
 {
+    struct rl_watch *w = vm->watch;
+
     pthread_mutex_lock(&dog.lock);
-    lua_sethook(vm->L, NULL, 0, 0);
     __atomic_store_n(&vm->condemned, 0, __ATOMIC_RELEASE);
-    vm->watch->strokes = 0;
-    vm->watch->struck = 0;
-    vm->watch->told_deaf = false;
+    if (w->strokes)
+        lua_sethook(vm->L, w->theirs.fn, w->theirs.mask, w->theirs.count);
+    w->strokes = 0;
+    w->struck = 0;
+    w->told_deaf = false;
     if (dog.condemned == vm) {
         dog.condemned = NULL;
         give_profiler(vm->L, dog.owner);
@@ -170,7 +181,7 @@ static void look_at(struct rl_watch *w)
     if (took < w->limit)
         return;
     strike(w, slice, now);
-    if (took > w->limit * DEAF_TIMES && !w->told_deaf) {
+    if (took / DEAF_TIMES > w->limit && !w->told_deaf) {
         w->told_deaf = true;
         rl_error("a script has taken %.1f s of CPU time in one go and cannot be interrupted: a "
                  "function of C, or a finalizer, does not return",
@@ -248,7 +259,12 @@ static bool start(void)
     return dog.running;
 }
 
-static void add(rl_vm *vm, int64_t limit)
+static int64_t nanoseconds(double seconds)
+{
+    return seconds > 0 && seconds < 1e9 ? (int64_t)(seconds * 1e9) : INT64_MAX;
+}
+
+static void add(rl_vm *vm, double seconds, const char *setting)
 {
     struct rl_watch *w = vm->watch;
 
@@ -264,7 +280,8 @@ static void add(rl_vm *vm, int64_t limit)
         rl_list_push(&dog.watches, &w->link);
         pthread_cond_signal(&dog.wake);
     }
-    w->limit = limit;
+    w->limit = nanoseconds(seconds);
+    w->setting = setting;
 }
 
 static void drop(rl_vm *vm)
@@ -276,15 +293,23 @@ static void drop(rl_vm *vm)
     vm->watch = NULL;
 }
 
-void rl_watchdog_watch(rl_vm *vm, double seconds)
+void rl_watchdog_watch(rl_vm *vm, double seconds, const char *setting)
 {
     RL_CHECK(!vm->scripting);
     pthread_mutex_lock(&dog.lock);
     if (seconds > 0 && start())
-        add(vm, (int64_t)(seconds * 1e9));
+        add(vm, seconds, setting);
     else if (seconds > 0)
-        rl_error("handler_cpu_limit: the watchdog did not start, no handler is interrupted");
+        rl_error("%s: the watchdog did not start, no script is interrupted", setting);
     else if (vm->watch)
         drop(vm);
+    pthread_mutex_unlock(&dog.lock);
+}
+
+void rl_watchdog_limit(rl_vm *vm, double seconds)
+{
+    pthread_mutex_lock(&dog.lock);
+    if (vm->watch)
+        vm->watch->limit = nanoseconds(seconds);
     pthread_mutex_unlock(&dog.lock);
 }

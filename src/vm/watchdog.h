@@ -9,7 +9,8 @@
  *
  * An error can be caught. The first comes alone, so that what it passes can tidy up and say where
  * it was; the next, a few thousand instructions later, comes at every instruction until the slice
- * has ended: `while true do pcall(forever) end` ends, too.
+ * has ended: `while true do pcall(forever) end` ends, too. A hook that the script had set is there
+ * again when it is over.
  *
  * What cannot be interrupted: a function of C that does not return (a pattern with much to
  * backtrack, string.rep of a gigabyte), and code inside which LuaJIT runs no hooks: a finalizer
@@ -31,12 +32,17 @@
 
 #include "vm/vm.h"
 
-#define RL_HANDLER_CPU_LIMIT 1.0 /* seconds; the default */
+#define RL_HANDLER_CPU_LIMIT 1.0  /* seconds; the default */
+#define RL_TEST_CPU_LIMIT    10.0 /* likewise, of a test: for slow machines and slow builds */
 
-/* seconds > 0: watch vm, whose thread is the calling one. 0: no longer. May be called again to
- * change it, while no script runs; 0 must be said before rl_vm_fini(). When the watchdog cannot
- * start, nothing is watched, and the log says so. */
-void rl_watchdog_watch(rl_vm *vm, double seconds);
+/* seconds > 0: watch vm, whose thread is the calling one; setting is what the error calls the
+ * limit, and lives as long. 0: no longer. May be called again to change it, while no script runs;
+ * 0 must be said before rl_vm_fini(). When the watchdog cannot start, nothing is watched, and the
+ * log says so. */
+void rl_watchdog_watch(rl_vm *vm, double seconds, const char *setting);
+
+/* Another limit for a vm that is watched, at any time, on its thread; 0: none. */
+void rl_watchdog_limit(rl_vm *vm, double seconds);
 
 /* For vm.c, when a slice has ended that was to be interrupted. */
 void rl_watchdog_absolve(rl_vm *vm);

@@ -5,6 +5,14 @@
 ---@class rille.core.testing
 local testing = {}
 
+--- Limit the CPU time that a script may take without waiting: then it is interrupted.
+---@param seconds number  0: no limit
+function testing.limit_cpu(seconds) end
+
+--- What this script has taken so far counts no more.
+---@return boolean interrupted  it was being, for that, and is not any longer
+function testing.begin_slice() end
+
 --- The client's end of a connection that the server takes for an accepted one.
 ---@return userdata? peer
 ---@return rille.Error?

@@ -82,6 +82,7 @@ local function around(busted, run_test)
     run_test(element)
     element.run = run
     pcall(application.astop)
+    core.testing.begin_slice() -- should it have been endless
     opened.drop_all()
     core.testing.cancel()
     asettle()
@@ -94,12 +95,32 @@ local function around(busted, run_test)
   end
 end
 
+--- Have whatever busted runs (a file, a `before_each`, a test) be interrupted when it does not end,
+--- and not for what ran before it. An error that ends it has come to busted by the time that its
+--- words are made, in the message handler: so late nothing is interrupted, and nothing need be.
+local function limit_slices(busted)
+  local safe, rewrite = busted.safe, busted.rewriteMessage
+  function busted.safe(...)
+    core.testing.begin_slice()
+    return safe(...)
+  end
+  function busted.rewriteMessage(element, message, trace)
+    local interrupted = core.testing.begin_slice()
+    local told = rewrite(element, message, trace)
+    if interrupted and trace and not told:find("stack traceback:", 1, true) then
+      told = told .. trace.traceback -- which is else told with --verbose alone
+    end
+    return told
+  end
+end
+
 --- Have every busted core that is made run tests our way.
 local function take_over()
   local new_core = require("busted.core")
   package.loaded["busted.core"] = function()
     local busted = new_core()
     opened.skip = busted.pending
+    limit_slices(busted)
     local register = busted.register
     function busted.register(name, executor, ...)
       if name == "it" then
@@ -148,13 +169,14 @@ end
 
 --- Our own options; the rest is busted's.
 ---@return string[] rest
----@return { watch: boolean?, coverage: string?, jobs: integer? } ours
+---@return { watch: boolean?, coverage: string?, jobs: integer?, cpu_limit: string? } ours
 local function take_options(arguments)
-  local rest, ours = {}, {}
+  local rest, ours = {}, { cpu_limit = os.getenv("RILLE_TEST_CPU_LIMIT") }
   local i = 1
   while arguments[i] do
     local word = arguments[i]
     local count = word:match("^%-%-jobs=(.*)$")
+    local seconds = word:match("^%-%-cpu%-limit=(.*)$")
     if word == "--watch" then
       ours.watch = true
     elseif word == "--coverage" or word == "-c" then
@@ -170,12 +192,29 @@ local function take_options(arguments)
       if not ours.jobs or ours.jobs < 1 or ours.jobs > 64 or ours.jobs % 1 ~= 0 then
         error(("--jobs wants a number from 1 to 64, got %s"):format(tostring(count)), 0)
       end
+    elseif word == "--cpu-limit" or seconds then
+      if not seconds then
+        i = i + 1
+        seconds = arguments[i]
+      end
+      ours.cpu_limit = seconds or ""
     else
       rest[#rest + 1] = word
     end
     i = i + 1
   end
   return rest, ours
+end
+
+--- Have tests be interrupted after so many seconds of CPU, said on the command line or by the
+--- environment.
+local function limit_cpu(text)
+  local seconds = tonumber(text)
+  if not seconds or seconds < 0 or seconds > 1e9 then
+    local told = "--cpu-limit (RILLE_TEST_CPU_LIMIT) wants seconds of CPU, 0 for no limit, got %s"
+    error(told:format(text ~= "" and text or "nothing"), 0)
+  end
+  core.testing.limit_cpu(seconds)
 end
 
 --- Options of busted that have a value behind them: what follows is no path.
@@ -207,11 +246,14 @@ end
 
 --- Run specs.
 ---@async
----@param arguments string[]  our own options: --watch, --coverage[=FILE], --jobs N; the rest is
----  busted's; without a path: spec
+---@param arguments string[]  our own options: --watch, --coverage[=FILE], --jobs N, --cpu-limit S;
+---  the rest is busted's; without a path: spec
 ---@return integer  exit status
 function M.run(arguments)
   local rest, ours = take_options(arguments)
+  if ours.cpu_limit then
+    limit_cpu(ours.cpu_limit)
+  end
   if ours.watch then
     for i = #arguments, 1, -1 do
       if arguments[i] == "--watch" then
@@ -221,6 +263,7 @@ function M.run(arguments)
     return jobs.awatch(arguments)
   elseif ours.jobs then
     local paths, options = split(rest)
+    options[#options + 1] = ours.cpu_limit and "--cpu-limit=" .. ours.cpu_limit
     return jobs.run(ours.jobs, paths, options, ours.coverage)
   elseif not ours.coverage then
     return arun(rest)
