@@ -55,7 +55,7 @@ end
 local function aopen(root, name)
   local fd, size, mtime, regular = fs.open(root .. "/" .. name)
   if fd and regular then
-    core.worker.uses(root .. "/" .. name)
+    core.worker.uses(root .. "/" .. name, fd)
     return { fd = fd, size = size, mtime = mtime, name = name }
   elseif fd then
     fs.close(fd)

@@ -156,12 +156,12 @@ static void on_files(void *arg, char *const *files, size_t n)
         rl_watch_set(p->watch, files, n);
 }
 
-static void on_used(void *arg, const char *file)
+static void on_used(void *arg, const char *file, uint64_t sum)
 {
     struct program *p = arg;
 
     if (p->watch)
-        rl_watch_add(p->watch, file);
+        rl_watch_add(p->watch, file, sum);
 }
 
 static void begin_to_serve(struct program *p)
@@ -246,11 +246,11 @@ static void allow_upgrades(struct program *p)
     p->upgrade = rl_upgrade_open(&p->loop, p->workers, &events, p);
     p->control.upgrade = p->upgrade;
     p->control.estate = (rl_estate){.sockets = p->doors.sockets,
-                                            .n = p->doors.public.n,
-                                            .public = &p->doors.public,
-                                            .admin = &p->doors.admin,
-                                            .control = named ? &p->control.bindings : NULL,
-                                            .argv = p->settings->argv};
+                                    .n = p->doors.public.n,
+                                    .public = &p->doors.public,
+                                    .admin = &p->doors.admin,
+                                    .control = named ? &p->control.bindings : NULL,
+                                    .argv = p->settings->argv};
 }
 
 static void on_serving(void *arg)

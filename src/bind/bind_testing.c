@@ -183,7 +183,7 @@ static int l_changed(lua_State *L)
     w->watch = rl_watch_open(t->vm->loop, on_changed, w);
     for (int i = 1; i <= (int)lua_objlen(L, 1); i++) {
         lua_rawgeti(L, 1, i);
-        rl_watch_add(w->watch, lua_tostring(L, -1));
+        rl_watch_add(w->watch, lua_tostring(L, -1), rl_watch_sum(lua_tostring(L, -1), -1));
         lua_pop(L, 1);
     }
     return rl_task_park(L, t, end_watching, w);

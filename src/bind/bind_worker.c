@@ -185,15 +185,15 @@ static int l_route(lua_State *L)
     return 1;
 }
 
-/* uses(path): the script depends on what this file holds, or on its not being there; where files
- * are watched, it counts from now on */
+/* uses(path[, fd]): the script depends on what this file holds, or on its not being there; where
+ * files are watched, what it holds now, at fd if it is open there, is what changes are from */
 static int l_uses(lua_State *L)
 {
     rl_worker *w = rl_worker_of(L);
     const char *path = luaL_checkstring(L, 1);
 
     if (w->uses)
-        w->uses(w, path);
+        w->uses(w, path, (int)luaL_optinteger(L, 2, -1));
     return 0;
 }
 

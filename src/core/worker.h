@@ -109,8 +109,9 @@ struct rl_worker {
     unsigned to_drain, drained;
     bool show_errors; /* to the peer, in full: development only */
 
-    /* The script uses this file, from now on or again. NULL: nobody wants to know. */
-    void (*uses)(rl_worker *w, const char *path);
+    /* The script uses this file, from now on or again, and has it open at fd, or is about to read
+     * it (-1). NULL: nobody wants to know. */
+    void (*uses)(rl_worker *w, const char *path, int fd);
 };
 
 /* Its limits are those of a worker that nobody is connected to. */

@@ -67,6 +67,7 @@ struct rl_report {
     rl_news news;
     rl_loaded loaded; /* the strings are the report's */
     char *text;       /* the report's; NULL: none */
+    uint64_t sum;     /* USED: what the file held (io/watch.h) */
     int status;
     unsigned attempt; /* STAGED: which one (rl_runner_stage) */
 };

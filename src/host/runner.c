@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "core/names.h"
+#include "io/watch.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -184,9 +185,14 @@ static void begin(rl_runner *r)
     rl_buf_fini(&text);
 }
 
-static void tell_used(rl_worker *w, const char *path)
+static void tell_used(rl_worker *w, const char *path, int fd)
 {
-    rl_report_tell(&RL_CONTAINER_OF(w, rl_runner, worker)->reporter, RL_NEWS_USED, path);
+    rl_runner *r = RL_CONTAINER_OF(w, rl_runner, worker);
+    rl_report *rep = rl_report_new(&r->reporter, RL_NEWS_USED);
+
+    rep->text = rl_strdup(path);
+    rep->sum = rl_watch_sum(path, fd);
+    rl_report_send(rep);
 }
 
 static void thread_main(void *arg)

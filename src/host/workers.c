@@ -368,7 +368,7 @@ static void on_report(void *arg, const rl_report *rep)
         on_committed(ws, worker, rep);
         break;
     case RL_NEWS_USED:
-        ws->events.on_used(ws->arg, rep->text);
+        ws->events.on_used(ws->arg, rep->text, rep->sum);
         break;
     case RL_NEWS_PRINTED:
         ws->events.on_printed(ws->arg, rep->text);

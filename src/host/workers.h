@@ -24,9 +24,10 @@ typedef struct rl_workers_events {
     /* Worker 0 has loaded the script; return how many workers there are to be, 0 to give up. */
     unsigned (*on_loaded)(void *arg, const rl_loaded *loaded);
     void (*on_files)(void *arg, char *const *files, size_t n); /* all that was read, each once */
-    void (*on_used)(void *arg, const char *file); /* one more; perhaps it is not there */
-    void (*on_ready)(void *arg);                  /* every on_start has ended: listen */
-    void (*on_serving)(void *arg);                /* all accept */
+    /* One more, of what had this sum (io/watch.h); perhaps it is not there. */
+    void (*on_used)(void *arg, const char *file, uint64_t sum);
+    void (*on_ready)(void *arg);   /* every on_start has ended: listen */
+    void (*on_serving)(void *arg); /* all accept */
     void (*on_changing)(void *arg, rl_change what);
     /* Worker 0 has staged; whether that will serve is not known yet. */
     void (*on_staged)(void *arg, const rl_loaded *loaded);

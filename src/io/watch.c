@@ -50,7 +50,6 @@ struct rl_watch {
     uv_timer_t settle;
     uint64_t since;   /* ms, loop's clock: the first event that was not looked after; 0: none */
     unsigned waited;  /* looks that found something in the middle */
-    bool replan;      /* the folders are to be found anew */
     rl_map files;     /* by path */
     rl_map dirs;      /* by path */
     unsigned handles; /* open */
@@ -65,7 +64,7 @@ static uint64_t sum_of(int fd)
     char chunk[16384];
     ssize_t n, total = 0;
 
-    while ((n = read(fd, chunk, sizeof(chunk))) > 0 && total < READ_AT_MOST) {
+    while ((n = pread(fd, chunk, sizeof(chunk), total)) > 0 && total < READ_AT_MOST) {
         sum = rl_sum_on(sum, (rl_str){chunk, (size_t)n});
         total += n;
     }
@@ -90,12 +89,35 @@ static bool is_untouched(const struct file *f, const struct stat *now)
            is_same_time(seen->st_ctim, now->st_ctim) && now->st_ctim.tv_sec + 1 < time(NULL);
 }
 
+/* False: nothing that can be read. */
+static bool is_file(int fd, struct stat *st)
+{
+    return fd >= 0 && fstat(fd, st) == 0 && S_ISREG(st->st_mode);
+}
+
+static int open_file(const char *path)
+{
+    return open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+}
+
+uint64_t rl_watch_sum(const char *path, int fd)
+{
+    int own = fd < 0 ? open_file(path) : -1;
+    int at = fd < 0 ? own : fd;
+    struct stat st;
+    uint64_t sum = is_file(at, &st) ? sum_of(at) : MISSING;
+
+    if (own >= 0)
+        close(own);
+    return sum;
+}
+
 static uint64_t content_of(struct file *f)
 {
     struct stat now = {0};
-    int fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd = open_file(f->path);
 
-    if (fd < 0 || fstat(fd, &now) < 0 || !S_ISREG(now.st_mode))
+    if (!is_file(fd, &now))
         f->found = MISSING;
     else if (!is_untouched(f, &now))
         f->found = sum_of(fd);
@@ -272,7 +294,6 @@ static void plan(rl_watch *w)
             again |= follow(w, ((struct file *)value)->path);
     }
     drop_unwanted(w);
-    w->replan = false;
 }
 
 /* Looking */
@@ -341,21 +362,23 @@ static char *absolute(const char *path)
     return rl_sprintf("%s/%s", folder, path);
 }
 
-static void add(rl_watch *w, const char *given)
+/* True: it was not known before. */
+static bool add(rl_watch *w, const char *given, struct file **out)
 {
     char *path = absolute(given);
     struct file *f = rl_map_get(&w->files, rl_str_of(path));
+    bool known = f != NULL;
 
-    if (f) {
+    if (known) {
         rl_free(path);
     } else {
         f = rl_calloc(1, sizeof(*f));
         f->path = path;
-        f->sum = content_of(f);
         rl_map_put(&w->files, rl_str_of(path), f);
-        w->replan = true;
     }
     f->wanted = true;
+    *out = f;
+    return !known;
 }
 
 static void forget(rl_watch *w, struct file *f)
@@ -365,11 +388,14 @@ static void forget(rl_watch *w, struct file *f)
     rl_free(f);
 }
 
-void rl_watch_add(rl_watch *w, const char *path)
+void rl_watch_add(rl_watch *w, const char *path, uint64_t sum)
 {
-    add(w, path);
-    if (w->replan)
-        plan(w);
+    struct file *f;
+
+    if (!add(w, path, &f))
+        return;
+    f->sum = sum;
+    stir(w); /* a look finds its folders, and whether it has changed by then */
 }
 
 void rl_watch_set(rl_watch *w, char *const *paths, size_t n)
@@ -380,8 +406,11 @@ void rl_watch_set(rl_watch *w, char *const *paths, size_t n)
 
     while (rl_map_next(&w->files, &at, &path, &value))
         ((struct file *)value)->wanted = false;
-    for (size_t i = 0; i < n; i++)
-        add(w, paths[i]);
+    for (size_t i = 0; i < n; i++) {
+        struct file *f;
+        if (add(w, paths[i], &f))
+            f->sum = content_of(f);
+    }
     for (at = 0; rl_map_next(&w->files, &at, &path, &value);)
         if (!((struct file *)value)->wanted)
             forget(w, value);

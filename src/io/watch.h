@@ -19,7 +19,14 @@ typedef struct rl_watch rl_watch;
 typedef void rl_watch_fn(void *arg); /* some file is not what it was */
 
 rl_watch *rl_watch_open(rl_loop *loop, rl_watch_fn *fn, void *arg);
-void rl_watch_add(rl_watch *w, const char *path); /* this one, too, there or not; copied */
+
+/* What a file holds, or that it is not there, as a number to be compared. fd: it is open there, and
+ * is where it was afterwards; -1: it is found by its path. For any thread. */
+uint64_t rl_watch_sum(const char *path, int fd);
+
+/* This one, too, there or not, in which somebody has found what has this sum: what has changed by
+ * now is a change. To be taken before it is read, so that one in between is a change, too. */
+void rl_watch_add(rl_watch *w, const char *path, uint64_t sum);
 /* From now on these and no others. What is known of one stays, should it have changed meanwhile. */
 void rl_watch_set(rl_watch *w, char *const *paths, size_t n);
 void rl_watch_close(rl_watch *w); /* NULL is fine */

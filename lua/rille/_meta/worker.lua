@@ -81,8 +81,10 @@ function worker.compression() end
 function worker.route(kind, pattern, consumer) end
 
 --- The script depends on what this file holds, or on its not being there: where files are watched, a
---- change of it starts a reload from now on.
+--- change of it starts a reload. To be said before it is read: what it holds now is what others are
+--- told apart from.
 ---@param path string
-function worker.uses(path) end
+---@param fd integer?  it is open there, and what that holds is meant
+function worker.uses(path, fd) end
 
 return worker
