@@ -143,6 +143,28 @@ for _, backend in ipairs(backends.all(shelf.all)) do
         { models.Mod("pages", Value(7)), { 2, 6, 1 } },
         { models.Cast("pages", models.text()), { "100", "300", "50" } },
         { models.Trim(Value("  x ")), { "x", "x", "x" } },
+        { models.LPad("title", 4, Value("*-")), { "*Red", "Blue", "gree" } },
+        { models.RPad("title", 5, Value("*-")), { "Red*-", "Blue*", "green" } },
+        { models.LPad("title", 4), { " Red", "Blue", "gree" } },
+        { models.Repeat(models.Left("title", 1), 3), { "RRR", "BBB", "ggg" } },
+        { models.StrIndex("title", Value("e")), { 2, 4, 3 } },
+        { models.Ord("title"), { 82, 66, 103 } },
+        { models.Chr(F("pages") - 10), { "Z", "Ģ", "(" } },
+        { models.Sign(F("pages") - 100), { 0, 1, -1 } },
+        { models.Mod(Value(7.5, models.float()), Value(2)), { 1.5, 1.5, 1.5 } },
+        { models.Round(models.Exp(models.Ln("pages"))), { 100, 300, 50 } },
+        { models.Round(models.Log(Value(10), "pages"), 2), { 2, 2.48, 1.7 } },
+        { models.Sqrt(models.Power("pages", 2)), { 100, 300, 50 } },
+        { models.Round(models.Degrees(models.Pi())), { 180, 180, 180 } },
+        { models.Round(models.Tan(models.ATan2("pages", "pages"))), { 1, 1, 1 } },
+        { models.Round(models.Cot(models.Radians(Value(45)))), { 1, 1, 1 } },
+        { models.Sqrt("price"), { 10.5 ^ 0.5, null, null } },
+        { F("price") ^ 2, { 110.25, null, null } },
+        { F("pages"):bitand(6), { 4, 4, 2 } },
+        { F("pages"):bitor(1), { 101, 301, 51 } },
+        { F("pages"):bitxor(7), { 99, 299, 53 } },
+        { F("pages"):bitleftshift(1), { 200, 600, 100 } },
+        { F("pages"):bitrightshift(1), { 50, 150, 25 } },
         { F("pages") * 2 + F("author__age"), { 240, 640, null } },
         { -F("pages"), { -100, -300, -50 } },
       }) do
@@ -171,6 +193,9 @@ for _, backend in ipairs(backends.all(shelf.all)) do
         { models.TruncHour("printed"), { "2024-02-29 12:00:00+00", "2023-12-31 23:00:00+00" } },
         { models.TruncSecond("printed"), { "2024-02-29 12:30:45+00", "2023-12-31 23:59:59+00" } },
         { models.TruncDate("printed"), { "2024-02-29", "2023-12-31" } },
+        { models.TruncTime("printed"), { "12:30:45", "23:59:59" } },
+        { models.Trunc("day", "month"), { "2024-12-01", "2024-01-01" } },
+        { models.Extract("day", "iso_year"), { 2025, 2024 } },
       }) do
         assert.same(case[2], column(printed, case[1]))
       end
@@ -310,6 +335,40 @@ for _, backend in ipairs(backends.all(shelf.all)) do
       assert.equal(5, ranked:filter({ v = "fox red" }):aget().stars)
       assert.equal(5, ranked:filter({ v = models.SearchQuery("fox or wolf") }):aget().stars)
       assert.equal(5, ranked:order_by("-rank"):afirst().stars)
+    end)
+
+    it("makes JSON, and compares as a collation says", function()
+      local made = models.JSONObject({
+        title = models.Lower("title"),
+        age = "author__age",
+        long = models.Case({ models.When(Q({ pages__gt = 60 }), true), default = false }),
+        deep = models.JSONObject({ data = "data" }),
+        list = models.JSONArray("pages", Value("x")),
+      })
+      local green = books:annotate({ made = made }):aget({ title = "green" })
+      assert.same({
+        title = "green",
+        age = null,
+        long = false,
+        deep = { data = null },
+        list = { 50, "x" },
+      }, green.made)
+      local red = books:annotate({ made = made }):aget({ title = "Red" }).made
+      assert.is_true(red.long)
+      assert.same({ x = true }, red.deep.data.deep)
+      assert.same({ "Red" }, titles(books:annotate({ made = made }):filter({
+        made__deep__data__kind = "novel",
+      })))
+      local collation = is_postgresql and "C" or "nocase"
+      local sorted = books:order_by(models.Collate("title", collation)):afirst().title
+      assert.equal("Blue", sorted)
+      assert.equal("green", books:order_by(models.Collate("title", collation)):alast().title
+        :gsub("Red", is_postgresql and "Red" or "green"))
+      for _, wrong in ipairs({ 'C" --', "", 7 }) do
+        assert.truthy(message_of(models.Collate, "title", wrong):find("Invalid collation", 1, true))
+      end
+      local counted = books:values(models.Lower("author__name"))
+      assert.truthy(counted:alist()[1])
     end)
 
     it("orders by what it makes, and NULLs where they are wanted", function()

@@ -294,8 +294,12 @@ for _, backend in ipairs(backends.all(shelf.all)) do
         local ok, query = pcall(objects[method], objects, given)
         if ok then
           local done, err = pcall(query.acount, query)
+          local is_known = done
+            or is_expected(err)
+            or errors.is_error(err, errors.DataError)
+            or err.message:find("CREATE EXTENSION", 1, true) ~= nil
           assert.is_true(
-            done or is_expected(err) or errors.is_error(err, errors.DataError),
+            is_known,
             tostring(err) .. json.encode(given)
           )
           ran = ran + (done and 1 or 0)

@@ -148,6 +148,9 @@ dialects.postgresql = {
     iendswith = { sql = UPPER_LIKE, escape = like.endswith },
     regex = { sql = "%c ~ %p", escape = same },
     iregex = { sql = "%c ~* %p", escape = same },
+    trigram_similar = { sql = "%c % %p", escape = same },
+    trigram_word_similar = { sql = "%c %> %p", escape = same },
+    trigram_strict_word_similar = { sql = "%c %>> %p", escape = same },
   },
 }
 

@@ -121,6 +121,30 @@ local function fill_nulls(rows, names)
   end
 end
 
+local UNDEFINED_FUNCTION = "42883"
+-- What a message says is not there, and the extension that has it.
+local EXTENSIONS = {
+  { " unaccent%(", "unaccent" },
+  { "similarity%(", "pg_trgm" },
+  { " <?<?<%-> ", "pg_trgm" },
+  { " %%>?>? ", "pg_trgm" },
+}
+
+--- Say which extension would know a function or an operator that PostgreSQL does not.
+local function name_extension(err)
+  if err.sqlstate ~= UNDEFINED_FUNCTION then
+    return
+  end
+  for _, entry in ipairs(EXTENSIONS) do
+    local pattern, extension = unpack(entry)
+    if err.message:find(pattern) then
+      local told = " (it comes with an extension: CREATE EXTENSION %s)"
+      err.message = err.message .. told:format(extension)
+      return
+    end
+  end
+end
+
 --- Have the driver's function `run` send a statement. `state` is the pin's.
 ---@async
 ---@return rille.db.Row[] rows
@@ -135,6 +159,7 @@ local function asend(self, state, run, sql, n, ...)
     return rows, affected, columns
   end
   transaction.mark(state, affected)
+  name_extension(affected)
   error(affected, 0) -- nil, err
 end
 

@@ -50,8 +50,9 @@ local function of_inner(node, found)
   note(node.node, found)
 end
 
-of_node.cast, of_node.json_key, of_node.len, of_node.element =
-  of_inner, of_inner, of_inner, of_inner
+for _, kind in ipairs({ "cast", "collate", "json_key", "len", "element" }) do
+  of_node[kind] = of_inner
+end
 
 --- The name of a join on its statement.
 ---@alias rille.models.JoinName fun(joins: rille.models.Step[], scope: table?): string[]

@@ -142,6 +142,22 @@ function Expression.__unm(a)
   return expressions.new("arithmetic", { op = "*", a, -1 })
 end
 
+for name, op in pairs({
+  bitand = "&",
+  bitor = "|",
+  bitxor = "#",
+  bitleftshift = "<<",
+  bitrightshift = ">>",
+}) do
+  --- `F("flags"):bitand(4)`, and `bitor`, `bitxor`, `bitleftshift`, `bitrightshift`.
+  Expression[name] = function(self, other)
+    if not expressions.is_expression(other) and type(other) ~= "number" then
+      error(("%s needs a number or an expression, not a %s"):format(name, type(other)), 2)
+    end
+    return expressions.new("arithmetic", { op = op, self, other })
+  end
+end
+
 local function ordered(descending)
   return function(self, opts)
     local nulls = opts and (opts.nulls_first and "FIRST" or opts.nulls_last and "LAST") or nil

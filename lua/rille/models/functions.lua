@@ -17,6 +17,8 @@ local kinds = require("rille.models.kinds")
 ---@field sql string|table<string, string|false>|fun(dialect: table, node: table): string
 ---@field least integer     arguments
 ---@field most integer?     default: as many; false: any number
+---@field text_at integer?  an argument that is a text, and no name
+---@field both_sides boolean?  of a transform: what is compared with it goes through it, too
 ---@field join string?      what `%*` has between arguments
 
 local functions = { by_name = {} }
@@ -47,6 +49,31 @@ define("Length", "integer", "LENGTH(%1)", 1)
 define("Trim", "text", "TRIM(%1)", 1)
 define("LTrim", "text", "LTRIM(%1)", 1)
 define("RTrim", "text", "RTRIM(%1)", 1)
+-- Text that is too long is cut off at its end, as PostgreSQL does.
+local PAD = "CASE WHEN LENGTH(%1) >= %2 THEN SUBSTR(%1, 1, %2) ELSE "
+local FILL = "SUBSTR(REPLACE(HEX(ZEROBLOB(%2)), '00', FILLING), 1, %2 - LENGTH(%1))"
+for name, both in pairs({ LPad = FILL .. " || %1", RPad = "%1 || " .. FILL }) do
+  define(name, "text", function(dialect, node)
+    local filling = #node.args > 2 and "%3" or "' '"
+    if dialect.name == "postgresql" then
+      return ("%s(%%1, %%2, %s)"):format(name:upper(), filling)
+    end
+    return (PAD .. both .. " END"):gsub("FILLING", (filling:gsub("%%", "%%%%")))
+  end, 2, 3)
+end
+define("Repeat", "text", {
+  postgresql = "REPEAT(%1, %2)",
+  sqlite = "REPLACE(HEX(ZEROBLOB(%2)), '00', %1)",
+}, 2)
+--- Where the second text begins in the first, from 1; 0: nowhere.
+define("StrIndex", "integer", { postgresql = "STRPOS(%1, %2)", sqlite = "INSTR(%1, %2)" }, 2)
+define("Chr", "text", { postgresql = "CHR(%1)", sqlite = "CHAR(%1)" }, 1)
+define("Ord", "integer", { postgresql = "ASCII(%1)", sqlite = "UNICODE(%1)" }, 1)
+define("MD5", "text", { postgresql = "MD5(%1)", sqlite = false }, 1)
+define("SHA256", "text", {
+  postgresql = "ENCODE(SHA256(CONVERT_TO(%1, 'UTF8')), 'hex')",
+  sqlite = false,
+}, 1)
 define("Reverse", "text", { postgresql = "REVERSE(%1)", sqlite = false }, 1)
 define("Left", "text", { postgresql = "LEFT(%1, %2)", sqlite = "substr(%1, 1, %2)" }, 2)
 define("Right", "text", { postgresql = "RIGHT(%1, %2)", sqlite = "substr(%1, -(%2))" }, 2)
@@ -77,9 +104,31 @@ define("Round", "same", function(dialect, node)
   end
   return "ROUND(%*)"
 end, 1, 2)
-define("Sqrt", "float", "SQRT(%1)", 1)
-define("Power", "float", "POWER(%1, %2)", 2)
-define("Mod", "same", { postgresql = "MOD(%1, %2)", sqlite = "(%1 % %2)" }, 2)
+-- What is exact on PostgreSQL would come as text.
+for name in ("Sqrt Exp Ln Sin Cos Tan ASin ACos ATan Degrees Radians"):gmatch("%w+") do
+  local sql = name:upper()
+  define(name, "float", { postgresql = sql .. "((%1)::float8)", sqlite = sql .. "(%1)" }, 1)
+end
+define("Cot", "float", { postgresql = "COT((%1)::float8)", sqlite = "(1 / TAN(%1))" }, 1)
+define("Pi", "float", "PI()", 0)
+for name in ("Power ATan2"):gmatch("%w+") do
+  local sql = name:upper()
+  local cast = sql .. "((%1)::float8, (%2)::float8)"
+  define(name, "float", { postgresql = cast, sqlite = sql .. "(%1, %2)" }, 2)
+end
+--- The logarithm of the second to the base of the first.
+define("Log", "float", {
+  postgresql = "LOG((%1)::numeric, (%2)::numeric)::float8",
+  sqlite = "LOG(%1, %2)",
+}, 2)
+define("Sign", "same", "SIGN(%1)", 1)
+define("Mod", "same", function(dialect, node)
+  local is_float = node.output:storage().kind == "float"
+  if dialect.name == "sqlite" then
+    return is_float and "MOD(%1, %2)" or "(%1 % %2)"
+  end
+  return is_float and "MOD((%1)::numeric, (%2)::numeric)::float8" or "MOD(%1, %2)"
+end, 2)
 define("Random", "float", {
   postgresql = "RANDOM()",
   sqlite = "((RANDOM() + 9223372036854775808.0) / 18446744073709551616.0)",
@@ -95,9 +144,25 @@ local VECTOR = { postgresql = "%*", sqlite = false }
 define("SearchVector", "tsvector", VECTOR, 1, false, " || ").each =
   { postgresql = "TO_TSVECTOR(COALESCE((%1)::text, ''))" }
 local QUERY = { postgresql = "WEBSEARCH_TO_TSQUERY(%1)", sqlite = false }
-define("SearchQuery", "tsquery", QUERY, 1).takes_text = true
+define("SearchQuery", "tsquery", QUERY, 1).text_at = 1
 define("SearchRank", "float", { postgresql = "TS_RANK(%1, %2)::float8", sqlite = false }, 2)
 define("SearchHeadline", "text", { postgresql = "TS_HEADLINE(%1, %2)", sqlite = false }, 2)
+
+-- What looks alike, on PostgreSQL with its extension pg_trgm; accents, with unaccent. As Django's,
+-- those about words have the text first: `TrigramSimilarity("name", "moon")`,
+-- `TrigramWordSimilarity("moon", "name")`.
+for name, sql in pairs({
+  TrigramSimilarity = "SIMILARITY(%1, %2)::float8",
+  TrigramDistance = "((%1) <-> (%2))::float8",
+  TrigramWordSimilarity = "WORD_SIMILARITY(%1, %2)::float8",
+  TrigramWordDistance = "((%1) <<-> (%2))::float8",
+  TrigramStrictWordSimilarity = "STRICT_WORD_SIMILARITY(%1, %2)::float8",
+  TrigramStrictWordDistance = "((%1) <<<-> (%2))::float8",
+}) do
+  local definition = define(name, "float", { postgresql = sql, sqlite = false }, 2)
+  definition.text_at = name:find("Word", 1, true) and 1 or 2
+end
+define("Unaccent", "text", { postgresql = "UNACCENT(%1)", sqlite = false }, 1).both_sides = true
 
 -- Parts of a time ---------------------------------------------------------------------
 
@@ -167,10 +232,31 @@ for name, start in pairs(STARTS) do
   end
 end
 define("TruncDate", "date", { postgresql = "(%u)::date", sqlite = ("DATE(%s)"):format(TIME) }, 1)
-define("ExtractTime", "text", {
-  postgresql = "TO_CHAR(%u, 'HH24:MI:SS')",
-  sqlite = "substr(%1, 12, 8)",
-}, 1)
+for _, name in ipairs({ "ExtractTime", "TruncTime" }) do
+  define(name, "text", {
+    postgresql = "TO_CHAR(%u, 'HH24:MI:SS')",
+    sqlite = "substr(%1, 12, 8)",
+  }, 1)
+end
+
+--- `a_b` to `AB`.
+local function camel(name)
+  return (("_" .. name):gsub("_(%l)", string.upper))
+end
+
+local function by_part(prefix)
+  --- `Trunc("at", "month")`, `Extract("at", "iso_year")`.
+  functions[prefix] = function(what, part)
+    local make = type(part) == "string" and functions[prefix .. camel(part)]
+    if not make then
+      error(("%s knows no part '%s' of a time"):format(prefix, tostring(part)), 2)
+    end
+    return make(what)
+  end
+end
+
+by_part("Extract")
+by_part("Trunc")
 
 -- Kinds -------------------------------------------------------------------------------
 
@@ -196,6 +282,46 @@ function functions.ExpressionWrapper(what, field)
   return expressions.new("wrapper", { what, field = field })
 end
 
+--- The same text, compared and ordered as a collation of the database says: `Collate("name", "C")`,
+--- on SQLite "nocase".
+---@param what any
+---@param collation string
+---@return rille.models.Expression
+function functions.Collate(what, collation)
+  if type(collation) ~= "string" or not collation:match("^[%w_][%w_%-.@]*$") then
+    error("Invalid collation name: " .. tostring(collation), 2)
+  end
+  return expressions.new("collate", { what, collation = collation })
+end
+
+--- A JSON object of each row: `JSONObject { name = Lower "name", age = "author__age" }`.
+---@param members table<string, string|rille.models.Expression>
+---@return rille.models.Expression
+function functions.JSONObject(members)
+  if type(members) ~= "table" or expressions.is_expression(members) then
+    error('JSONObject needs a table: JSONObject { name = Lower "name" }', 2)
+  end
+  local keys, values = {}, {}
+  for key in pairs(members) do
+    if type(key) ~= "string" then
+      error("JSONObject needs a name for each of its members", 2)
+    end
+    keys[#keys + 1] = key
+  end
+  table.sort(keys)
+  for i, key in ipairs(keys) do
+    values[i] = members[key]
+  end
+  return expressions.new("json_built", { keys = keys, values = values })
+end
+
+--- A JSON array of each row: `JSONArray("name", F "pages" + 1)`.
+---@param ... string|rille.models.Expression
+---@return rille.models.Expression
+function functions.JSONArray(...)
+  return expressions.new("json_built", { values = { ... } })
+end
+
 -- Aggregates --------------------------------------------------------------------------
 
 ---@class rille.models.AggregateOptions
@@ -204,6 +330,7 @@ end
 ---@field default any?       over no rows, instead of NULL
 ---@field order_by (string|string[])?  of those that make a list
 ---@field delimiter string?  of StringAgg
+---@field sample boolean?    of StdDev and Variance: the rows are a sample of what is meant
 
 --- Is this one of `Count`, `Sum` and so on?
 ---@param value any
@@ -218,6 +345,12 @@ local OPTIONS = {
   default = true,
   order_by = true,
   delimiter = true,
+  sample = true,
+}
+
+local SAMPLES = {
+  StdDev = { postgresql = "STDDEV_SAMP" },
+  Variance = { postgresql = "VAR_SAMP" },
 }
 
 local function aggregate(name, sql, output)
@@ -234,7 +367,9 @@ local function aggregate(name, sql, output)
       end
     end
     opts = opts or {}
-    if what == "*" and opts.distinct then
+    if opts.sample ~= nil and not SAMPLES[name] then
+      error(name .. " has no option 'sample'", 2)
+    elseif what == "*" and opts.distinct then
       error("Count cannot have \"*\" and distinct", 2)
     elseif opts.filter ~= nil and not expressions.is_q(opts.filter) then
       error(("the filter of %s must be a Q"):format(name), 2)
@@ -242,7 +377,7 @@ local function aggregate(name, sql, output)
     return expressions.new("aggregate", {
       what,
       name = name,
-      sql = sql,
+      sql = opts.sample and SAMPLES[name] or sql,
       output = output,
       distinct = opts.distinct == true,
       filter = opts.filter,
@@ -264,6 +399,9 @@ aggregate("ArrayAgg", { postgresql = "ARRAY_AGG" }, "array")
 aggregate("StringAgg", { postgresql = "STRING_AGG", sqlite = "GROUP_CONCAT" }, "text")
 aggregate("BoolAnd", { postgresql = "BOOL_AND", sqlite = "MIN" }, "boolean")
 aggregate("BoolOr", { postgresql = "BOOL_OR", sqlite = "MAX" }, "boolean")
+for _, name in ipairs({ "And", "Or", "Xor" }) do
+  aggregate("Bit" .. name, { postgresql = "BIT_" .. name:upper() }, "same")
+end
 aggregate("JSONBAgg", { postgresql = "JSONB_AGG" }, "json")
 
 -- Windows -----------------------------------------------------------------------------

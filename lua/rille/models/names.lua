@@ -84,7 +84,13 @@ for name, call in pairs(DATE) do
   TIMESTAMP[name] = call
 end
 local TRANSFORMS = {
-  text = { lower = "Lower", upper = "Upper", length = "Length", trim = "Trim" },
+  text = {
+    lower = "Lower",
+    upper = "Upper",
+    length = "Length",
+    trim = "Trim",
+    unaccent = "Unaccent",
+  },
   date = DATE,
   timestamp = TIMESTAMP,
 }

@@ -7,6 +7,7 @@
 ---     aggregate   arg, filter, …             window    node, partition, order
 ---     subquery    query           exists    query           outer       name
 ---     cast        node            json_key  node, keys      element     node, index
+---     collate     node, collation json_built members, args
 ---
 --- `output` is a field: what the node's values look like. `aggregate`: it is over a group of rows.
 --- What names mean is decided in `rille.models.names`.
@@ -125,7 +126,7 @@ end
 function of_kind.call(subject, call, scope)
   local definition, args = call.definition, {}
   for i = 1, call.n do
-    local is_text = type(call[i]) == "string" and definition.takes_text
+    local is_text = type(call[i]) == "string" and definition.text_at == i
     args[i] = is_text and constant(call[i]) or argument(subject, call[i], scope)
   end
   local out = definition.output
@@ -143,6 +144,31 @@ function of_kind.cast(subject, cast, scope)
     aggregate = node.aggregate,
     windowed = node.windowed,
   }
+end
+
+function of_kind.collate(subject, collate, scope)
+  local node = argument(subject, collate[1], scope)
+  return {
+    kind = "collate",
+    node = node,
+    collation = collate.collation,
+    output = node.output,
+    nullable = node.nullable,
+    aggregate = node.aggregate,
+    windowed = node.windowed,
+  }
+end
+
+function of_kind.json_built(subject, built, scope)
+  local node = { kind = "json_built", members = built.keys, args = {} }
+  node.output = names.output("json")
+  for i, given in ipairs(built.values) do
+    local arg = argument(subject, given, scope)
+    node.args[i] = arg
+    node.aggregate = node.aggregate or arg.aggregate
+    node.windowed = node.windowed or arg.windowed
+  end
+  return node
 end
 
 function of_kind.wrapper(subject, wrapper, scope)

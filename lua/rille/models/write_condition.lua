@@ -24,13 +24,23 @@ local function not_here(statement, lookup)
   )
 end
 
+--- A transform such as `unaccent` is for what is compared with, too.
+local function as_left(node, right)
+  local definition = node.left and node.left.kind == "call" and node.left.definition
+  if definition and definition.both_sides then
+    return (definition.sql.postgresql:gsub("%%1", (right:gsub("%%", "%%%%"))))
+  end
+  return right
+end
+
 --- A text lookup, by the dialect's template.
 local function by_template(statement, node, column)
   local template = statement.dialect.lookups[node.lookup]
   if not template then
     not_here(statement, node.lookup)
   end
-  local marks = { c = column, p = statement:param(node.value, node.slot, template.escape) }
+  local mark = statement:param(node.value, node.slot, template.escape)
+  local marks = { c = column, p = as_left(node, mark) }
   return (template.sql:gsub("%%([cp])", marks))
 end
 
@@ -165,6 +175,7 @@ local function comparison(statement, node, column)
   local operator = OPERATORS[lookup]
   if operator then
     local right = node.f and statement:expression(node.f) or statement:param(node.value, node.slot)
+    right = as_left(node, right)
     return column .. " " .. operator .. " " .. right
   elseif lookup == "in" then
     return in_list(statement, node, column)

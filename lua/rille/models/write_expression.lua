@@ -50,7 +50,10 @@ end
 function write.arithmetic(statement, node)
   local a, b = statement:expression(node.a), statement:expression(node.b)
   if node.op == "^" then
-    return ("POWER(%s, %s)"):format(a, b)
+    local exact = statement.dialect.typed and "POWER((%s)::float8, (%s)::float8)"
+    return (exact or "POWER(%s, %s)"):format(a, b)
+  elseif node.op == "#" and not statement.dialect.typed then -- SQLite has no exclusive or
+    return ("((%s | %s) - (%s & %s))"):format(a, b, a, b)
   end
   return ("(%s %s %s)"):format(a, node.op, b)
 end
@@ -99,6 +102,32 @@ end
 function write.cast(statement, node)
   local as = Statement.type_of(node.output, statement.dialect)
   return ("CAST(%s AS %s)"):format(statement:expression(node.node), as)
+end
+
+function write.collate(statement, node)
+  local collation = statement.dialect.quote(node.collation)
+  return ("(%s COLLATE %s)"):format(statement:expression(node.node), collation)
+end
+
+-- SQLite knows neither booleans nor JSON but as numbers and texts.
+local AS_JSON = {
+  boolean = "CASE %s WHEN 1 THEN json('true') WHEN 0 THEN json('false') END",
+  json = "json(%s)",
+}
+
+function write.json_built(statement, node)
+  local typed, parts = statement.dialect.typed, {}
+  for i, arg in ipairs(node.args) do
+    if node.members then
+      parts[#parts + 1] = statement:param(node.members[i]) .. (typed and "::text" or "")
+    end
+    local sql = statement:expression(arg)
+    local as = not typed and AS_JSON[arg.output:storage().kind]
+    parts[#parts + 1] = as and as:format(sql) or sql
+  end
+  local name = typed and "JSONB_BUILD_%s" or "JSON_%s"
+  name = name:format(node.members and "OBJECT" or "ARRAY")
+  return ("%s(%s)"):format(name, table.concat(parts, ", "))
 end
 
 write["case"] = function(statement, node)
