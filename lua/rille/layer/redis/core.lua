@@ -1,24 +1,25 @@
 --- The layer of channels_redis's core: a sorted set for each process and for each group.
 ---
 --- A worker has one key of its own, `<prefix>specific.<its number>!`, which it empties as messages
---- come, and in each group that has members here one member, `specific.<its number>!g.<group>`,
---- which stands for all of them: who sends to a group sends one message to each worker, and a group
---- of ten thousand consumers is one line in Redis. The names are such as channels_redis makes
---- itself; a Django process pushes to them like to any other, and may add a consumer's own
---- `channel_name` to groups, and take it out again.
+--- come (`receiver.lua`), and in each group that has members here one member,
+--- `specific.<its number>!g.<group>`, which stands for all of them (`names.lua`): who sends to a
+--- group sends one message to each worker, and a group of ten thousand consumers is one line in
+--- Redis. The names are such as channels_redis makes itself; a Django process pushes to them like
+--- to any other, and may add a consumer's own `channel_name` to groups, and take it out again.
 ---
 --- Members of the sender's own process have had a message through memory, so a sender leaves its
---- own workers out. It remembers a group's members and the digest of their names: Redis compares
---- and pushes in one step (`scripts.lua`), or tells who they are now.
+--- own workers out. It remembers a group's members (`plans.lua`) and the digest of their names:
+--- Redis compares and pushes in one step (`scripts.lua`), or tells who they are now.
 ---
 --- Scores are the time of sending, and those of one worker always grow: what one sender sends to
 --- one receiver stays in order.
 
 local Asking = require("rille.layer.asking")
-local Links = require("rille.layer.redis.links")
+local Names = require("rille.layer.redis.names")
 local Payload = require("rille.layer.redis.payload")
+local Plans = require("rille.layer.redis.plans")
+local Receiver = require("rille.layer.redis.receiver")
 local clock = require("rille.models.time")
-local core = require("rille.core")
 local errors = require("rille.errors")
 local outside = require("rille.layer.outside")
 local ring = require("rille.layer.redis.ring")
@@ -26,29 +27,19 @@ local scripts = require("rille.layer.redis.scripts")
 local settings_of = require("rille.layer.redis.settings")
 local task = require("rille.task")
 
-local layer = core.layer
-
-local BLOCK = 5 -- seconds that a BZPOPMIN waits: a dead connection is noticed soon after
-local BATCH = 256 -- messages taken at once when several wait
 local REGISTER = 500 -- groups that are told of in one go
-local KEYS = 500 -- that one script is given at most
 local TRIES = 4 -- to catch up with a group whose members keep changing
-local PLANS = 4096 -- groups whose members are remembered, twice over
-local LONGEST = 99 -- bytes of a channel's name
 local RENEW = 3600 -- seconds at most between renewals of memberships
 
----@class rille.layer.redis.Core : rille.layer.redis.Links
-local Core = Links:extend("Core")
+---@class rille.layer.redis.Core : rille.layer.redis.Receiver
+local Core = Receiver:extend("Core")
 
 Core.queues = true
 
 ---@param options rille.layer.Options
 function Core:init(options)
-  Links.init(self, options)
+  Receiver.init(self, options)
   self.capacity = settings_of.capacities(self.settings)
-  self.named = {} -- names of such members that do not tell their group, to the group
-  self.forgetting = {} -- groups of which something is being removed
-  self.plans, self.older_plans, self.planned = {}, {}, 0
   self.last_score = 0
   self.turn = 0 -- of the servers, for channels that any of them may have
 end
@@ -56,41 +47,29 @@ end
 function Core:prepare()
   local settings = self.settings
   self.key = settings.prefix .. self.own
+  self.names = Names.new(self.own)
   self.payload = Payload.new {
     symmetric_encryption_keys = settings.symmetric_encryption_keys,
     expiry = settings.expiry,
     unique = self.own:match("(" .. ("%x"):rep(16) .. ")"),
   }
+  self.plans = Plans.new {
+    own = self.own,
+    ours = self.ours,
+    key = function(name)
+      return settings.prefix .. name
+    end,
+    group_key = function(group)
+      return self:group_key(group)
+    end,
+    place = function(name)
+      return self:place(name)
+    end,
+    capacity = self.capacity,
+  }
   outside.serve(function()
     self:renew()
   end)
-end
-
--- Names
-
---- The key of a channel, without the layer's prefix: what all channels of one process share.
-local function shared_name(channel)
-  return channel:match("^[^!]*!") or channel
-end
-
---- The member that stands for ours in a group.
-function Core:member(group)
-  local name = self.own .. "g." .. group
-  if #name > LONGEST then
-    name = self.own .. ("h.%d.%08x"):format(#group, ring.crc32(group) % 2 ^ 32)
-    self.named[name] = group
-  end
-  return name
-end
-
---- Does a name stand for all members of a group on some worker?
-local function is_member_of_all(channel)
-  return channel:find("![gh]%.") ~= nil
-end
-
---- The group that a member of ours stands for.
-function Core:group_of(channel)
-  return channel:match("^[^!]*!g%.(.*)$") or self.named[channel]
 end
 
 function Core:group_key(group)
@@ -129,18 +108,34 @@ function Core:for_groups(groups, add)
   end
 end
 
+--- The highest score of a membership that has lapsed.
+function Core:lapsed()
+  return math.floor(clock.now()) - self.settings.group_expiry
+end
+
+--- Whose membership has lapsed goes, too: who sends to a group passes over it.
 function Core:register(groups)
   local now, lifetime = ("%.6f"):format(clock.now()), self.settings.group_expiry
+  local lapsed = self:lapsed()
   self:for_groups(groups, function(commands, key, group)
-    commands[#commands + 1] = { "ZADD", key, now, self:member(group) }
+    commands[#commands + 1] = { "ZREMRANGEBYSCORE", key, 0, lapsed }
+    commands[#commands + 1] = { "ZADD", key, now, self.names:member(group) }
     commands[#commands + 1] = { "EXPIRE", key, lifetime }
   end)
 end
 
 function Core:unregister(groups)
   self:for_groups(groups, function(commands, key, group)
-    commands[#commands + 1] = { "ZREM", key, self:member(group) }
+    commands[#commands + 1] = { "ZREM", key, self.names:member(group) }
   end)
+end
+
+--- Have whoever waits in Redis look again at what to wait for.
+function Core:wake_ears()
+  local payload = self.payload:encode({ type = "rille.wake" }, { Names.mark(self.own, "") })
+  for i = 1, #self.links do
+    self.links[i]:acall("ZADD", self.key, self:score(), payload)
+  end
 end
 
 ---@async
@@ -148,12 +143,12 @@ end
 function Core:afollow(changes)
   local left, closed = self:apply(changes)
   for _, group in ipairs(changes.joined) do
-    self:member(group)
+    self.names:member(group)
   end
   self:register(changes.joined)
   self:unregister(left)
   for _, group in ipairs(left) do
-    self.named[self:member(group)] = nil
+    self.names:forget(group)
   end
   if #changes.opened + #closed > 0 then
     self:wake_ears()
@@ -211,12 +206,13 @@ end
 ---@return string[]
 function Core:agroup_members(group)
   local listed = self:attempt(function()
-    return self.links[self:place(group)]:acall("ZRANGE", self:group_key(group), 0, -1)
+    local key, since = self:group_key(group), "(" .. self:lapsed()
+    return self.links[self:place(group)]:acall("ZRANGEBYSCORE", key, since, "+inf")
   end)
   local workers, names = {}, {}
   for _, channel in ipairs(listed) do
-    local prefix = shared_name(channel)
-    if is_member_of_all(channel) then
+    local prefix = Names.shared(channel)
+    if Names.is_for_all(channel) then
       workers[#workers + 1] = not self.ours[prefix] and prefix or nil
     elseif not self.ours[prefix] then
       names[#names + 1] = channel
@@ -259,7 +255,7 @@ end
 ---@param channel string
 ---@param message table
 function Core:asend(channel, message)
-  local name = shared_name(channel)
+  local name = Names.shared(channel)
   local specific = name:sub(-1) == "!"
   local place = specific and self:place(name) or self.turn % #self.links + 1
   self.turn = specific and self.turn or place
@@ -274,59 +270,6 @@ function Core:asend(channel, message)
   end
 end
 
-local NOBODY = { digest = "", batches = {}, own = {} }
-
---- Who is to be sent what, for the members of a group. Those of one process share a key. Of our own
---- only those are told that Redis alone knows to be members, added by name; on another worker they
---- are named behind the member for all, marked so that only who is not among these is told.
-function Core:plan(digest, names, group)
-  local plan = { digest = digest, batches = {}, own = {} }
-  local by_key, filling = {}, {}
-  for _, channel in ipairs(names) do
-    local name = shared_name(channel)
-    local members = by_key[name]
-    local told = self.ours[name] and is_member_of_all(channel)
-    if not told and name == self.own then
-      plan.own[#plan.own + 1] = channel
-    elseif not told and members then
-      members[#members + 1] = channel
-    elseif not told then
-      local place = self:place(name)
-      local batch = filling[place]
-      if not batch or #batch.keys == KEYS then
-        batch = { place = place, keys = {}, members = {}, capacities = {} }
-        filling[place] = batch
-        plan.batches[#plan.batches + 1] = batch
-      end
-      local at = #batch.keys + 1
-      by_key[name] = self.ours[name] and { name .. "x." .. group, channel } or { channel }
-      batch.keys[at] = self.settings.prefix .. name
-      batch.members[at] = by_key[name]
-      batch.capacities[at] = self.capacity(channel)
-    end
-  end
-  return plan
-end
-
---- Remember a plan. When there are too many, those that were not asked for since the last time are
---- forgotten.
-function Core:remember(group, plan)
-  if self.planned >= PLANS then
-    self.older_plans, self.plans, self.planned = self.plans, {}, 0
-  end
-  self.planned = self.planned + (self.plans[group] and 0 or 1)
-  self.plans[group] = plan
-end
-
-function Core:known(group)
-  local plan = self.plans[group]
-  if not plan then
-    plan = self.older_plans[group] or NOBODY
-    self:remember(group, plan)
-  end
-  return plan
-end
-
 --- Write a batch behind what the arguments have already.
 function Core:fill(arguments, batch, message)
   local n, count = #arguments, #batch.keys
@@ -339,47 +282,29 @@ function Core:fill(arguments, batch, message)
   return self:finish(arguments)
 end
 
-local EMPTY = { keys = {}, members = {}, capacities = {} }
-
---- The batch that goes along with the question who the members are: of the group's own server.
-local function companion(plan, place)
-  for i, batch in ipairs(plan.batches) do
-    if batch.place == place then
-      return batch, i
-    end
-  end
-  return EMPTY
-end
-
 --- Push to those members whose messages the group's server holds, and learn of the others.
----@return table plan
----@return integer full     members that had no room
----@return integer? pushed  the number of the batch that is done
+---@return rille.layer.redis.Plan
+---@return integer full  members that had no room
 function Core:agree(group, message)
-  local place = self:place(group)
-  local plan = self:known(group)
+  local link = self.links[self:place(group)]
+  local plan = self.plans:known(group)
   for _ = 1, TRIES do
-    local batch, number = companion(plan, place)
-    local keys = { self:group_key(group), unpack(batch.keys) }
-    local lapsed = math.floor(clock.now()) - self.settings.group_expiry
-    local arguments = self:fill({ lapsed, plan.digest }, batch, message)
-    local reply = self.links[place]:aeval(scripts.GROUP_SEND, keys, unpack(arguments))
+    local arguments = self:fill({ "(" .. self:lapsed(), plan.digest }, plan.first, message)
+    local reply = link:aeval(scripts.GROUP_SEND, plan.asked, unpack(arguments))
     if reply[1] == "" then
-      return plan, #reply[2], number
+      return plan, #reply[2]
     end
-    plan = self:plan(reply[1], reply[2], group)
-    self:remember(group, plan)
+    plan = self.plans:remember(group, self.plans:make(reply[1], reply[2], group))
   end
-  return plan, 0
+  local arguments = self:fill({}, plan.first, message)
+  return plan, #link:aeval(scripts.PUSH, plan.first.keys, unpack(arguments))
 end
 
 function Core:push_to_group(group, message)
-  local plan, full, pushed = self:agree(group, message)
-  for i, batch in ipairs(plan.batches) do
-    if i ~= pushed then
-      local arguments = self:fill({}, batch, message)
-      full = full + #self.links[batch.place]:aeval(scripts.PUSH, batch.keys, unpack(arguments))
-    end
+  local plan, full = self:agree(group, message)
+  for _, batch in ipairs(plan.rest) do
+    local arguments = self:fill({}, batch, message)
+    full = full + #self.links[batch.place]:aeval(scripts.PUSH, batch.keys, unpack(arguments))
   end
   return plan, full
 end
@@ -397,157 +322,6 @@ function Core:agroup_send(group, message)
   end
   for _, channel in ipairs(plan.own) do
     self:hand(channel, message, group)
-  end
-end
-
--- Receiving
-
---- A message for one of ours, by the name that it was sent to. With a group it is none of those who
---- have it from there.
-function Core:hand(channel, message, group)
-  if channel == self.asking.name then
-    self.asking:take(message)
-    return
-  elseif group and layer.is_member(group, channel) then
-    return
-  end
-  local delivered, dropped = outside.deliver(channel, message)
-  if delivered + dropped == 0 then
-    outside.drop(1, "unheard", ("nobody has the channel %s"):format(channel))
-  end
-end
-
---- A trace of ours that could not be removed when it should have been.
-function Core:forget(group)
-  if self.forgetting[group] then
-    return
-  end
-  self.forgetting[group] = true
-  outside.serve(function()
-    pcall(self.unregister, self, { group })
-    self.forgetting[group] = nil
-  end)
-end
-
---- For all of ours in a group.
-function Core:hand_to_group(channel, message)
-  local group = self:group_of(channel)
-  if group and self.groups[group] then
-    outside.deliver_group(group, message)
-    return
-  end
-  outside.drop(1, "unheard", ("nobody here is in the group of %s any more"):format(channel))
-  if group then
-    self:forget(group)
-  end
-end
-
---- Members of a group that a sender has sent to, with one message for our key. Who is among the
---- members for all has it from there.
-function Core:hand_to_members(channels, message)
-  local group
-  for _, channel in ipairs(channels) do
-    if is_member_of_all(channel) then
-      group = self:group_of(channel)
-      self:hand_to_group(channel, message)
-    else
-      group = channel:match("!x%.(.*)$") or group
-    end
-  end
-  for _, channel in ipairs(channels) do
-    if not channel:find("![ghx]%.") then
-      self:hand(channel, message, group)
-    end
-  end
-end
-
-function Core:take(bytes, score)
-  if clock.now() - tonumber(score) > self.settings.expiry then
-    outside.drop(1, "expired", "a message has waited longer than expiry")
-    return
-  end
-  local message, address = self.payload:decode(bytes)
-  if not message then
-    outside.drop(1, "malformed", "a message cannot be read: " .. core.describe(address))
-  elseif type(address) == "table" then
-    self:hand_to_members(address, message)
-  elseif type(address) == "string" then
-    self:hand_to_members({ address }, message)
-  else
-    outside.drop(1, "malformed", "a message does not say whom it is for")
-  end
-end
-
---- What came for a channel without "!". When there is no room for it here it goes back to where it
---- was, for whoever has.
-function Core:take_queued(link, key, bytes, score)
-  local channel = key:sub(#self.settings.prefix + 1)
-  local message, why = self.payload:decode(bytes)
-  if not message then
-    outside.drop(1, "malformed", "a message cannot be read: " .. core.describe(why))
-    return
-  end
-  local delivered = outside.deliver(channel, message)
-  if delivered == 0 then
-    link:acall("ZADD", key, score, bytes)
-    link:acall("EXPIRE", key, self.settings.expiry)
-    task.asleep(0.05)
-  end
-end
-
---- Have whoever waits in Redis look again at what to wait for.
-function Core:wake_ears()
-  local payload = self.payload:encode({ type = "rille.wake" }, { self.own .. "x." })
-  for i = 1, #self.links do
-    self.links[i]:acall("ZADD", self.key, self:score(), payload)
-  end
-end
-
---- Wait for what comes, and take all that waits in our key with it, in one command.
----@async
----@return boolean  false: this Redis has no such command, or does not let us
-function Core:take_many(link)
-  local ok, popped = pcall(
-    link.ablock, link, BLOCK, "BZMPOP", BLOCK, 1, self.key, "MIN", "COUNT", BATCH
-  )
-  if ok then
-    for _, pair in ipairs(popped and popped[2] or {}) do
-      self:safely("take", pair[1], pair[2])
-    end
-  elseif popped.code then
-    return false
-  else
-    error(popped, 0)
-  end
-  return true
-end
-
---- Empty our key as messages come, and take turns with others at what anybody may receive.
----@async
----@param link rille.redis.Link
-function Core:listen(link)
-  local takes_many = true -- since version 7
-  while not self.stopping do
-    while takes_many and not next(self.channels) and not self.stopping do
-      takes_many = self:take_many(link)
-    end
-    local keys = { self.key }
-    for channel in pairs(self.channels) do
-      keys[#keys + 1] = self.settings.prefix .. channel
-    end
-    keys[#keys + 1] = BLOCK
-    local popped = link:ablock(BLOCK, "BZPOPMIN", unpack(keys))
-    if popped and popped[1] == self.key then
-      self:safely("take", popped[2], popped[3])
-      repeat
-        local more = link:acall("ZPOPMIN", self.key, BATCH)
-        for i = 1, #more, 2 do
-          self:safely("take", more[i], more[i + 1])
-        end
-      until #more < 2 * BATCH
-    elseif popped then
-      self:take_queued(link, popped[1], popped[2], popped[3])
-    end
   end
 end
 

@@ -1,0 +1,117 @@
+--- Who is to be sent what, for the members of a group: worked out once for as long as they stay.
+---
+--- A plan belongs to a list of members, of which it keeps the digest that Redis makes of it
+--- (`scripts.lua`). Members of one process share a key, so there is one payload for them; keys of
+--- one server go in batches.
+
+local Names = require("rille.layer.redis.names")
+
+local KEYS = 500 -- that one script is given at most
+local MOST = 4096 -- plans that are remembered, twice over
+
+---@class rille.layer.redis.Batch
+---@field place integer          of the server
+---@field keys string[]          of processes
+---@field members string[][]     of each: the names that are told
+---@field capacities integer[]   of each: messages that may wait
+
+---@class rille.layer.redis.Plan
+---@field digest string
+---@field first rille.layer.redis.Batch   what goes along with the question who the members are: of
+---                                        the group's own server, and maybe of nobody
+---@field asked string[]                  the group's key, and those of `first`
+---@field rest rille.layer.redis.Batch[]  what goes afterwards
+---@field own string[]                    members of this worker that Redis alone knows of
+
+---@class rille.layer.redis.Plans
+---@field own string                 what names of this worker's channels begin with
+---@field ours table<string, true>   likewise, of all workers of the process
+---@field key fun(name: string): string            in Redis, of a channel
+---@field group_key fun(group: string): string
+---@field place fun(name: string): integer         which of the servers has it
+---@field capacity fun(channel: string): integer
+local Plans = {}
+Plans.__index = Plans
+
+---@param given rille.layer.redis.Plans
+---@return rille.layer.redis.Plans
+function Plans.new(given)
+  local self = setmetatable(given, Plans)
+  self.recent, self.older, self.count = {}, {}, 0
+  return self
+end
+
+local function new_batch(place)
+  return { place = place, keys = {}, members = {}, capacities = {} }
+end
+
+--- Members by the key that they share, and the batches of keys.
+local function add(self, batches, filling, channel, members)
+  local name = Names.shared(channel)
+  local place = self.place(name)
+  local batch = filling[place]
+  if not batch or #batch.keys == KEYS then
+    batch = new_batch(place)
+    filling[place], batches[#batches + 1] = batch, batch
+  end
+  local at = #batch.keys + 1
+  batch.keys[at], batch.members[at] = self.key(name), members
+  batch.capacities[at] = self.capacity(channel)
+end
+
+--- Of our own only those are told that Redis alone knows to be members, added by name; on another
+--- worker they are named behind a mark, so that only who is no member there is told.
+---@param digest string
+---@param names string[]
+---@param group string
+---@return rille.layer.redis.Plan
+function Plans:make(digest, names, group)
+  local batches, filling, by_key, own = {}, {}, {}, {}
+  for _, channel in ipairs(names) do
+    local name = Names.shared(channel)
+    local members = by_key[name]
+    local told = self.ours[name] and Names.is_for_all(channel)
+    if not told and name == self.own then
+      own[#own + 1] = channel
+    elseif not told and members then
+      members[#members + 1] = channel
+    elseif not told then
+      by_key[name] = self.ours[name] and { Names.mark(name, group), channel } or { channel }
+      add(self, batches, filling, channel, by_key[name])
+    end
+  end
+  local place, first, rest = self.place(group), nil, {}
+  for _, batch in ipairs(batches) do
+    if not first and batch.place == place then
+      first = batch
+    else
+      rest[#rest + 1] = batch
+    end
+  end
+  first = first or new_batch(place)
+  local asked = { self.group_key(group), unpack(first.keys) }
+  return { digest = digest, first = first, asked = asked, rest = rest, own = own }
+end
+
+--- Remember a plan. When there are too many, those that were not asked for since the last time are
+--- forgotten.
+---@param group string
+---@param plan rille.layer.redis.Plan
+---@return rille.layer.redis.Plan
+function Plans:remember(group, plan)
+  if self.count >= MOST then
+    self.older, self.recent, self.count = self.recent, {}, 0
+  end
+  self.count = self.count + (self.recent[group] and 0 or 1)
+  self.recent[group] = plan
+  return plan
+end
+
+--- The last one of a group; at first one of nobody, with a digest that no list has.
+---@param group string
+---@return rille.layer.redis.Plan
+function Plans:known(group)
+  return self.recent[group] or self:remember(group, self.older[group] or self:make("", {}, group))
+end
+
+return Plans
