@@ -214,7 +214,7 @@ static int l_write(lua_State *L)
 
     if (!p->client)
         return rl_failure(L, &p->why);
-    rl_client_write(p->client, bytes.p, bytes.n);
+    rl_client_write(p->client, bytes.p, bytes.n, RL_PHASE_ASK);
     lua_pushboolean(L, true);
     return 1;
 }

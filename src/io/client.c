@@ -155,7 +155,7 @@ static bool on_turn(rl_hook *hook)
     return true;
 }
 
-void rl_client_write(rl_client *c, const void *p, size_t n)
+void rl_client_write(rl_client *c, const void *p, size_t n, rl_phase phase)
 {
     if (c->state == CLOSED)
         return;
@@ -164,7 +164,7 @@ void rl_client_write(rl_client *c, const void *p, size_t n)
     if (c->hooked)
         return;
     c->hooked = true;
-    rl_loop_add_hook(c->loop, RL_PHASE_ASK, &c->hook, on_turn);
+    rl_loop_add_hook(c->loop, phase, &c->hook, on_turn);
     rl_loop_kick(c->loop);
 }
 

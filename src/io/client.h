@@ -35,8 +35,10 @@ rl_client *rl_client_open(rl_loop *loop, const rl_client_opts *opts, const rl_cl
  * and fd closed, when the kernel cannot watch another one. */
 rl_client *rl_client_adopt(rl_loop *loop, int fd, const rl_client_events *events, void *owner);
 
-/* Once it is open. Copied. Nothing happens on a closed one: its on_closed is on the way. */
-void rl_client_write(rl_client *c, const void *p, size_t n);
+/* Once it is open. Copied. It leaves in that phase of the turn, or with what was written before it:
+ * at RL_PHASE_ASK what somebody waits for; at RL_PHASE_WRITE, behind what is written to peers, what
+ * can wait. Nothing happens on a closed one: its on_closed is on the way. */
+void rl_client_write(rl_client *c, const void *p, size_t n, rl_phase phase);
 
 /* How many of the bytes written may have left this machine. */
 uint64_t rl_client_gone(const rl_client *c);

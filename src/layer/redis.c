@@ -330,7 +330,8 @@ rl_redis_command *rl_redis_ask(rl_redis *r, const rl_redis_request *request, rl_
     r->subscribed |= request->subscribes;
     if (r->closing)
         return c; /* it hears so from the loop */
-    rl_client_write(r->client, request->bytes.p, request->bytes.n);
+    rl_client_write(r->client, request->bytes.p, request->bytes.n,
+                    request->blocks ? RL_PHASE_WRITE : RL_PHASE_ASK);
     r->written += request->bytes.n;
     wake_at(r, c->due);
     return c;

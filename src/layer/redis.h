@@ -53,7 +53,8 @@ typedef struct rl_redis_request {
 /* The server takes too little of what it is told: ask for nothing more. */
 bool rl_redis_is_full(const rl_redis *r);
 
-/* When the connection is open, and until on_closed. */
+/* When the connection is open, and until on_closed. What waits on the server leaves after what the
+ * turn has for peers: an answer is brought there before the next one is asked for. */
 rl_redis_command *rl_redis_ask(rl_redis *r, const rl_redis_request *request, rl_redis_answer_fn *fn,
                                void *arg);
 void rl_redis_cancel(rl_redis_command *c); /* fn will not be called */
