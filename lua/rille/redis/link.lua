@@ -186,26 +186,25 @@ end
 ---@param ... string|number
 ---@return any reply
 function Link:aeval(script, keys, ...)
-  local arguments = { #keys }
-  for _, key in ipairs(keys) do
-    arguments[#arguments + 1] = key
-  end
-  for i = 1, select("#", ...) do
-    arguments[#arguments + 1] = (select(i, ...))
-  end
   local digest = self._digests[script]
   if digest == nil then
     local ok, loaded = self:_try("SCRIPT", "LOAD", script)
     digest = ok and loaded
     self._digests[script] = digest -- false: not allowed
   end
+  local words = { "EVALSHA", digest, #keys, unpack(keys) }
+  local n, given = #words, { ... }
+  for i = 1, #given do
+    words[n + i] = given[i]
+  end
   if digest then
-    local ok, reply = self:_try("EVALSHA", digest, unpack(arguments))
+    local ok, reply = self:_try(unpack(words))
     if ok then
       return reply
     end
   end
-  return self:acall("EVAL", script, unpack(arguments))
+  words[1], words[2] = "EVAL", script
+  return self:acall(unpack(words))
 end
 
 --- Its life
