@@ -9,29 +9,6 @@ enum { MANY = 60 };
 
 static struct answer many[MANY];
 
-/* Run it until it counts as quick, and a connection is shared. */
-static void learn(rl_db *db, const char *sql, rl_value param)
-{
-    struct answer a;
-
-    for (int i = 0; i < 50 && (i < 5 || stats_of(db).reads == 0); i++) {
-        ask_to_read(&a, db, sql, &param, 1);
-        wait_for(&a.done);
-        CHECK_INT(a.err.code, 0);
-        rl_result_free(a.result);
-    }
-    pass(5);
-}
-
-static int64_t int_of(struct answer *a)
-{
-    int64_t i = a->result ? rl_result_cell(a->result, 0, 0).i : INT64_MIN;
-
-    rl_result_free(a->result);
-    a->result = NULL;
-    return i;
-}
-
 /* One turn's reads; how many of them were answered before one that had been asked earlier. */
 static unsigned ask_many(rl_db *db, const char *sql)
 {

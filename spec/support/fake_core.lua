@@ -27,7 +27,7 @@ local fake_core = {}
 
 ---@param backend "postgresql"|"sqlite"|nil
 function fake_core.new(backend)
-  local driver = { log = {}, params = {}, pinned = 0, closed_old = 0, reads = 0 }
+  local driver = { log = {}, params = {}, many = {}, pinned = 0, closed_old = 0, reads = 0 }
   local state
   local open = false
 
@@ -64,6 +64,12 @@ function fake_core.new(backend)
   function driver.read(...)
     driver.reads = driver.reads + 1
     return driver.query(...)
+  end
+
+  --- As `read`, of one key; `many` has what it might be sent as.
+  function driver.read_by_key(handle, sql, many, column, key)
+    driver.many[#driver.many + 1] = { sql = many, column = column }
+    return driver.read(handle, sql, 1, key)
   end
 
   function driver.pin(_, where)

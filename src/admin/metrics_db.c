@@ -21,6 +21,9 @@ static const struct db_figure {
     F("acquire_timeouts_total", "counter", true, timeouts, "Waits given up: acquire_timeout."),
     F("statements_total", "counter", true, statements, "Statements run."),
     F("batches_total", "counter", true, batches, "Batches of reads that shared a connection."),
+    F("coalesced_reads_total", "counter", true, coalesced,
+      "Of the statements, reads by key that went as one with others,"),
+    F("bulk_statements_total", "counter", true, bulks, "as which so many were sent instead."),
     F("cancels_total", "counter", true, cancels, "Statements cancelled while they ran."),
 #undef F
 };

@@ -73,6 +73,7 @@ static rl_db_opts check_opts(lua_State *L)
     opts.shared_connections = (unsigned)number_field(L, 1, "shared_connections");
     opts.no_prepare = !bool_field(L, 1, "prepare", true);
     opts.pgbouncer = bool_field(L, 1, "pgbouncer", false);
+    opts.no_coalesce = !bool_field(L, 1, "coalesce", true);
     return opts;
 }
 
@@ -190,44 +191,69 @@ static void hurry_query(void *op)
     rl_query_hurry(((struct query *)op)->query);
 }
 
-/* `reads`: the query layer built it, and it changes nothing. */
-static int run(lua_State *L, bool reads)
+/* Parameters from `arg` on, and the statement in the name of the running task. */
+static int run(lua_State *L, rl_statement *st, int arg)
 {
     rl_db *db = rl_db_check(L, 1);
-    rl_str sql = rl_check_str(L, 2);
-    lua_Integer n = luaL_checkinteger(L, 3);
-    luaL_argcheck(L, n >= 0 && n <= MAX_PARAMS, 3, "0 to 65535 parameters");
+    rl_value few[16], *params = few;
+    unsigned n = st->nparams;
+
     luaL_checkstack(L, 4, "too many parameters");
-    rl_value few[16], *params = n <= 16 ? few : lua_newuserdata(L, (size_t)n * sizeof(*params));
-    for (int i = 0; i < (int)n; i++)
-        params[i] = rl_db_check_param(L, 4 + i, i + 1);
+    if (n > RL_COUNT(few))
+        params = lua_newuserdata(L, n * sizeof(*params));
+    for (unsigned i = 0; i < n; i++)
+        params[i] = rl_db_check_param(L, arg + (int)i, (int)i + 1);
+    st->params = params;
     rl_task *t = rl_task_current(L);
 
     rl_pin *pin = rl_pin_find(t, db);
     struct query *q = rl_malloc(sizeof(*q));
     q->db = db;
-    q->reads = reads;
+    q->reads = st->reads;
     q->task = t;
     q->pin = pin;
-    rl_lease *lease = rl_pin_begin(pin, sql);
-    q->query = rl_db_query(
-        db, lease, &(rl_statement){sql, params, (unsigned)n, reads, RL_COPY_NONE}, on_result, q);
+    rl_lease *lease = rl_pin_begin(pin, st->sql);
+    q->query = rl_db_query(db, lease, st, on_result, q);
     /* Given up half way, nobody could say whether a COMMIT was done. */
-    if (pin && rl_sql_is_commit(sql))
+    if (pin && rl_sql_is_commit(st->sql))
         return rl_task_park_firmly(L, t, hurry_query, cancel_query, q);
     return rl_task_park(L, t, cancel_query, q);
+}
+
+/* `reads`: the query layer built it, and it changes nothing. */
+static int run_counted(lua_State *L, bool reads)
+{
+    rl_str sql = rl_check_str(L, 2);
+    lua_Integer n = luaL_checkinteger(L, 3);
+
+    luaL_argcheck(L, n >= 0 && n <= MAX_PARAMS, 3, "0 to 65535 parameters");
+    rl_statement st = {.sql = sql, .nparams = (unsigned)n, .reads = reads};
+    return run(L, &st, 4);
 }
 
 /* query(handle, sql, n, …) -> rows, affected, names of JSON columns or nil | nil, error */
 static int l_query(lua_State *L)
 {
-    return run(L, false);
+    return run_counted(L, false);
 }
 
 /* read(handle, sql, n, …): as query, for a statement that only reads. */
 static int l_read(lua_State *L)
 {
-    return run(L, true);
+    return run_counted(L, true);
+}
+
+/* read_by_key(handle, sql, many, column, key): as read, for a row that `sql` gives to its key;
+ * `many` gives those of all keys in an array, whose own keys are in this column, counted from 1. */
+static int l_read_by_key(lua_State *L)
+{
+    rl_str sql = rl_check_str(L, 2), many = rl_check_str(L, 3);
+    lua_Integer column = luaL_checkinteger(L, 4);
+
+    luaL_argcheck(L, column >= 1 && column <= MAX_PARAMS, 4, "the number of a column");
+    rl_statement st = {
+        .sql = sql, .nparams = 1, .reads = true, .many = many, .key = (unsigned)column - 1};
+    return run(L, &st, 5);
 }
 
 /* session_change(sql) -> what it plainly changes of the session | nil */
@@ -313,9 +339,10 @@ static const luaL_Reg functions[] = {
     {"listen", l_listen},
     {"check", l_check},
     {"open", l_open},
-    {"close", l_close}, /* yields */
-    {"query", l_query}, /* yields */
-    {"read", l_read},   /* yields */
+    {"close", l_close},             /* yields */
+    {"query", l_query},             /* yields */
+    {"read", l_read},               /* yields */
+    {"read_by_key", l_read_by_key}, /* yields */
     {"session_change", l_session_change},
     {"close_old", l_close_old},
     {"stage", l_stage},

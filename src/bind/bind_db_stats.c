@@ -63,6 +63,8 @@ int rl_db_push_stats(lua_State *L, const rl_db *db)
         {"statements", (double)s.statements},
         {"batches", (double)s.batches},
         {"reads", (double)s.reads},
+        {"coalesced", (double)s.coalesced},
+        {"bulks", (double)s.bulks},
         {"borrows", (double)s.borrows},
         {"cancels", (double)s.cancels},
     };
@@ -100,13 +102,16 @@ static void find_place(lua_State *co, char *out, size_t size)
 void rl_db_tell_slow(const rl_db *db, const rl_query *q, lua_State *co)
 {
     rl_query_times times;
-    char place[LUA_IDSIZE + 16];
+    char place[LUA_IDSIZE + 16], others[40] = "";
 
     if (!rl_query_was_slow(q, &times))
         return;
     find_place(co, place, sizeof(place));
-    rl_warn("database %s: a statement took %.3f s after %.3f s of waiting for a connection, at %s: "
-            "%.*s",
-            rl_db_name(db), times.took, times.waited, place,
-            (int)(times.sql.n < 300 ? times.sql.n : 300), times.sql.p);
+    if (times.reads > 1)
+        snprintf(others, sizeof(others), " and for %u other reads", times.reads - 1);
+    rl_warn(
+        "database %s: a statement took %.3f s after %.3f s of waiting for a connection, at %s%s: "
+        "%.*s",
+        rl_db_name(db), times.took, times.waited, place, others,
+        (int)(times.sql.n < 300 ? times.sql.n : 300), times.sql.p);
 }

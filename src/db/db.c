@@ -111,6 +111,7 @@ static void free_db(uv_handle_t *timer)
 
     db->driver->config_free(db->conf);
     rl_paces_fini(&db->paces);
+    rl_map_fini(&db->unfit);
     rl_free(db->name);
     rl_free(db->display);
     rl_free(db->stage_gone);

@@ -56,10 +56,14 @@ typedef enum rl_copy_way { RL_COPY_NONE, RL_COPY_OUT, RL_COPY_IN } rl_copy_way;
 
 typedef struct rl_statement {
     rl_str sql;             /* parameters are $1, $2, … on every backend */
-    const rl_value *params; /* copied before the call returns, as is sql */
+    const rl_value *params; /* copied before the call returns, as are sql and many */
     unsigned nparams;
     bool reads;       /* it only reads, and may share a read-only connection with others */
     rl_copy_way copy; /* for rl_db_copy() only */
+    rl_str many;      /* one that gives a row to a key, its only parameter: the same for all keys of
+                         an array, $1, in any order, so that it can go together with others of this
+                         text (bulk.c). Empty: there is no such */
+    unsigned key;     /* then: the column of its rows that holds the key */
 } rl_statement;
 
 /* Zero or NULL means the default. Times are in seconds. */
@@ -85,6 +89,8 @@ typedef struct rl_db_opts {
                                     half, 0 with conn_max_age = 0, behind pgbouncer
                                     and on SQLite */
     bool has_shared_connections;
+    bool no_coalesce;      /* reads by key stay statements of their own (`many` of a statement); the
+                              setting is coalesce=false */
     double slow_statement; /* log what takes longer, with its wait; default 1; < 0: nothing */
     bool no_prepare; /* PostgreSQL: prepare nothing on the server; the setting is prepare=false */
     bool pgbouncer;  /* PostgreSQL: a pgbouncer in transaction mode stands in between, where two
@@ -149,6 +155,8 @@ void rl_query_cancel(rl_query *q);
 typedef struct rl_query_times {
     rl_str sql;          /* "" when it was lost with its connection */
     double waited, took; /* for a connection; on one */
+    unsigned reads;      /* that it has answered, more than one when it was coalesced; told of one
+                            of them alone */
 } rl_query_times;
 
 bool rl_query_was_slow(const rl_query *q, rl_query_times *times);
@@ -227,7 +235,9 @@ typedef struct rl_db_stats {
     uint64_t opened, closed_age, closed_idle, closed_dead, timeouts, statements;
     unsigned shared;               /* connections */
     uint64_t batches;              /* of reads */
-    uint64_t reads;                /* that went in them */
+    uint64_t reads;                /* that went in them, */
+    uint64_t coalesced;            /* of these, by key and together with others, */
+    uint64_t bulks;                /* in so many statements */
     uint64_t borrows;              /* leases given */
     uint64_t cancels;              /* statements given up while they ran */
     uint64_t errors[RL_DB_ERRORS]; /* answers, by code - RL_EOPERATIONAL */

@@ -1,10 +1,11 @@
 /* pool.h - the inside of an rl_db: a connection's place (slot.c), who gets which (pool.c), what is
- * asked of them (request.c), reads that share a few (share.c), the one that listens (listen.c), the
- * one that a test has (stage.c), and the whole from its URL to its end (db.c). Nobody else includes
- * this. */
+ * asked of them (request.c), reads that share a few (share.c) and those by key that are one
+ * statement (bulk.c), the one that listens (listen.c), the one that a test has (stage.c), and the
+ * whole from its URL to its end (db.c). Nobody else includes this. */
 #ifndef RL_DB_POOL_H
 #define RL_DB_POOL_H
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "db/driver.h"
 #include "db/pace.h"
@@ -66,7 +67,7 @@ typedef enum request_state { NEW, WAITING, RUNNING, HELD, ANSWERED } request_sta
 /* What queries and borrows share: a place in the line, then one among the answers. */
 typedef struct request {
     rl_db *db;
-    rl_list link; /* in db->waiting, db->reads, a batch or db->answers */
+    rl_list link; /* in db->waiting, db->reads, a batch, a bulk of it or db->answers */
     request_state state;
     bool is_borrow;
     bool shares;       /* waits in db->reads */
@@ -81,6 +82,9 @@ struct rl_query {
     slot *slot;         /* while RUNNING */
     rl_lease *lease;    /* while HELD or RUNNING on one */
     bool alone;         /* it has failed to share */
+    bool single;        /* it has failed in a bulk */
+    rl_list bulk;       /* of the first of a bulk: the requests of the others */
+    unsigned answered;  /* reads that its statement has answered; 0: another one tells of it */
     uint64_t began;     /* ns, when it was handed to a connection; 0: not yet */
     uint64_t took;      /* ns, from then on */
     rl_query_fn *fn;    /* NULL once cancelled */
@@ -127,6 +131,7 @@ struct rl_db {
     unsigned nshared;  /* connections for them, or becoming one */
     bool wants_shared; /* the next one that idles becomes one */
     rl_paces paces;
+    rl_map unfit;    /* texts of bulks that did not do, to the ms at which they may again */
     rl_list answers; /* requests whose callbacks are due */
     rl_list leases;
 
@@ -218,6 +223,16 @@ bool rl_share_hurry(slot *s);  /* its time is over; false: more than once, or it
 void rl_share_forget(slot *s); /* a read of its batch was given up */
 void rl_share_part(slot *s, rl_result *result, const rl_err *err);
 void rl_share_lost(slot *s, bool sent);
+
+/* bulk.c */
+enum { RL_BULK_MOST = 128 };         /* reads in one */
+bool rl_bulk_can(const rl_query *q); /* be part of one */
+/* Into that of one of these, which all can. False: none has its text. */
+bool rl_bulk_join(rl_query *q, rl_query *const *firsts, unsigned n);
+void rl_bulk_write(const rl_query *first, rl_buf *out); /* its keys, as the server writes arrays */
+unsigned rl_bulk_take(rl_query *first, rl_query **all); /* apart: all of it, and how many */
+/* What the statement gave: as of rl_share_part(). */
+void rl_bulk_part(rl_db *db, rl_query *first, rl_result *result, const rl_err *err);
 
 /* stage.c */
 slot *rl_stage_take(rl_db *db, slot *idle); /* the stage if it is free, or to be made of this one */

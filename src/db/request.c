@@ -199,7 +199,7 @@ void rl_request_time_out(request *r)
 /* One block: the statement, its values, then their bytes, each with a NUL behind it. */
 static rl_statement *statement_copy(const rl_statement *st)
 {
-    size_t values = st->nparams * sizeof(rl_value), bytes = st->sql.n + 1;
+    size_t values = st->nparams * sizeof(rl_value), bytes = st->sql.n + 1 + st->many.n + 1;
 
     for (unsigned i = 0; i < st->nparams; i++)
         if (st->params[i].kind >= RL_TEXT)
@@ -210,8 +210,15 @@ static rl_statement *statement_copy(const rl_statement *st)
 
     memcpy(at, st->sql.p, st->sql.n);
     at[st->sql.n] = '\0';
-    *copy = (rl_statement){{at, st->sql.n}, params, st->nparams, st->reads, st->copy};
+    *copy = *st;
+    copy->sql.p = at;
+    copy->params = params;
     at += st->sql.n + 1;
+    if (st->many.n)
+        memcpy(at, st->many.p, st->many.n);
+    at[st->many.n] = '\0';
+    copy->many.p = at;
+    at += st->many.n + 1;
     for (unsigned i = 0; i < st->nparams; i++) {
         params[i] = st->params[i];
         if (params[i].kind < RL_TEXT)
@@ -276,6 +283,8 @@ rl_query *rl_db_query(rl_db *db, rl_lease *lease, const rl_statement *st, rl_que
     q->lease = lease;
     q->fn = fn;
     q->arg = arg;
+    q->answered = 1;
+    rl_list_init(&q->bulk);
     q->st = statement_copy(st);
     if (!err && st->copy)
         err = rl_copy_check(db, lease, st);
@@ -344,12 +353,13 @@ bool rl_query_was_slow(const rl_query *q, rl_query_times *times)
 {
     uint64_t slow = q->req.db->set.slow_statement, waited = q->began ? q->began - q->req.asked : 0;
 
-    if (slow == RL_DB_NEVER || (waited + q->took) / 1000000 < slow)
+    if (slow == RL_DB_NEVER || !q->answered || (waited + q->took) / 1000000 < slow)
         return false;
     *times = (rl_query_times){
         .sql = q->st ? q->st->sql : (rl_str){"", 0},
         .waited = q->lease ? 0 : (double)waited / 1e9,
         .took = (double)q->took / 1e9,
+        .reads = q->answered,
     };
     return true;
 }

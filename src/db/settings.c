@@ -67,7 +67,7 @@ static bool to_count(rl_str v, unsigned *out)
 /* 1: taken, 0: not one of ours, -1: ours, with a value that makes no sense. */
 static int take(rl_db_opts *o, rl_str name, rl_str v)
 {
-    bool ok, prepare;
+    bool ok, on;
 
     if (rl_str_eq(name, RL_STR("conn_max_age")))
         ok = o->has_max_age = to_seconds(v, &o->conn_max_age);
@@ -94,8 +94,11 @@ static int take(rl_db_opts *o, rl_str name, rl_str v)
     else if (rl_str_eq(name, RL_STR("conn_health_checks")))
         ok = to_bool(v, &o->conn_health_checks);
     else if (rl_str_eq(name, RL_STR("prepare"))) {
-        ok = to_bool(v, &prepare);
-        o->no_prepare = !prepare;
+        ok = to_bool(v, &on);
+        o->no_prepare = !on;
+    } else if (rl_str_eq(name, RL_STR("coalesce"))) {
+        ok = to_bool(v, &on);
+        o->no_coalesce = !on;
     } else if (rl_str_eq(name, RL_STR("pgbouncer")))
         ok = to_bool(v, &o->pgbouncer);
     else
@@ -146,6 +149,7 @@ int rl_db_settings_read(rl_db_settings *s, char **rest, const rl_db_opts *opts, 
         .shared_connections = o.has_shared_connections ? o.shared_connections : UINT_MAX,
         .conn_health_checks = o.conn_health_checks,
         .prepare = !o.no_prepare && !o.pgbouncer,
+        .coalesce = !o.no_coalesce,
         .pgbouncer = o.pgbouncer,
     };
     *rest = rl_strdup(rl_buf_cstr(&kept));

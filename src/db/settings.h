@@ -20,6 +20,7 @@ struct rl_db_settings {    /* times in ms */
     uint64_t slow_statement;     /* RL_DB_NEVER */
     bool conn_health_checks;
     bool prepare;
+    bool coalesce;
     bool pgbouncer; /* no session state */
 };
 

@@ -20,7 +20,8 @@
  * one message is one transaction: now() is the same for all of it.
  *
  * A result goes to its coroutine as soon as it is read, so that the next one finds its memory still
- * warm. A read runs again at most once, since then it does not share any more. */
+ * warm. Reads of one shape that ask for a row by its key are one statement of the message (bulk.c). A
+ * read runs again at most twice: it has failed with those first, and does not share at all then. */
 #include "db/pool.h"
 
 #include <string.h>
@@ -30,7 +31,7 @@ enum {
     HURRY = 50,             /* ms that a batch may take */
     MERCY = 1000,           /* ms that it may take from then on */
     LEAST = 8,              /* statements that are not worth two batches */
-    MOST = 128,             /* in one */
+    MOST = RL_BULK_MOST,    /* in one */
     MOST_BYTES = 48 * 1024, /* of them: libpq sends by itself beyond 64 KiB */
 };
 
@@ -41,6 +42,11 @@ bool rl_share_takes(rl_db *db, const rl_query *q)
 }
 
 /* Answers */
+
+static rl_query *query_at(rl_list *link)
+{
+    return RL_CONTAINER_OF(RL_LIST_ENTRY(link, request, link), rl_query, req);
+}
 
 static void retry_alone(rl_query *q)
 {
@@ -67,7 +73,11 @@ void rl_share_part(slot *s, rl_result *result, const rl_err *err)
         rl_result_free(result);
         return;
     }
-    rl_query *q = RL_CONTAINER_OF(RL_LIST_ENTRY(it, request, link), rl_query, req);
+    rl_query *q = query_at(it);
+    if (!rl_list_empty(&q->bulk)) {
+        rl_bulk_part(s->db, q, result, err);
+        return;
+    }
     if (err && strcmp(err->sqlstate, "57014") == 0)
         rl_paces_learn(&s->db->paces, q->st->sql, 1000 * (rl_pool_now() - s->since));
     if (result) {
@@ -84,6 +94,18 @@ void rl_share_part(slot *s, rl_result *result, const rl_err *err)
     }
 }
 
+static void lose(rl_query *q, bool sent)
+{
+    if (!q->fn) {
+        rl_query_finish(q, NULL, NULL);
+    } else if (sent) {
+        retry_alone(q);
+    } else {
+        q->slot = NULL;
+        rl_request_wait(&q->req);
+    }
+}
+
 void rl_share_lost(slot *s, bool sent)
 {
     rl_list riders, *it;
@@ -91,15 +113,10 @@ void rl_share_lost(slot *s, bool sent)
     rl_list_init(&riders);
     rl_list_take(&riders, &s->batch);
     while ((it = rl_list_pop(&riders))) {
-        rl_query *q = RL_CONTAINER_OF(RL_LIST_ENTRY(it, request, link), rl_query, req);
-        if (!q->fn) {
-            rl_query_finish(q, NULL, NULL);
-        } else if (sent) {
-            retry_alone(q);
-        } else {
-            q->slot = NULL;
-            rl_request_wait(&q->req);
-        }
+        rl_query *all[RL_BULK_MOST];
+        unsigned n = rl_bulk_take(query_at(it), all);
+        for (unsigned i = 0; i < n; i++)
+            lose(all[i], sent);
     }
 }
 
@@ -123,25 +140,60 @@ static size_t bytes_of(const rl_statement *st)
     return n;
 }
 
-static void send_batch(rl_db *db, slot *s, unsigned most)
+/* What stands in s->batch, of n reads. */
+static void write_batch(slot *s, unsigned n)
 {
     const rl_statement *sts[MOST];
-    unsigned n = 0;
+    rl_statement bulks[MOST / 2];
+    rl_value arrays[MOST / 2];
+    size_t begins[MOST / 2];
+    unsigned nsts = 0, nbulks = 0;
+    rl_buf keys = {0};
+
+    RL_LIST_EACH (it, &s->batch) {
+        rl_query *q = query_at(it);
+        sts[nsts++] = q->st;
+        if (rl_list_empty(&q->bulk))
+            continue;
+        begins[nbulks] = keys.len;
+        bulks[nbulks] = (rl_statement){
+            .sql = q->st->many, .params = &arrays[nbulks], .nparams = 1, .reads = true};
+        sts[nsts - 1] = &bulks[nbulks++];
+        rl_bulk_write(q, &keys);
+    }
+    for (unsigned i = 0; i < nbulks; i++) /* they do not move any more */
+        arrays[i] = (rl_value){.kind = RL_ARRAY, .s = rl_str_of(keys.data + begins[i])};
+    s->db->stats.bulks += nbulks;
+    s->db->stats.coalesced += n - (nsts - nbulks);
+    rl_slot_run_batch(s, sts, nsts, HURRY);
+    rl_buf_fini(&keys);
+}
+
+static void send_batch(rl_db *db, slot *s, unsigned most)
+{
+    rl_query *firsts[MOST];
+    unsigned n = 0, nfirsts = 0;
     size_t bytes = 0;
     uint64_t now = rl_clock_ns();
     rl_list *it;
 
     while (n < most && (it = rl_list_first(&db->reads))) {
-        rl_query *q = RL_CONTAINER_OF(RL_LIST_ENTRY(it, request, link), rl_query, req);
+        rl_query *q = query_at(it);
+        bool can = rl_bulk_can(q);
         bytes += bytes_of(q->st);
         if (n && bytes > MOST_BYTES)
             break;
         rl_request_leave(&q->req);
-        rl_list_push(&s->batch, &q->req.link);
         rl_query_begin(q, s, now);
-        sts[n++] = q->st;
+        n++;
+        if (can && rl_bulk_join(q, firsts, nfirsts))
+            continue;
+        if (can)
+            firsts[nfirsts++] = q;
+        rl_list_push(&s->batch, &q->req.link);
     }
-    rl_slot_run_batch(s, sts, n, HURRY);
+    db->stats.reads += n;
+    write_batch(s, n);
 }
 
 /* Those that idle share the work: one is answered while the next still runs. */
@@ -218,9 +270,13 @@ bool rl_share_hurry(slot *s)
 
 void rl_share_forget(slot *s)
 {
-    RL_LIST_EACH (it, &s->batch)
-        if (RL_CONTAINER_OF(RL_LIST_ENTRY(it, request, link), rl_query, req)->fn)
-            return; /* a cancel could hit somebody else's */
+    RL_LIST_EACH (it, &s->batch) { /* a cancel could hit somebody else's */
+        if (query_at(it)->fn)
+            return;
+        RL_LIST_EACH (in, &query_at(it)->bulk)
+            if (query_at(in)->fn)
+                return;
+    }
     if (!s->hurried)
         rl_share_hurry(s);
 }

@@ -271,7 +271,6 @@ void rl_slot_run_batch(slot *s, const rl_statement *const *sts, unsigned n, uint
     rl_slot_move(s, BUSY);
     s->used = true;
     s->hurried = false;
-    s->db->stats.reads += n;
     s->db->stats.batches++;
     rl_slot_limit(s, limit);
     if (!s->db->driver->batch(s->conn, sts, n))

@@ -33,6 +33,8 @@
 ---@field prepare boolean?           PostgreSQL: false prepares nothing on the server
 ---@field pgbouncer boolean?         PostgreSQL: pgbouncer in transaction mode stands in between:
 ---  prepares and shares nothing, relies on no session; LISTEN and statement_timeout are refused
+---@field coalesce boolean?          PostgreSQL: false sends each read by key as a statement of its own;
+---  else those of one turn, on a shared connection, are one
 ---@field null boolean?              rows of `aquery` hold `rille.null` for NULL; not on the URL
 
 ---@class rille.core.DatabaseStats
@@ -48,7 +50,9 @@
 ---@field closed_dead integer  found dead
 ---@field shared integer       of the open ones, read-only, for reads that share
 ---@field batches integer      messages with reads ever sent on them
----@field reads integer        statements that went in these
+---@field reads integer        statements that were asked for and went in these
+---@field coalesced integer    of these, reads by key that were sent as one with others,
+---@field bulks integer        in so many statements; so `statements - coalesced + bulks` were sent
 ---@field timeouts integer     requests that waited past acquire_timeout
 ---@field statements integer   statements ever run
 ---@field borrows integer      connections ever pinned
@@ -107,6 +111,19 @@ function db.query(handle, sql, n, ...) end
 ---@return integer|rille.DatabaseError affected
 ---@return string[]? json
 function db.read(handle, sql, n, ...) end
+
+--- As `read`, of a row by its key. With others that name the same `many` and wait for a shared
+--- connection in the same turn it may go as that, once for all.
+---@async
+---@param handle rille.core.Database
+---@param sql string      the key is its $1
+---@param many string     the same for the keys of an array, $1
+---@param column integer  of the result of `many`, counted from 1: the one that holds the key
+---@param key rille.core.Parameter
+---@return table<string, any>[]? rows
+---@return integer|rille.DatabaseError affected
+---@return string[]? json
+function db.read_by_key(handle, sql, many, column, key) end
 
 --- Pin a connection to this task, until `unpin` or its end. One pin per task and database: a second
 --- raises.

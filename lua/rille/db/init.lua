@@ -196,6 +196,21 @@ function Database:_aread(sql, params, n)
   return (asend_params(self, self.driver.read, sql, params, n or params.n))
 end
 
+--- As `_aread`, for a row that `sql` gives to a key, its only parameter. Reads of many tasks that
+--- differ in their key alone may go to the server as `many`, once for all of them.
+---@async
+---@param sql string
+---@param many string     gives the rows of all keys in an array, `$1`
+---@param column integer  which one of its columns holds the key, counted from 1
+---@param key rille.db.Value
+---@return rille.db.Row[] rows
+function Database:_aread_by_key(sql, many, column, key)
+  local driver = self.driver
+  local state = driver.pin_state(self.handle)
+  transaction.check(state, self)
+  return (asend(self, state, driver.read_by_key, sql, many, column, key))
+end
+
 --- As `_arun`, for text that a script wrote.
 ---@async
 local function asend_raw(self, sql, ...)

@@ -10,6 +10,7 @@ local COUNT, SECONDS, SECONDS_OR_FALSE = "a whole number", "a number", "a number
 local SETTINGS = {
   url = "string",
   acquire_timeout = SECONDS,
+  coalesce = "boolean",
   conn_health_checks = "boolean",
   conn_max_age = SECONDS_OR_FALSE,
   hold_warning = SECONDS_OR_FALSE,

@@ -323,6 +323,18 @@ function compile.select(query, dialect, most)
   return statement:whole(query, { most = most }), statement.params, statement
 end
 
+--- The rows of a query whose one condition is a value of a column, for all values in an array, its
+--- parameter. The server takes it for an array of the column's own type, as it does for one value.
+---@param query rille.models.Query
+---@param dialect rille.db.Dialect
+---@return string sql
+function compile.by_keys(query, dialect)
+  local statement = Statement.new(query.model, dialect, query)
+  local what = statement:selection(query)
+  local column = statement:column(query.where.path)
+  return "SELECT " .. what .. statement:from() .. " WHERE " .. column .. " = ANY($1)"
+end
+
 --- How many rows: one row with `n`.
 function compile.count(query, dialect)
   local statement = Statement.new(query.model, dialect, query)

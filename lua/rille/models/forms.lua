@@ -57,6 +57,8 @@ local forms = {
 ---@field slots integer[]   the value each is made of
 ---@field makes table<integer, function>
 ---@field direct boolean    the values are the parameters
+---@field many string?      the same for all keys in an array, where it is a row by its key
+---@field column integer?   then: which one of its columns holds the key
 
 local function new_stop()
   return { steps = {} }
@@ -442,6 +444,35 @@ ways.exists = compile.exists
 --- What stops after a few rows writes its own number or the query's, whichever is smaller.
 local STOPS = { get = true, first = true, last = true, exists = true }
 
+--- Kinds whose values are equal exactly when their text is, as the server writes it.
+local KEYS = { auto = true, bigint = true, integer = true, uuid = true }
+
+--- The field whose value is all that such a query wants to know, if no two rows have the same.
+local function key_of(query)
+  local test = query.where
+  local plain = type(test) == "table"
+    and test.kind == "test"
+    and test.lookup == "exact"
+    and test.slot == 1
+    and test.path
+    and #test.path.joins == 0
+    and query.shape == "instances"
+    and not (query.annotations or query.distinct_on or query.group or query.combined)
+    and not (query.limit_to or query.skip > 0)
+  local field = plain and test.path.field
+  return field and field.unique and KEYS[field:storage().kind] and field or nil
+end
+
+--- How a plan for one row by its key reads those of many, see `Database:_aread_by_key`.
+local function add_many(plan, query, dialect)
+  local key = key_of(query)
+  for i, field in ipairs(key and (query.loaded or query.model._meta.fields) or {}) do
+    if field == key then
+      plan.many, plan.column = compile.by_keys(query, dialect), i
+    end
+  end
+end
+
 local function make_plan(form, dialect, way)
   local template = form.template
   if template.limit_slot and STOPS[way] then
@@ -455,7 +486,11 @@ local function make_plan(form, dialect, way)
     end
     direct = direct and slots[i] == i and not makes[i]
   end
-  return { sql = sql, n = params.n, slots = slots, makes = makes, direct = direct }
+  local plan = { sql = sql, n = params.n, slots = slots, makes = makes, direct = direct }
+  if way == "get" and direct and params.n == 1 and dialect.arrays then
+    add_many(plan, template, dialect)
+  end
+  return plan
 end
 
 --- A form compiled, once: `way` is "get", "first", "last", "list", "count" or "exists". nil: it

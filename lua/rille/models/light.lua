@@ -212,7 +212,9 @@ end
 ---@async
 local function aread(form, way, database, values)
   local plan = forms.plan(form, database.dialect, way)
-  if plan then
+  if plan and plan.many then
+    return database:_aread_by_key(plan.sql, plan.many, plan.column, values[1])
+  elseif plan then
     return database:_aread(plan.sql, forms.params(plan, values), plan.n)
   end
 end
