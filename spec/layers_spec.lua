@@ -17,7 +17,7 @@ local FLOORS = {
   bind = { "base", "proto", "io", "db", "net", "layer", "mqtt", "vm", "core" },
   host = { "base", "proto", "io", "db", "net", "layer", "mqtt", "vm", "core", "bind" },
   admin = { "base", "io", "net", "core", "host" },
-  control = { "base", "proto", "io", "core", "host", "admin" },
+  control = { "base", "proto", "io", "vm", "core", "host", "admin" },
   app = { "base", "io", "db", "host", "admin", "control" },
   main = { "base", "host", "control", "app" }, -- src/main.c
 }

@@ -340,10 +340,11 @@ end
 ---@param session number
 ---@param what "eval"|"complete"|"leave"
 ---@param text string
+---@param say fun(text: string): integer  shows it there at once; how many bytes there was room for
 ---@return string outcome
----@return string output
-function M.console(session, what, text)
-  return require("rille.shell").answer(session, what, text)
+---@return string output  behind what was said
+function M.console(session, what, text, say)
+  return require("rille.shell").answer(session, what, text, say)
 end
 
 --- rille send, through what joins the layers of processes.

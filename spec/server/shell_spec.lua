@@ -68,6 +68,8 @@ _
 rille.asleep(0.01)
 app.settings.routes[1].pattern
 require("rille") == rille
+= models.Folder == Folder, models
+{ { id = 1, name = ("n"):rep(60) }, { at = { 1, 2 }, a = ("a"):rep(30), b = ("b"):rep(30), c = 1 } }
 ]],
       "shell",
       path
@@ -85,6 +87,12 @@ a	1
 40
 "/room"
 true
+true
+{ Folder = model Folder }
+{
+  { id = 1, name = "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn"… (60 bytes) },
+  { a = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", at = {… 2 entries}, … and 2 more },
+}
 ]],
       out
     )
@@ -165,12 +173,34 @@ if true then
     client:finish()
   end)
 
-  it("is a prompt on a terminal: Ctrl-C ends what runs, Ctrl-D leaves", function()
+  it("shows what is printed as it is made, and says how much nobody could read", function()
+    local room = 4 * 1024 * 1024
+    local out = run(('print(("x"):rep(%d))\n1\n'):format(room + 7), "shell", path)
+    assert.equal(("x"):rep(room) .. "\n… (8 bytes more)\n1\n", out)
+    -- What a task prints when nothing is asked comes with the next answer.
+    out = run(
+      'rille.spawn(function() rille.asleep(0) print("late") end) and nil\nrille.asleep(0.05)\n1\n',
+      "shell",
+      path
+    )
+    assert.equal("nil\nlate\n1\n", out)
+  end)
+
+  --- Somebody at a terminal.
+  local function typist(steps, ...)
     local words = { "env" }
     for name, value in pairs(env) do
       words[#words + 1] = name .. "=" .. value
     end
-    local client = clients.open("typist.py", {
+    words[#words + 1] = BINARY
+    for _, word in ipairs { ... } do
+      words[#words + 1] = word
+    end
+    return clients.open("typist.py", steps, "/usr/bin/env", unpack(words, 2))
+  end
+
+  it("is a prompt on a terminal: Ctrl-C ends what runs, Ctrl-D leaves", function()
+    local client = typist({
       { "sees", "Ctrl-D leaves" },
       { "type", "1 + 2\r" },
       { "sees", "\n3\r\n> " },
@@ -178,17 +208,55 @@ if true then
       { "sees", ">> " },
       { "type", "\3" },
       { "sees", "> " },
-      { "type", "rille.asleep(30)\r" },
-      { "sees", "asleep(30)\r\n" },
-      { "sleep", 0.5 }, -- until it runs
+      { "type", "print('by' .. ' and by') rille.asleep(300)\r" },
+      { "sees", "\nby and by\r\n" }, -- while it runs
       { "type", "\3" },
       { "sees", "interrupted\r\n> " },
+      { "type", "print('and' .. ' round') while true do end\r" },
+      { "sees", "\nand round\r\n" },
+      { "type", "\3" },
+      { "sees", "console:1: interrupted\r\n" },
       { "type", "6 * 7\r" },
       { "sees", "\n42\r\n> " },
       { "type", "\4" },
       { "ends" },
-    }, "/usr/bin/env", unpack(words, 2), BINARY, "shell", path)
+    }, "shell", path, "--limit", "handler_cpu_limit=100")
     assert.equal(0, client:wait("ended").status)
     client:finish()
+  end)
+
+  it("completes names, and remembers what was typed in another process, too", function()
+    local it_runs = server.start({ "run", path }, { env = env })
+    local client = typist({
+      { "sees", "Ctrl-D leaves.\r\n> " },
+      { "type", "models.Fo\t" },
+      { "sees", "lder" }, -- the rest is there
+      { "type", ".objects:afi\t" },
+      { "sees", "rst" },
+      { "type", "\3" },
+      { "sees", "^C\r\n> " },
+      { "type", "models.Folder.objects:ac\t" }, -- acount, acontains, acreate
+      { "sees", "acreate" },
+      { "type", "\3" },
+      { "sees", "^C\r\n> " },
+      { "type", "21 + 21\r" },
+      { "sees", "\n42\r\n> " },
+      { "type", "\4" },
+      { "ends" },
+    }, "attach", path)
+    assert.equal(0, client:wait("ended").status)
+    client:finish()
+    client = typist({
+      { "sees", "Ctrl-D leaves.\r\n> " },
+      { "type", "\27[A" },
+      { "sees", "21 + 21" },
+      { "type", " + 1\r" },
+      { "sees", "\n43\r\n> " },
+      { "type", "\4" },
+      { "ends" },
+    }, "attach", path)
+    assert.equal(0, client:wait("ended").status)
+    client:finish()
+    assert.equal(0, it_runs:stop())
   end)
 end)

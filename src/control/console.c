@@ -1,11 +1,12 @@
 #include "control/console.h"
 
 #include "proto/control.h"
+#include "vm/watchdog.h"
 
 struct rl_console {
     rl_loop *main;
     rl_runner *runner;
-    rl_console_told *told;
+    const rl_console_events *events;
     void *arg;
     double session; /* its name on the worker */
     bool busy;      /* the worker has what follows */
@@ -16,9 +17,14 @@ struct rl_console {
     rl_post post;
     const char *what;
     rl_buf text;
-    rl_task *task; /* the worker's thread's */
     char outcome;
     rl_buf output;
+
+    uv_mutex_t lock;    /* of what follows, which both threads use while it is busy */
+    rl_task *task;      /* the worker's, which alone changes it */
+    rl_post saying;     /* posted while there is something in */
+    rl_buf said, taken; /* by the main thread */
+    size_t unread;      /* of what was taken */
 };
 
 struct interrupt {
@@ -37,9 +43,55 @@ static void let_go(rl_console *c)
         ask(c, "leave", RL_STR(""));
         return;
     }
+    uv_mutex_destroy(&c->lock);
     rl_buf_fini(&c->text);
     rl_buf_fini(&c->output);
+    rl_buf_fini(&c->said);
+    rl_buf_fini(&c->taken);
     rl_free(c);
+}
+
+/* What is printed meanwhile. Posts arrive in order, so the last of it does before the end. */
+
+static void on_saying(rl_post *post)
+{
+    rl_console *c = RL_CONTAINER_OF(post, rl_console, saying);
+
+    uv_mutex_lock(&c->lock);
+    rl_buf said = c->said;
+    c->said = c->taken;
+    c->taken = said;
+    c->unread += said.len;
+    uv_mutex_unlock(&c->lock);
+    if (!c->closed)
+        c->events->said(c->arg, rl_buf_str(&c->taken));
+    rl_buf_clear(&c->taken);
+}
+
+void rl_console_read(rl_console *c, size_t n)
+{
+    uv_mutex_lock(&c->lock);
+    c->unread -= n;
+    uv_mutex_unlock(&c->lock);
+}
+
+/* On the worker's thread: say(text) -> how many bytes of it there was room for */
+static int l_say(lua_State *L)
+{
+    size_t n;
+    const char *text = luaL_checklstring(L, 1, &n);
+    rl_console *c = lua_touserdata(L, lua_upvalueindex(1));
+
+    uv_mutex_lock(&c->lock);
+    size_t room = RL_CONSOLE_ROOM - c->unread - c->said.len;
+    n = n < room ? n : room;
+    bool first = n && !c->said.len;
+    rl_buf_add(&c->said, text, n);
+    uv_mutex_unlock(&c->lock);
+    if (first)
+        RL_CHECK(rl_loop_post(c->main, &c->saying)); /* the main loop outlives the workers */
+    lua_pushnumber(L, (double)n);
+    return 1;
 }
 
 /* There and back */
@@ -52,14 +104,20 @@ static void on_back(rl_post *post)
     if (c->closed)
         let_go(c);
     else
-        c->told(c->arg, c->outcome, rl_buf_str(&c->output));
+        c->events->told(c->arg, c->outcome, rl_buf_str(&c->output));
 }
 
 static void send_back(rl_console *c)
 {
     c->post.fn = on_back;
-    /* The main loop outlives the workers. */
     RL_CHECK(rl_loop_post(c->main, &c->post));
+}
+
+static void set_task(rl_console *c, rl_task *t)
+{
+    uv_mutex_lock(&c->lock);
+    c->task = t;
+    uv_mutex_unlock(&c->lock);
 }
 
 /* On the worker's thread: [outcome, output], or what went wrong. */
@@ -67,7 +125,7 @@ static void on_ended(rl_task *t, void *arg, lua_State *co, bool failed)
 {
     rl_console *c = arg;
 
-    c->task = NULL;
+    set_task(c, NULL);
     if (!failed) {
         size_t n;
         const char *output = lua_tolstring(co, 2, &n);
@@ -89,13 +147,16 @@ static void on_asked(rl_post *post)
         send_back(c);
         return;
     }
-    c->task = t;
+    lua_State *co = rl_task_stack(t);
+    set_task(c, t);
     rl_vm_enter(t->vm);
-    lua_pushnumber(rl_task_stack(t), c->session);
-    lua_pushstring(rl_task_stack(t), c->what);
-    lua_pushlstring(rl_task_stack(t), rl_buf_str(&c->text).p, c->text.len);
+    lua_pushnumber(co, c->session);
+    lua_pushstring(co, c->what);
+    lua_pushlstring(co, rl_buf_str(&c->text).p, c->text.len);
+    lua_pushlightuserdata(co, c);
+    lua_pushcclosure(co, l_say, 1);
     rl_vm_leave(t->vm);
-    rl_task_queue(t, 3);
+    rl_task_queue(t, 4);
 }
 
 static void ask(rl_console *c, const char *what, rl_str text)
@@ -151,25 +212,32 @@ void rl_console_interrupt(rl_console *c)
     i = rl_calloc(1, sizeof(*i));
     i->post.fn = on_interrupt;
     i->console = c;
-    if (rl_runner_post(c->runner, &i->post))
-        c->interrupts++;
-    else
+    if (!rl_runner_post(c->runner, &i->post)) {
         rl_free(i);
+        return;
+    }
+    c->interrupts++;
+    uv_mutex_lock(&c->lock);
+    if (c->task)
+        rl_watchdog_interrupt(c->task->vm, c->task);
+    uv_mutex_unlock(&c->lock);
 }
 
 /* Opening and closing */
 
-rl_console *rl_console_open(rl_workers *ws, rl_loop *main, unsigned worker, rl_console_told *told,
-                            void *arg)
+rl_console *rl_console_open(rl_workers *ws, rl_loop *main, unsigned worker,
+                            const rl_console_events *events, void *arg)
 {
     static double sessions;
     rl_console *c = rl_calloc(1, sizeof(*c));
 
     c->main = main;
     c->runner = rl_workers_runner(ws, worker);
-    c->told = told;
+    c->events = events;
     c->arg = arg;
     c->session = ++sessions;
+    c->saying.fn = on_saying;
+    uv_mutex_init(&c->lock);
     return c;
 }
 

@@ -58,15 +58,31 @@ static void hang_up(struct client *c)
 
 struct answer {
     uv_write_t req;
+    struct client *client;
     rl_buf bytes;
+    size_t said; /* of them, what a console said */
 };
 
 static void on_written(uv_write_t *req, int status)
 {
     struct answer *a = RL_CONTAINER_OF(req, struct answer, req);
 
+    if (!a->client->closing && a->said)
+        rl_console_read(a->client->console, a->said);
     rl_buf_fini(&a->bytes);
     rl_free(a);
+}
+
+static void send_answer(struct client *c, struct answer *a)
+{
+    a->client = c;
+    uv_buf_t buf = uv_buf_init(a->bytes.data, (unsigned)a->bytes.len);
+    if (uv_write(&a->req, (uv_stream_t *)&c->pipe, &buf, 1, on_written) < 0) {
+        on_written(&a->req, 0);
+        hang_up(c);
+    } else if (uv_stream_get_write_queue_size((uv_stream_t *)&c->pipe) > MAX_UNREAD) {
+        hang_up(c);
+    }
 }
 
 static void finish(struct client *c, char outcome, rl_control_kind kind, rl_str text)
@@ -77,13 +93,7 @@ static void finish(struct client *c, char outcome, rl_control_kind kind, rl_str 
     if (text.n)
         rl_control_put(&a->bytes, kind, text);
     rl_control_put(&a->bytes, RL_CONTROL_DONE, (rl_str){&outcome, 1});
-    uv_buf_t buf = uv_buf_init(a->bytes.data, (unsigned)a->bytes.len);
-    if (uv_write(&a->req, (uv_stream_t *)&c->pipe, &buf, 1, on_written) < 0) {
-        on_written(&a->req, 0);
-        hang_up(c);
-    } else if (uv_stream_get_write_queue_size((uv_stream_t *)&c->pipe) > MAX_UNREAD) {
-        hang_up(c);
-    }
+    send_answer(c, a);
 }
 
 static void refuse(struct client *c, const char *why)
@@ -182,6 +192,19 @@ static void tell_status(struct client *c, rl_str form)
 
 /* attach */
 
+static void on_said(void *arg, rl_str output)
+{
+    struct answer *a = rl_calloc(1, sizeof(*a));
+
+    a->said = output.n;
+    while (output.n) {
+        size_t n = output.n < RL_CONTROL_MAX / 2 ? output.n : RL_CONTROL_MAX / 2;
+        rl_control_put(&a->bytes, RL_CONTROL_OUTPUT, (rl_str){output.p, n});
+        output = (rl_str){output.p + n, output.n - n};
+    }
+    send_answer(arg, a);
+}
+
 static void on_answered(void *arg, char outcome, rl_str output)
 {
     finish(arg, outcome, RL_CONTROL_OUTPUT, output);
@@ -189,6 +212,7 @@ static void on_answered(void *arg, char outcome, rl_str output)
 
 static void attach(struct client *c, rl_str number)
 {
+    static const rl_console_events events = {.said = on_said, .told = on_answered};
     rl_control *control = c->control;
     unsigned count = rl_workers_count(control->workers);
     uint64_t worker = 0;
@@ -200,8 +224,7 @@ static void attach(struct client *c, rl_str number)
         refuse(c, why);
         rl_free(why);
     } else {
-        c->console =
-            rl_console_open(control->workers, control->main, (unsigned)worker, on_answered, c);
+        c->console = rl_console_open(control->workers, control->main, (unsigned)worker, &events, c);
         char *hello = rl_sprintf("rille %s, pid %d, worker %u of %u", RILLE_VERSION, (int)getpid(),
                                  (unsigned)worker, count);
         finish(c, RL_CONTROL_OK, RL_CONTROL_OUTPUT, rl_str_of(hello));

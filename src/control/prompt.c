@@ -67,11 +67,12 @@ static void hear_interrupts(void)
 #ifdef HAVE_LIBEDIT
 
 /* libedit is loaded when somebody sits at a prompt: a server has no memory for it. */
-#define LIBEDIT(X)                                                                    \
-    X(el_init)                                                                        \
-    X(el_end)                                                                         \
-    X(el_get) X(el_gets) X(el_insertstr) X(el_line) X(el_set) X(el_source) X(history) \
-        X(history_init) X(history_end)
+#define LIBEDIT(X)                                                                          \
+    X(el_init)                                                                              \
+    X(el_end)                                                                               \
+    X(el_get)                                                                               \
+    X(el_gets) X(el_insertstr) X(el_line) X(el_set) X(el_source) X(history) X(history_init) \
+        X(history_end)
 
 static struct {
 #define X(name) __typeof__(&name) name;
@@ -274,6 +275,9 @@ static rl_prompt_event edit_line(rl_prompt *p, rl_buf *line)
 {
     HistEvent event;
     int n = 0;
+
+    /* el_gets() would show the prompt before that, and a Ctrl-D in between be nobody's. */
+    edit.el_set(p->el, EL_PREP_TERM, 1);
     const char *text = edit.el_gets(p->el, &n);
 
     if (!text && rl_prompt_interrupted()) {

@@ -13,9 +13,9 @@
  *     UPGRADE program file, or ""           likewise
  *     STATUS "text" or "json"               OUTPUT
  *     ATTACH worker's number, or ""         a session: from now on also
- *       EVAL code, or a :command            OUTPUT; or DONE_MORE: the code goes on in a next line
- *       COMPLETE what is left of the cursor OUTPUT: words that may stand for the last one, a line
- * each
+ *       EVAL code, or a :command            OUTPUT as it is made; or a DONE that says MORE: the
+ *                                           code goes on in a next line
+ *       COMPLETE what is left of the cursor OUTPUT: words that may stand for the last, each a line
  *
  * Bytes in, frames out; the sockets are elsewhere (control/control.h, control/remote.h). */
 #ifndef RL_PROTO_CONTROL_H

@@ -105,11 +105,11 @@ static void step(rl_task *t)
     if (vm->gc_stress)
         rl_vm_collect_all(vm);
     t->state = RL_TASK_RUNNING;
-    vm->running = t;
+    __atomic_store_n(&vm->running, t, __ATOMIC_RELEASE);
     rl_vm_begin_script(vm);
     int rc = lua_resume(t->co, t->nresume);
     rl_vm_end_script(vm);
-    vm->running = NULL;
+    __atomic_store_n(&vm->running, NULL, __ATOMIC_RELEASE);
 
     if (rc == LUA_YIELD) {
         if (t->state == RL_TASK_PARKED && lua_touserdata(t->co, -1) == &sentinel) {

@@ -33,7 +33,7 @@ typedef struct rl_vm_opts {
 struct rl_vm {
     lua_State *L; /* the main thread: for the core's own short, careful uses */
     rl_loop *loop;
-    rl_task *running; /* NULL between handlers */
+    rl_task *running; /* NULL between handlers; the watchdog looks at it, too */
     rl_list ready;    /* tasks to be resumed, in order */
     rl_hook hook;
     rl_heap heap;

@@ -33,10 +33,11 @@ struct rl_watch {
     pthread_t thread;
     clockid_t clock;
     const char *setting;
-    int64_t limit;  /* ns */
-    uint32_t seen;  /* the slice at the last look */
-    int64_t began;  /* CPU time of the thread when it was first seen */
-    int64_t struck; /* and when it was last told to stop; 0: not yet */
+    int64_t limit;     /* ns */
+    uint32_t seen;     /* the slice at the last look */
+    int64_t began;     /* CPU time of the thread when it was first seen */
+    int64_t struck;    /* and when it was last told to stop; 0: not yet */
+    uint32_t unwanted; /* a slice that is to end whatever it took; 0: none */
     bool told_deaf;
     volatile sig_atomic_t strokes; /* for the handler and the hook: how often */
     struct {
@@ -93,16 +94,21 @@ static void on_hook(lua_State *L, lua_Debug *ar)
 
     if (!w || !__atomic_load_n(&vm->condemned, __ATOMIC_ACQUIRE))
         return;
+    bool unwanted = __atomic_load_n(&w->unwanted, __ATOMIC_RELAXED) == vm->slice;
     if (w->strokes == 1) {
         w->strokes = 2;
-        vm->loop->counters.handlers_interrupted++;
+        vm->loop->counters.handlers_interrupted += !unwanted;
         lua_sethook(L, on_hook, LUA_MASKCOUNT, TIDY_UP);
     } else {
         lua_sethook(L, on_hook, LUA_MASKCOUNT, 1);
     }
     luaL_where(L, 0);
-    lua_pushfstring(L, "%sinterrupted: it took %f s of CPU time without waiting for anything (%s)",
-                    lua_tostring(L, -1), (double)w->limit / 1e9, w->setting);
+    if (unwanted)
+        lua_pushfstring(L, "%sinterrupted", lua_tostring(L, -1));
+    else
+        lua_pushfstring(L,
+                        "%sinterrupted: it took %f s of CPU time without waiting for anything (%s)",
+                        lua_tostring(L, -1), (double)w->limit / 1e9, w->setting);
     lua_error(L);
 }
 
@@ -178,7 +184,7 @@ static void look_at(struct rl_watch *w)
         return;
     }
     int64_t now = cpu_time(w), took = now - w->began;
-    if (took < w->limit)
+    if (took < w->limit && w->unwanted != slice)
         return;
     strike(w, slice, now);
     if (took / DEAF_TIMES > w->limit && !w->told_deaf) {
@@ -211,6 +217,17 @@ static void *watch_all(void *arg)
     }
     pthread_mutex_unlock(&dog.lock);
     return NULL;
+}
+
+void rl_watchdog_interrupt(rl_vm *vm, const rl_task *t)
+{
+    pthread_mutex_lock(&dog.lock);
+    uint32_t slice = __atomic_load_n(&vm->slice, __ATOMIC_ACQUIRE);
+    /* The slice is the one that t runs in if it is so before and after the look. */
+    if (vm->watch && (slice & 1) && __atomic_load_n(&vm->running, __ATOMIC_ACQUIRE) == t &&
+        __atomic_load_n(&vm->slice, __ATOMIC_ACQUIRE) == slice)
+        __atomic_store_n(&vm->watch->unwanted, slice, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&dog.lock);
 }
 
 /* TSan puts a signal off until the program calls something of libc, which an endless loop never

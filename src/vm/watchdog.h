@@ -44,6 +44,10 @@ void rl_watchdog_watch(rl_vm *vm, double seconds, const char *setting);
 /* Another limit for a vm that is watched, at any time, on its thread; 0: none. */
 void rl_watchdog_limit(rl_vm *vm, double seconds);
 
+/* From any thread: if t runs, its present slice ends as one does that is over the limit. A vm that
+ * is not watched is not interrupted. t must be one of vm's tasks, or one that was. */
+void rl_watchdog_interrupt(rl_vm *vm, const rl_task *t);
+
 /* For vm.c, when a slice has ended that was to be interrupted. */
 void rl_watchdog_absolve(rl_vm *vm);
 

@@ -82,7 +82,7 @@ function M.describe(word)
     "waits " .. waits_in(one),
   }
   if one.self then
-    lines[#lines + 1] = "self = " .. show(one.self)
+    lines[#lines + 1] = "self = " .. show.whole(one.self)
   end
   if one.thread then
     lines[#lines + 1] = debug.traceback(one.thread)

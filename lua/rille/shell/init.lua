@@ -2,7 +2,8 @@
 ---
 --- Each input is a chunk of its own, run as a task, so it may call any `a` function. Globals that
 --- it sets are the session's alone. It sees the models and consumers of the app by their names,
---- `app`, `db`, `_` (the last value), and whatever the app's own modules see, `require` included.
+--- `models`, `app`, `db`, `_` (the last value), and whatever the app's own modules see, `require`
+--- included. What it prints is shown as it is made.
 ---
 ---     > Folder.objects:filter { name = "a" }:alist()
 ---     { Folder { id = 1, name = "a" } }
@@ -19,31 +20,64 @@ local M = {}
 --- Outcomes, as src/proto/control.h has them.
 local OK, FAILED, MORE = "0", "1", "2"
 
-local MOST = 512 * 1024 -- bytes of output
+local MOST_LATE = 64 * 1024 -- bytes
 local MOST_WORDS = 200
 
 ---@class rille.ShellSession
 ---@field environment table
----@field output string[]
----@field bytes integer
+---@field say? fun(text: string): integer  nil: nothing is asked, so nobody listens
+---@field late string[]  what tasks have printed meanwhile, for the next time
+---@field late_bytes integer
+---@field left_out integer  bytes for which there was no room
 
 ---@type table<number, rille.ShellSession>
 local sessions = {}
 
-local function write(session, text)
-  session.bytes = session.bytes + #text
-  if session.bytes <= MOST then
-    session.output[#session.output + 1] = text
+local function keep_for_later(session, text)
+  session.late_bytes = session.late_bytes + #text
+  if session.late_bytes <= MOST_LATE then
+    session.late[#session.late + 1] = text
+  else
+    session.left_out = session.left_out + #text
   end
+end
+
+--- Of what was left out, if anything was.
+local function note(session)
+  local n = session.left_out
+  return n > 0 and ("\n… (%d bytes more)\n"):format(n) or ""
+end
+
+--- Whoever reads slower than is printed misses some of it, and is told how much.
+local function write(session, text)
+  if not session.say then
+    keep_for_later(session, text)
+    return
+  end
+  local told = note(session)
+  local room = session.say(told .. text)
+  if room < #told then
+    session.left_out = session.left_out + #text
+  else
+    session.left_out = #told + #text - room
+  end
+end
+
+--- The models of the newest code, by name.
+local function models_of(generation)
+  local models = {}
+  for _, model in ipairs(generation.app.models) do
+    models[model.__name] = model
+  end
+  return models
 end
 
 --- What the app has of a name: the newest code's.
 local function find(name)
   local generation = generations.serving
-  for _, model in ipairs(generation.app.models) do
-    if model.__name == name then
-      return model
-    end
+  local models = models_of(generation)
+  if models[name] then
+    return models[name]
   end
   for _, cls in pairs(generation.classes) do
     if cls.__name == name then
@@ -54,6 +88,8 @@ local function find(name)
     return generation.app
   elseif name == "db" then
     return db.databases.default
+  elseif name == "models" then
+    return models
   elseif name == "rille" then
     return require("rille")
   end
@@ -61,7 +97,7 @@ local function find(name)
 end
 
 local function new_session()
-  local session = { output = {}, bytes = 0 }
+  local session = { late = {}, late_bytes = 0, left_out = 0 }
   local own = {}
   function own.print(...)
     local words = {}
@@ -80,6 +116,7 @@ end
 
 --- The chunk; or nil and why not, and whether it could go on in another line.
 local function compile(code)
+  code = code:gsub("^%s*=", "", 1) -- `=expr`, as in lua's own prompt
   local chunk, why = loadstring("return " .. code, "=console")
   if chunk then
     return chunk
@@ -102,7 +139,10 @@ local function explain(failure)
   if errors.is_error(err, errors.Cancelled) then
     return "interrupted"
   end
-  local text = type(err) == "table" and not errors.is_error(err) and show(err) or core.describe(err)
+  local text = core.describe(err)
+  if type(err) == "table" and not errors.is_error(err) then
+    text = show.level(err)
+  end
   local trace = failure.trace:gsub("\n\t%[C%]: in function 'xpcall'.*", "")
   return text .. trace
 end
@@ -117,15 +157,15 @@ local function take_results(session, ok, ...)
     session.environment._ = (...)
   end
   for i = 1, n do
-    write(session, show((select(i, ...))) .. "\n")
+    write(session, show.level((select(i, ...))) .. "\n")
   end
   return OK
 end
 
 local HELP = [[
 An expression prints its values, a statement runs; both may call `a` functions. An input that is
-not complete goes on in the next line. Names: the models and consumers of the app, app, db, rille,
-_ (the last value), and what the app's own modules see.
+not complete goes on in the next line. Names: the models and consumers of the app, models, app, db,
+rille, _ (the last value), and what the app's own modules see.
   :consumers      who is connected to this worker
   :consumer ID    its state, and where it waits
   :help           this
@@ -205,10 +245,8 @@ local function add_names(words, session, prefix)
   add_words(words, session.environment, prefix)
   add_words(words, generation.environment, prefix)
   add_words(words, _G, prefix)
-  local names = { app = true, db = true, rille = true }
-  for _, model in ipairs(generation.app.models) do
-    names[model.__name] = true
-  end
+  local names = { app = true, db = true, models = true, rille = true }
+  add_words(words, models_of(generation), prefix)
   for _, cls in pairs(generation.classes) do
     names[cls.__name] = true
   end
@@ -249,14 +287,23 @@ local function complete(session, text)
   return table.concat(list, "\n", 1, math.min(#list, MOST_WORDS))
 end
 
+local function show_late(session)
+  local late = table.concat(session.late)
+  session.late, session.late_bytes = {}, 0
+  if late ~= "" then
+    write(session, late)
+  end
+end
+
 --- What the other end asks for.
 ---@async
 ---@param id number  the session's
 ---@param what "eval"|"complete"|"leave"
 ---@param text string
+---@param say fun(text: string): integer  shows it there at once; how many bytes there was room for
 ---@return string outcome
----@return string output
-function M.answer(id, what, text)
+---@return string output  behind what was said
+function M.answer(id, what, text, say)
   if what == "leave" then
     sessions[id] = nil
     return OK, ""
@@ -266,12 +313,12 @@ function M.answer(id, what, text)
   if what == "complete" then
     return OK, complete(session, text)
   end
+  session.say = say
+  show_late(session)
   local outcome = run(session, text)
-  if session.bytes > MOST then
-    session.output[#session.output + 1] = ("\n… (%d bytes)\n"):format(session.bytes)
-  end
-  local output = table.concat(session.output)
-  session.output, session.bytes = {}, 0
+  session.say = nil
+  local output = note(session)
+  session.left_out = 0
   return outcome, output
 end
 

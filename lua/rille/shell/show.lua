@@ -1,16 +1,20 @@
 --- Values as people want to read them, in Lua's own notation as far as there is one.
+---
+--- At the prompt a table shows one level. A table in it has one line, with as much as fits there;
+--- of what is inside that the size is told, and an index leads on.
 
 local core = require("rille.core")
 
 local WIDTH, DEPTH, ENTRIES, STRING = 78, 6, 200, 2000
+local SHORT = 40 -- bytes of a string in a line of its table
 
 local ESCAPES = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t", ['"'] = '\\"', ["\\"] = "\\\\" }
 
-local function show_string(text)
-  local shown = text:sub(1, STRING):gsub('[%c"\\]', function(c)
+local function show_string(text, most)
+  local shown = text:sub(1, most):gsub('[%c"\\]', function(c)
     return ESCAPES[c] or ("\\%03d"):format(c:byte())
   end)
-  if #text > STRING then
+  if #text > most then
     return ('"%s"… (%d bytes)'):format(shown, #text)
   end
   return '"' .. shown .. '"'
@@ -32,10 +36,11 @@ local function show_function(fn)
 end
 
 --- What has no inside to be shown; nil: it has.
-local function show_plain(value)
+---@param most integer  bytes of a string
+local function show_plain(value, most)
   local kind = type(value)
   if kind == "string" then
-    return show_string(value)
+    return show_string(value, most)
   elseif kind == "number" then
     return show_number(value)
   elseif kind == "function" then
@@ -76,54 +81,72 @@ local function sorted_keys(value, listed)
   return keys
 end
 
-local show
+local function label_of(value)
+  local mt = debug.getmetatable(value)
+  local name = type(mt) == "table" and rawget(mt, "__name")
+  return type(name) == "string" and name .. " " or ""
+end
 
-local function show_key(key, seen)
+--- How much is inside.
+local function show_size(value)
+  local n = 0
+  for key in next, value do
+    n = n + (is_hidden(value, key) and 0 or 1)
+  end
+  local inside = n == 0 and "{}" or n == 1 and "{… 1 entry}" or ("{… %d entries}"):format(n)
+  return label_of(value) .. inside
+end
+
+--- What is shown without a look inside; nil: that would say nothing.
+local function show_name(value, most)
+  local plain = show_plain(value, most)
+  if plain then
+    return plain
+  end
+  local mt = debug.getmetatable(value)
+  return type(mt) == "table" and says_itself(value, mt) and tostring(value) or nil
+end
+
+--- In the least room.
+local function show_briefly(value)
+  return show_name(value, SHORT) or show_size(value)
+end
+
+local function show_key(key)
   if type(key) == "string" and key:find("^[%a_][%w_]*$") then
     return key
   end
-  return "[" .. show(key, "", DEPTH, seen) .. "]"
+  return "[" .. show_briefly(key) .. "]"
 end
 
---- The parts of a table, each with what is in front of it.
-local function parts_of(value, indent, depth, seen)
+--- The parts of a table, each with what is in front of it, and how many there are no room for.
+---@param show_inner fun(value: any): string
+---@return string[] parts
+---@return integer left
+local function parts_of(value, show_inner)
   local parts, listed = {}, 0
   while rawget(value, listed + 1) ~= nil do
     listed = listed + 1
   end
   local keys = sorted_keys(value, listed)
   for i = 1, math.min(listed, ENTRIES) do
-    parts[i] = show(rawget(value, i), indent, depth, seen)
+    parts[i] = show_inner(rawget(value, i))
   end
   for i = 1, math.min(#keys, ENTRIES - #parts) do
-    local inner = show(rawget(value, keys[i]), indent, depth, seen)
-    parts[#parts + 1] = show_key(keys[i], seen) .. " = " .. inner
+    parts[#parts + 1] = show_key(keys[i]) .. " = " .. show_inner(rawget(value, keys[i]))
   end
-  local left = listed + #keys - #parts
+  return parts, listed + #keys - #parts
+end
+
+local function on_a_line(label, parts)
+  return #parts == 0 and label .. "{}" or label .. "{ " .. table.concat(parts, ", ") .. " }"
+end
+
+local function lay_out(label, parts, left, indent)
   if left > 0 then
     parts[#parts + 1] = ("… and %d more"):format(left)
   end
-  return parts
-end
-
-local function show_table(value, indent, depth, seen)
-  local mt = debug.getmetatable(value)
-  if type(mt) == "table" and says_itself(value, mt) then
-    return tostring(value)
-  elseif seen[value] then
-    return "{ the same again }"
-  elseif depth == 0 then
-    return next(value) == nil and "{}" or "{…}"
-  end
-  local name = type(mt) == "table" and rawget(mt, "__name")
-  local label = type(name) == "string" and name .. " " or ""
-  seen[value] = true
-  local parts = parts_of(value, indent .. "  ", depth - 1, seen)
-  seen[value] = nil
-  if #parts == 0 then
-    return label .. "{}"
-  end
-  local line = label .. "{ " .. table.concat(parts, ", ") .. " }"
+  local line = on_a_line(label, parts)
   if #indent + #line <= WIDTH and not line:find("\n", 1, true) then
     return line
   end
@@ -131,17 +154,75 @@ local function show_table(value, indent, depth, seen)
   return label .. "{" .. inner .. table.concat(parts, "," .. inner) .. ",\n" .. indent .. "}"
 end
 
-function show(value, indent, depth, seen)
-  local plain = show_plain(value)
-  if plain then
-    return plain
+--- A table in a table: as much of it as a line has room for.
+local function show_row(value)
+  local name = show_name(value, SHORT)
+  if name then
+    return name
   end
-  local ok, text = pcall(show_table, value, indent, depth, seen)
-  return ok and text or ("table that cannot be shown: " .. core.describe(text))
+  local label, parts = label_of(value), {}
+  local all, left = parts_of(value, show_briefly)
+  local room = WIDTH - #label - 2 * #"{ "
+  for i, part in ipairs(all) do
+    room = room - #part - #", "
+    if room < 0 then
+      left = left + #all - i + 1
+      break
+    end
+    parts[i] = part
+  end
+  if left > 0 then
+    parts[#parts + 1] = ("… and %d more"):format(left)
+  end
+  return on_a_line(label, parts)
 end
 
----@param value any
----@return string  one line, or several when it is long
-return function(value)
-  return show(value, "", DEPTH, {})
+local function show_deeply(value, indent, depth, seen)
+  local name = show_name(value, STRING)
+  if name then
+    return name
+  elseif seen[value] then
+    return "{ the same again }"
+  elseif depth == 0 then
+    return show_size(value)
+  end
+  seen[value] = true
+  local parts, left = parts_of(value, function(inner)
+    return show_deeply(inner, indent .. "  ", depth - 1, seen)
+  end)
+  seen[value] = nil
+  return lay_out(label_of(value), parts, left, indent)
 end
+
+local function show_level(value)
+  local name = show_name(value, STRING)
+  if name then
+    return name
+  end
+  local parts, left = parts_of(value, show_row)
+  return lay_out(label_of(value), parts, left, "")
+end
+
+--- What a script's metatables do meanwhile is its own fault.
+local function guarded(how, value, ...)
+  local ok, text = pcall(how, value, ...)
+  return ok and text or "a value that cannot be shown: " .. core.describe(text)
+end
+
+local M = {}
+
+--- A value as the prompt shows it.
+---@param value any
+---@return string  a line, or several
+function M.level(value)
+  return guarded(show_level, value)
+end
+
+--- All of a value, as deep as is sensible.
+---@param value any
+---@return string  a line, or several
+function M.whole(value)
+  return guarded(show_deeply, value, "", DEPTH, {})
+end
+
+return M
