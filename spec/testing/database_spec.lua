@@ -268,6 +268,91 @@ describe("a file whose tests are all transactional", function()
   end
 end)
 
+--- The URL of another database where this one is.
+local function beside(url, name)
+  local server, query = url:match("^(postgres%a*://[^/?]*)/?[^?]*(.*)$")
+  return server and ("%s/%s%s"):format(server, name, query) or "sqlite:" .. name .. ".db"
+end
+
+for backend, url in pairs(urls) do
+  describe("an application with several databases on " .. backend, function()
+    local Note = models.define("kit_note", { id = models.auto(), text = models.text() })
+    local Odd = models.define("kit_odd", { id = models.auto(), tags = models.array(models.text()) })
+    local Keeper = rille.WebsocketConsumer:extend("Keeper")
+
+    function Keeper:receive(text)
+      local archive = Note.objects:using("archive")
+      rille.atomic(function()
+        Note.objects:acreate { text = text }
+        rille.databases.archive:atomic(function()
+          archive:acreate { text = text }
+          archive:acreate { text = text .. ", again" }
+        end)
+        pcall(rille.databases.archive.atomic, rille.databases.archive, function()
+          archive:acreate { text = "never" }
+          error("no", 0)
+        end)
+      end)
+      self:asend { text_data = "kept" }
+    end
+
+    local app
+
+    setup(function()
+      app = testing.load(rille.app {
+        databases = {
+          default = url,
+          archive = beside(url, "kit_archive"),
+          elsewhere = { url = "sqlite:kit_elsewhere.db" },
+          replica = { url = url .. "?conn_max_age=5" },
+        },
+        models = backend == "PostgreSQL" and { Note, Odd } or { Note },
+        routes = { rille.websocket("/", Keeper) },
+      })
+    end)
+
+    local function keep()
+      local ann = testing.WebsocketCommunicator(app, "/")
+      assert.is_true(ann:aconnect())
+      ann:asend_to { text_data = "note" }
+      assert.equal("kept", ann:areceive_from(5))
+      ann:adisconnect()
+    end
+
+    local function count(name)
+      return Note.objects:using(name):acount()
+    end
+
+    for _ = 1, 2 do
+      it("has the tables on each, and one transaction of the test on each", function()
+        assert.equal(0, count("default") + count("archive") + count("elsewhere"))
+        testing.hold_on_commit()
+        keep()
+        Note.objects:using("elsewhere"):acreate { text = "third" }
+        assert.same({ 1, 2, 1 }, { count("default"), count("archive"), count("elsewhere") })
+      end)
+    end
+
+    it("has two names of one database be one", function()
+      Note.objects:acreate { text = "written" }
+      assert.equal(1, count("replica"))
+    end)
+
+    for _ = 1, 2 do
+      it("has all of them commit, and emptied, in a transactional test", function()
+        testing.transactional()
+        assert.equal(0, count("default") + count("archive"))
+        keep()
+        for _, name in ipairs { "default", "archive" } do
+          local one = rille.databases[name]
+          assert.is_nil(one.driver.transaction(one.handle))
+        end
+        assert.same({ 1, 2 }, { count("default"), count("archive") })
+      end)
+    end
+  end)
+end
+
 describe("the stage of a PostgreSQL database", function()
   local db
 

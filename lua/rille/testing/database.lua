@@ -1,14 +1,17 @@
 --- The databases of the application under test, which are never its own.
 ---
 --- On SQLite each is in memory; on PostgreSQL `test_NAME` is made beside `NAME`, and dropped when
---- the run is over. Both have the tables of the application's models. A test runs in one
---- transaction, which everything that it starts shares and which is rolled back at its end: that is
---- the core's doing (src/db/stage.c). A transactional one commits, and what it left in any table is
---- removed afterwards.
+--- the run is over. Each has the tables of the application's models, since `using` may send any
+--- model's query to any of them; two names of one database (a replica, say) are one here, too.
+---
+--- A test runs in one transaction on each, which everything that it starts shares and which is
+--- rolled back at its end: that is the core's doing (src/db/stage.c). A transactional one commits,
+--- and what it left in any table is removed afterwards.
 
 local Database = require("rille.db").Database
 local core = require("rille.core")
 local db = require("rille.db")
+local errors = require("rille.errors")
 local transaction = require("rille.db.transaction")
 
 local driver = core.db
@@ -19,7 +22,9 @@ local M = {}
 local current
 local prepared = false --- its tables are there
 local in_test, transactional = false, false
----@type table<string, rille.db.Database>  by name, that were there before
+---@type rille.db.Database[]  that are open for it, the default one first
+local mine = {}
+---@type table<string, rille.db.Database|false>  by name, that were there before
 local others = {}
 ---@type table<string, string>  databases that we have made: URL to name
 local made = {}
@@ -50,16 +55,29 @@ local function test_settings(given)
   return settings
 end
 
-local function mine()
-  local list = {}
-  for name in pairs(current and current.databases or {}) do
-    list[#list + 1] = db.databases[name]
+--- The default one first.
+local function names_of(databases)
+  local names = {}
+  for name in pairs(databases) do
+    names[#names + 1] = name ~= "default" and name or nil
   end
-  return list
+  table.sort(names)
+  table.insert(names, 1, "default")
+  return names
+end
+
+--- The same for two names of one database, whatever settings ride on its URL.
+local function identity(given)
+  local url = type(given) == "string" and given or given.url
+  local server, name = split(url)
+  if server then
+    return server .. "/" .. name
+  end
+  return url ~= "sqlite::memory:" and url:match("^[^?]*") or {}
 end
 
 local function stage(on)
-  for _, one in ipairs(mine()) do
+  for _, one in ipairs(mine) do
     one.held = nil
     if on then
       driver.stage(one.handle)
@@ -67,15 +85,22 @@ local function stage(on)
   end
 end
 
---- Have done with those that are open; whoever had the names before has them again.
+--- Whoever had the names before has them again.
+local function give_names_back()
+  for name, before in pairs(others) do
+    db.databases[name] = before or nil
+  end
+  current, mine, others, prepared = nil, {}, {}, false
+end
+
+--- Have done with those that are open.
 function M.leave()
-  for _, one in ipairs(mine()) do
-    db.databases[one.name] = others[one.name]
+  for _, one in ipairs(mine) do
     core.task.spawn_detached(function()
       one:aclose()
     end)
   end
-  current, others, prepared = nil, {}, false
+  give_names_back()
 end
 
 --- Open what a generation names.
@@ -85,9 +110,16 @@ function M.have(generation)
     return
   end
   M.leave()
-  for name, given in pairs(generation.databases) do
-    others[name] = rawget(db.databases, name)
-    db.databases[name] = Database(name, test_settings(given))
+  local known = {}
+  for _, name in ipairs(names_of(generation.databases)) do
+    local given = generation.databases[name]
+    local key = identity(given)
+    if not known[key] then
+      known[key] = Database(name, test_settings(given))
+      mine[#mine + 1] = known[key]
+    end
+    others[name] = rawget(db.databases, name) or false
+    db.databases[name] = known[key]
   end
   current = generation
   stage(in_test and not transactional)
@@ -110,26 +142,59 @@ local function adrop(url)
   end)
 end
 
+local function amake(one)
+  local url = one.settings.url
+  if one.backend == "postgresql" and not made[url] then
+    adrop(url)
+    ado(url, function(outer, quoted)
+      outer:aexecute("CREATE DATABASE " .. quoted)
+    end)
+    made[url] = one.name
+  end
+end
+
+--- The models whose tables a database can have: one that is for PostgreSQL cannot be on SQLite.
+local function fitting(models, dialect)
+  local schema = require("rille.models.schema")
+  local list = {}
+  for _, model in ipairs(models) do
+    local ok, err = pcall(schema.statements, model, dialect)
+    if ok then
+      list[#list + 1] = model
+    elseif not errors.is_error(err, errors.NotSupportedError) then
+      error(err, 0)
+    end
+  end
+  return list
+end
+
+--- The tables of a database: the default one has them as a server makes them. Another of its kind
+--- has the same migrations; one of another kind has what it can of the models.
+local function acreate_tables(one)
+  local app, default = current.app, mine[1]
+  local migrations = current.files[1] and require("rille.migrations.app")
+  if migrations and one == default then
+    migrations.abring(current, one, function() end)
+    return
+  end
+  local found = migrations and one.backend == default.backend and migrations.folder(current)
+  if found and found.migrations[1] then
+    require("rille.migrations.runner").amigrate(one, found, { tell = function() end })
+  elseif app.models[1] then
+    local models = one == default and app.models or fitting(app.models, one.dialect)
+    require("rille.models.schema").acreate_missing(one, models)
+  end
+end
+
 --- See that the databases and their tables are there.
 ---@async
 function M.aprepare()
   if prepared or not current then
     return
   end
-  for _, one in ipairs(mine()) do
-    local url = one.settings.url
-    if one.backend == "postgresql" and not made[url] then
-      adrop(url)
-      ado(url, function(outer, quoted)
-        outer:aexecute("CREATE DATABASE " .. quoted)
-      end)
-      made[url] = one.name
-    end
-  end
-  if current.files[1] then
-    require("rille.migrations.app").abring(current, db.databases.default, function() end)
-  elseif current.app.models[1] then
-    require("rille.models.schema").acreate_missing(db.databases.default, current.app.models)
+  for _, one in ipairs(mine) do
+    amake(one)
+    acreate_tables(one)
   end
   prepared = not in_test -- else the tables go with the test's transaction
 end
@@ -147,7 +212,7 @@ function M.transactional()
     return
   end
   transactional = true
-  for _, one in ipairs(mine()) do
+  for _, one in ipairs(mine) do
     driver.unstage(one.handle)
   end
 end
@@ -201,7 +266,7 @@ end
 function M.aend()
   in_test = false
   local lost
-  for _, one in ipairs(mine()) do
+  for _, one in ipairs(mine) do
     one.held = nil
     if transactional then
       atruncate(one)
@@ -218,11 +283,10 @@ end
 --- The run is over.
 ---@async
 function M.aclose()
-  for _, one in ipairs(mine()) do
+  for _, one in ipairs(mine) do
     one:aclose()
-    db.databases[one.name] = others[one.name]
   end
-  current = nil
+  give_names_back()
   for url in pairs(made) do
     adrop(url)
   end
@@ -230,7 +294,7 @@ end
 
 --- From now on, in this test, what `on_commit` was given waits for `arun_on_commit`.
 function M.hold_on_commit()
-  for _, one in ipairs(mine()) do
+  for _, one in ipairs(mine) do
     one.held = one.held or {}
   end
 end
@@ -251,7 +315,7 @@ end
 ---@return integer  so many
 function M.arun_on_commit()
   local count = 0
-  for _, one in ipairs(mine()) do
+  for _, one in ipairs(mine) do
     local hooks = one.held or {}
     one.held = one.held and {}
     count = count + #hooks
@@ -267,7 +331,7 @@ end
 ---@return fun()[]  in the order in which they came
 function M.acapture_on_commit(fn, options)
   local before, captured, functions = {}, {}, {}
-  for _, one in ipairs(mine()) do
+  for _, one in ipairs(mine) do
     before[one], one.held = one.held or false, {}
   end
   local ok, err = pcall(fn)
