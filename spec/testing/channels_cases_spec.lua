@@ -151,6 +151,81 @@ describe("a WebSocket", function()
   end)
 end)
 
+describe("disconnect", function()
+  local models = require("rille.models")
+  local Note = models.define("kit_case", {
+    id = models.auto(),
+    text = models.text { unique = true },
+  })
+  local ends = {}
+
+  function ends.error()
+    error("no")
+  end
+
+  function ends.database_error()
+    Note.objects:acreate { text = "twice" }
+    Note.objects:acreate { text = "twice" }
+  end
+
+  function ends.broken_transaction()
+    rille.atomic(ends.database_error)
+  end
+
+  function ends.closed(self)
+    self:close(4000)
+  end
+
+  function ends.timeout()
+    rille.atimeout(0.01, function()
+      rille.asleep(60)
+    end)
+  end
+
+  function ends.transaction_left()
+    rille.db:apinned(function(conn)
+      conn:aexecute("BEGIN")
+      error("no")
+    end)
+  end
+
+  for how, fail in pairs(ends) do
+    for _, event in ipairs { "connect", "receive", "case_event" } do
+      it(("runs once when %s ends with %s, and holds nothing"):format(event, how), function()
+        local count = 0
+        local methods = {
+          disconnect = function()
+            count = count + 1
+            Note.objects:acount()
+          end,
+          [event] = fail,
+        }
+        local Class = rille.WebsocketConsumer:extend("Ending")
+        for name, method in pairs(methods) do
+          Class[name] = method
+        end
+        Class.groups = { "case" }
+        local app = rille.app { models = { Note }, routes = { rille.websocket("/", Class) } }
+        local ann = testing.WebsocketCommunicator(app, "/")
+        pcall(ann.aconnect, ann)
+        if event == "receive" then
+          ann:asend_to { text_data = "go" }
+        elseif event == "case_event" then
+          rille.channel_layer:agroup_send("case", { type = "case.event" })
+        end
+        if event ~= "connect" then
+          pcall(ann.areceive_from, ann)
+        end
+        pcall(ann.await, ann)
+        assert.equal(1, count)
+        local stats = rille.db:stats()
+        assert.same({ 0, 0 }, { stats.leased, stats.waiting })
+        ann:drop()
+      end)
+    end
+  end
+end)
+
 describe("a request", function()
   it("has an instance of its own", function()
     local Counter = rille.HttpConsumer:extend("Counter")
@@ -161,6 +236,27 @@ describe("a request", function()
     for _ = 1, 2 do
       assert.equal("1", get(Counter, "/"):aget_response().body)
     end
+  end)
+
+  it("has its queries in the test's transaction, whose connection nothing closes", function()
+    local models = require("rille.models")
+    local Note = models.define("kit_request", { id = models.auto(), text = models.text() })
+    local app = testing.load(rille.app {
+      databases = { default = { url = "sqlite:never_made.db", conn_max_age = 0 } },
+      models = { Note },
+      routes = {
+        rille.post("/", function(request)
+          Note.objects:acreate { text = request:abody() }
+          return 200, tostring(Note.objects:acount())
+        end),
+      },
+    })
+    for i = 1, 2 do
+      local one = get(app, "/", { method = "POST", body = "a note" })
+      assert.equal(tostring(i), one:aget_response().body)
+    end
+    assert.equal(2, Note.objects:acount())
+    assert.equal(1, rille.db:stats().opened)
   end)
 
   it("has its JSON, and its handler's status, headers and body exactly", function()

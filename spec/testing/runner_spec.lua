@@ -91,8 +91,10 @@ describe("rille test", function()
   end
 
   it("has the next test begin clean", function()
-    local text = in_test("rille.spawn(function() rille.asleep(60) end)")
-      .. 'it("is next", function() end)'
+    local text = in_test([[
+        rille.channel_layer:agroup_add("room", rille.channel_layer:new_channel())
+        rille.spawn(function() rille.asleep(60) end)]])
+      .. 'it("is next", function() assert.equal(0, rille.channel_layer:agroup_count("room")) end)'
     local output = run(text)
     assert.truthy(output:find("1 success / 1 failure / 0 errors", 1, true), output)
   end)

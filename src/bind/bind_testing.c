@@ -3,6 +3,7 @@
 #include "bind/bind.h"
 
 #include "core/failure.h"
+#include "core/inbox.h"
 #include "io/bind.h"
 #include "io/watch.h"
 #include "vm/watchdog.h"
@@ -106,7 +107,7 @@ static int l_leases(lua_State *L)
 }
 
 /* cancel(): have every consumer leave, and every task end that is not a consumer's, but the running
- * one */
+ * one, whose channels end */
 static int l_cancel(lua_State *L)
 {
     rl_worker *w = rl_worker_of(L);
@@ -120,6 +121,7 @@ static int l_cancel(lua_State *L)
         if (t != rl_task_running(L))
             rl_task_cancel(t);
     }
+    rl_inbox_end_all(rl_task_running(L));
     return 0;
 }
 

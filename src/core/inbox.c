@@ -120,6 +120,27 @@ static unsigned count(const rl_task *t)
     return n;
 }
 
+static rl_inbox *nameless_of(const rl_task *t)
+{
+    RL_LIST_EACH (it, &t->guards) {
+        rl_guard *guard = RL_LIST_ENTRY(it, rl_guard, link);
+        rl_inbox *in = guard->release == end ? RL_CONTAINER_OF(guard, rl_inbox, guard) : NULL;
+        if (in && !in->named)
+            return in;
+    }
+    return NULL;
+}
+
+void rl_inbox_end_all(rl_task *owner)
+{
+    rl_inbox *in;
+
+    while ((in = nameless_of(owner))) {
+        rl_list_remove(&in->guard.link);
+        end(&in->guard, owner);
+    }
+}
+
 rl_inbox *rl_inbox_open(rl_worker *w, rl_task *owner, const char *name)
 {
     if (count(owner) == RL_INBOXES_MAX)

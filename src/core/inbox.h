@@ -18,6 +18,7 @@ typedef struct rl_inbox rl_inbox;
 rl_inbox *rl_inbox_open(rl_worker *w, rl_task *owner, const char *name);
 rl_inbox *rl_inbox_find(rl_worker *w, rl_str name); /* NULL: there is none */
 const char *rl_inbox_name(const rl_inbox *in);
+void rl_inbox_end_all(rl_task *owner); /* before it ends, all of its own without a name */
 
 rl_message *rl_inbox_take(rl_inbox *in);    /* one reference, yours; NULL: there is none */
 rl_waiters *rl_inbox_waiters(rl_inbox *in); /* for a message: true; for its end: nil, Closed */

@@ -95,7 +95,8 @@ function testing.consumers() end
 ---@return string[]
 function testing.leases() end
 
---- Have every consumer leave, and every task end that is not a consumer's, but the running one.
+--- Have every consumer leave, and every task end that is not a consumer's, but the running one, whose
+--- channels end.
 function testing.cancel() end
 
 --- Have so much time pass at once: timers that are due then run in the next turn.
