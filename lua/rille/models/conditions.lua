@@ -163,6 +163,10 @@ local function build_test(subject, name, value, scope)
     return tests.make.isnull(look, true)
   end
   if expressions.is_query(value) and lookup ~= "in" then
+    if lookup == "exact" and value:_ordinary().limit_to ~= 1 then
+      local told = "The query for '%s' must be limited to one result: limit(1)"
+      error(errors.ValueError(told:format(name)), 0)
+    end
     value = expressions.Subquery(value)
   end
   if expressions.is_expression(value) then

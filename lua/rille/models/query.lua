@@ -64,6 +64,7 @@ Query.__index = Query
 ---@field nulls "FIRST"|"LAST"|nil
 ---@field random boolean?
 ---@field position integer?  of a combination: the column
+---@field name string?       … and what it is called
 
 ---@class rille.models.Related
 ---@field name string                  `author__parent`
@@ -269,7 +270,7 @@ local function by_position(query, given)
   end
   for i, name in ipairs(columns) do
     if name == key then
-      return { position = i, descending = sign == "-" }
+      return { position = i, name = name, descending = sign == "-" }
     end
   end
   error(errors.FieldError(("'%s' is not among the columns of the queries"):format(key)), 0)

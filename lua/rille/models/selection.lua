@@ -184,8 +184,45 @@ function Query:_select_fields(given)
   return query, selected
 end
 
-local function select_values(self, what, shape, given)
-  self:_check_not_combined(what, 3)
+local select_values
+
+--- The same of a combination: what its queries select becomes this, where they have not said.
+local function select_of_combined(self, what, shape, given)
+  local combined, parts = self.combined, {}
+  for i, part in ipairs(combined.queries) do
+    if part.shape == "instances" then
+      part = select_values(part, what, shape, { unpack(given) })
+    end
+    parts[i] = part
+  end
+  local selected, position_of = parts[1].selected, {}
+  for i, one in ipairs(selected) do
+    position_of[one.name] = i
+  end
+  local order = {}
+  for i, term in ipairs(self.order) do
+    local position = position_of[term.name]
+    if not position then
+      local told = "%s leaves out '%s', which the union, intersection or difference is ordered by."
+      error(errors.FieldError(told:format(what, term.name)), 0)
+    end
+    order[i] = { position = position, name = term.name, descending = term.descending }
+  end
+  for _, name in ipairs(given) do
+    if not position_of[name] and type(name) == "string" then
+      local told = "%s: '%s' is not among the columns of the queries"
+      error(errors.FieldError(told:format(what, name)), 0)
+    end
+  end
+  local changes = { op = combined.op, all = combined.all, queries = parts }
+  return self:_with({ shape = shape, selected = selected, order = order, combined = changes })
+end
+
+--- A query that gives plain rows. Raises `FieldError` for names that mean nothing.
+function select_values(self, what, shape, given)
+  if self.combined then
+    return select_of_combined(self, what, shape, given)
+  end
   local query, selected = self:_select_fields(given)
   local copy = query:_with({ shape = shape, selected = selected, related = {} })
   copy.prefetches, copy.loaded, copy.deferred, copy.masks = nil, nil, nil, nil
