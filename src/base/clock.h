@@ -7,7 +7,7 @@
 
 #include <time.h>
 
-/* How far the clocks of this thread have been put forward: rl_loop_advance(), for tests. ns */
+/* How far the clocks of this thread have been put forward: rl_loop_advance(), for tests. ms */
 extern _Thread_local uint64_t rl_clock_ahead;
 
 static inline uint64_t rl_clock_ns(void) /* since an arbitrary point; never goes back */
@@ -15,7 +15,7 @@ static inline uint64_t rl_clock_ns(void) /* since an arbitrary point; never goes
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec + rl_clock_ahead;
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec + rl_clock_ahead * 1000000u;
 }
 
 #endif

@@ -196,7 +196,7 @@ void rl_loop_advance(rl_loop *loop, uint64_t ms)
 
     if (all.n)
         qsort(all.list, all.n, sizeof(*all.list), by_time);
-    rl_clock_ahead += ms * 1000000;
+    rl_clock_ahead += ms;
     for (size_t i = 0; i < all.n; i++) {
         uv_timer_t *t = all.list[i];
         uint64_t left = uv_timer_get_due_in(t);

@@ -78,7 +78,7 @@ void rl_loop_kick(rl_loop *loop);
 /* ms since an arbitrary point, as of the start of this turn. */
 static inline uint64_t rl_loop_now(const rl_loop *loop)
 {
-    return uv_now(&loop->uv) + rl_clock_ahead / 1000000;
+    return uv_now(&loop->uv) + rl_clock_ahead;
 }
 
 /* For tests: so much time passes at once, for everything that this thread measures by rl_loop_now()

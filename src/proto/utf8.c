@@ -23,6 +23,11 @@ static const char *skip_ascii(const char *p, const char *end)
         if ((word[0] | word[1]) & HIGH_BITS)
             break;
     }
+    for (uint32_t half; end - p >= 4; p += 4) { /* what is short counts most */
+        memcpy(&half, p, 4);
+        if (half & (uint32_t)HIGH_BITS)
+            break;
+    }
     while (p < end && !(*p & 0x80))
         p++;
     return p;
@@ -93,6 +98,7 @@ bool rl_utf8_feed(rl_utf8 *u, const char *p, size_t n)
 bool rl_utf8_valid(rl_str s)
 {
     rl_utf8 u = {0};
+    const char *end = s.p + s.n, *p = skip_ascii(s.p, end);
 
-    return rl_utf8_feed(&u, s.p, s.n) && rl_utf8_complete(&u);
+    return p == end || (rl_utf8_feed(&u, p, (size_t)(end - p)) && rl_utf8_complete(&u));
 }

@@ -52,6 +52,8 @@ function WebsocketConsumer:asend(message)
   if text == nil and bytes == nil then
     error("asend needs { text_data = … } or { bytes_data = … }", 2)
   end
+  -- Keep this shape: where a call's results go on as they are, a trace ends, and a message that was
+  -- made only for this is then never made. Any other continues behind the call, and makes it.
   check(send(self._id, text, bytes))
 end
 
