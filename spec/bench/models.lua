@@ -3,6 +3,7 @@
 local rille = require "rille"
 local models = require "rille.models"
 local forms = require "rille.models.forms"
+local Q, F, Value = models.Q, models.F, models.Value
 local clock = require("rille.models.time").now
 
 local ROUNDS = 15
@@ -81,6 +82,104 @@ local QUESTIONS = {
     end,
     function(i)
       return Folder.objects:filter({ id__gt = i % 900, id__lte = i % 900 + 100 }):alist()
+    end,
+  },
+}
+
+--- What is asked of an instant database: the time is building, and finding or compiling the SQL.
+local Thing = models.define("rille_bench_thing", {
+  name = models.text(),
+  data = models.json(),
+  at = models.timestamp(),
+  size = models.integer(),
+  folder = models.foreign_key(Folder, { related_name = "things" }),
+})
+
+local BUILT = {
+  {
+    "filter, three conditions",
+    function(i)
+      return Thing.objects:filter({ id__gte = i, id__lte = i, name__gte = "f" }):alist()
+    end,
+  },
+  {
+    "annotate an aggregate, filter by it",
+    function(i)
+      return Folder.objects:annotate({ n = models.Count "things" }):filter({ n__gt = i }):alist()
+    end,
+  },
+  {
+    "annotate Case, Coalesce, Concat",
+    function(i)
+      return Thing.objects
+        :annotate({
+          word = models.Case {
+            models.When(Q { size__gt = i }, models.Concat("name", Value " is big")),
+            default = models.Coalesce("name", Value "?"),
+          },
+        })
+        :alist()
+    end,
+  },
+  {
+    "Exists and OuterRef",
+    function(i)
+      local things = Thing.objects:filter { folder = models.OuterRef "pk", size__gt = i }
+      return Folder.objects:filter(models.Exists(things)):alist()
+    end,
+  },
+  {
+    "filter by an F with arithmetic",
+    function(i)
+      return Thing.objects:filter({ size__gt = F "id" * 2 + i }):alist()
+    end,
+  },
+  {
+    "filter, transform",
+    function(i)
+      return Thing.objects:filter({ at__month = i % 12 + 1, name__lower = "f" }):alist()
+    end,
+  },
+  {
+    "filter, range of years",
+    function(i)
+      return Thing.objects:filter({ at__year = 2000 + i % 50, size__range = { i, i + 9 } }):alist()
+    end,
+  },
+  {
+    "filter, JSON",
+    function(i)
+      return Thing.objects:filter({ data__a__b = i, data__has_key = "a" }):alist()
+    end,
+  },
+  {
+    "union of two",
+    function(i)
+      return Thing.objects:filter({ id = i }):union(Thing.objects:filter { size = i }):alist()
+    end,
+  },
+  {
+    "aggregate",
+    function(i)
+      return Thing.objects:filter({ size__gt = i }):aaggregate { all = models.Sum "size" }
+    end,
+  },
+  {
+    "aupdate, values",
+    function(i)
+      return Thing.objects:filter({ id = i }):aupdate { name = "x", size = i }
+    end,
+  },
+  {
+    "aupdate, F",
+    function(i)
+      return Thing.objects:filter({ id = i }):aupdate { size = F "size" + i }
+    end,
+  },
+  {
+    "adelete",
+    function(i)
+      return Thing.objects:filter({ id = i }):adelete()
     end,
   },
 }
@@ -205,7 +304,7 @@ end
 local function measure_building(db)
   local function build(i)
     local query = Folder.objects:filter { id__gte = i, id__lte = i, name__gte = "f" }
-    local plan = forms.plan(query.form, db.dialect, "list")
+    local plan = forms.plan(query.form, db.dialect, "list", query)
     return plan.sql, forms.params(plan, query)
   end
   local count, best = 20000, math.huge
@@ -214,6 +313,27 @@ local function measure_building(db)
     best = math.min(best, seconds(build, count) / count)
   end
   print(("building three conditions: %.2f us"):format(best * 1e6))
+end
+
+--- Microseconds of Lua for one query that a database answers at once.
+local function measure_shapes(db)
+  local function answer()
+    return {}, 0
+  end
+  local real = db.driver
+  db.driver = setmetatable({ query = answer, read = function()
+    return { {} }, 1
+  end }, { __index = real })
+  for _, one in ipairs(BUILT) do
+    local label, ask = unpack(one)
+    local count, best = 5000, math.huge
+    for _ = 1, ROUNDS do
+      rille.asleep(0)
+      best = math.min(best, seconds(ask, count) / count)
+    end
+    print(("%-36s %.2f us"):format(label, best * 1e6))
+  end
+  db.driver = real
 end
 
 --- All of the wide rows: bare, and as instances.
@@ -274,11 +394,12 @@ local function measure_bulk(db)
 end
 
 return rille.app {
-  models = { Folder, Wide },
+  models = { Folder, Thing, Wide },
   routes = {},
   on_start = function()
     rille.atomic(fill)
     measure_building(rille.db)
+    measure_shapes(rille.db)
     measure_rows(rille.db)
     measure_bulk(rille.db)
     measure(rille.db)

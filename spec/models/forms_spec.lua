@@ -9,6 +9,7 @@ local db = require("rille.db")
 local dialects = require("rille.db.dialect")
 local errors = require("rille.errors")
 local forms = require("rille.models.forms")
+local outlines = require("rille.models.outlines")
 local models = require("rille.models")
 local null = require("rille.core").null
 local queries = require("rille.models.query")
@@ -361,14 +362,16 @@ describe("the forms of a model", function()
     return rawget(query, "form")
   end
 
-  it("are one for all values, and for all orders of keys", function()
-    local form = form_of(books:filter({ pages = 1, title = "a", big = 2 }))
+  it("are one for all values", function()
+    local function form_with(pages, title, big)
+      return form_of(books:filter({ pages = pages, title = title, big = big }))
+    end
+    local form = form_with(1, "a", 2)
     assert.truthy(form)
     for i = 1, 50 do
-      local given = shuffled({ pages = i, title = "b" .. i, big = -i })
-      assert.equal(form, form_of(books:filter(given)))
+      assert.equal(form, form_with(i, "b" .. i, -i))
     end
-    assert.not_equal(form, form_of(books:filter({ pages = 1, title = "a", big = null })))
+    assert.not_equal(form, form_with(1, "a", null))
     local in_form = form_of(books:filter({ pk__in = { 1 } }))
     assert.equal(in_form, form_of(books:filter({ pk__in = { 1, 2, 3 } })))
     assert.equal(
@@ -420,11 +423,8 @@ describe("the forms of a model", function()
       local function walk(part)
         if type(part) == "table" and not seen[part] and getmetatable(part) == nil then
           seen[part], n = true, n + 1
-          for _, name in ipairs({ "filters", "known", "calls", "steps", "form" }) do
-            walk(part[name])
-          end
           for key, inner in pairs(part) do
-            if key ~= "template" and key ~= "plans" then
+            if key ~= "template" and key ~= "plans" and key ~= "lesson" then
               walk(inner)
             end
           end
@@ -440,17 +440,19 @@ describe("the forms of a model", function()
       held:filter(given)
       biggest = math.max(biggest, form_of(books).tree.size)
     end
-    assert.is_true(biggest <= 50 + 3 * forms.MOST_KEYS, tostring(biggest))
+    assert.is_true(biggest <= 50 + outlines.MOST_WORDS, tostring(biggest))
     assert.is_true(size_of(form_of(books)) < 2000, tostring(size_of(form_of(books))))
     assert.is_true(size_of(form_of(held)) < 2000)
   end)
 
   it("do not remember keys without end", function()
-    local key = "mentor"
+    local function ask(key)
+      return (pcall(conditions.build, { model = Author }, { [key] = 1 }))
+    end
     for _ = 1, 3 do
       for i = 1, 1100 do
-        conditions.fit(Author, ("mentor__"):rep(i % 40) .. "age" .. (i % 2 == 0 and "__gt" or ""))
-        conditions.fit(Author, "unknown" .. i)
+        ask(("mentor__"):rep(i % 40) .. "age" .. (i % 2 == 0 and "__gt" or ""))
+        ask("unknown" .. i)
       end
     end
     local n = 0
@@ -458,9 +460,9 @@ describe("the forms of a model", function()
       n = n + 1
     end
     assert.is_true(n <= 80)
-    assert.is_nil(conditions.fit(Author, key .. "__unknown"))
+    assert.is_false(ask("mentor__unknown"))
     Author._meta.resolved_count = 1000
-    conditions.fit(Author, ("mentor__"):rep(50) .. "age")
+    ask(("mentor__"):rep(50) .. "age")
     n = 0
     for _ in pairs(Author._meta.resolved) do
       n = n + 1

@@ -177,12 +177,12 @@ dialects.postgresql.array_literal = array_literal
 ---@param column string
 ---@param values any[]       prepared, not empty
 ---@param kind string        kind of the field
----@param param fun(value: any, make: function?): string  adds a parameter, made of the value by
----       `make`, and returns its placeholder
+---@param param fun(make: function): string  adds a parameter, made of the list by `make`, and
+---       returns its placeholder
 ---@return string
-function dialects.postgresql.in_list(column, values, kind, param)
+function dialects.postgresql.in_list(column, _, kind, param)
   local element = dialects.postgresql.types[kind]
-  return ("%s = ANY(%s::%s[])"):format(column, param(values, array_literal), element)
+  return ("%s = ANY(%s::%s[])"):format(column, param(array_literal), element)
 end
 
 --- A text column of at most `length` characters.
@@ -253,22 +253,42 @@ dialects.sqlite = {
   },
 }
 
-function dialects.sqlite.in_list(column, values, _, param)
-  local n, size = #values, 1
-  while size < n do
+--- One of a list, or the last.
+local pick = setmetatable({}, {
+  __index = function(self, i)
+    self[i] = function(list)
+      return list[math.min(i, #list)]
+    end
+    return self[i]
+  end,
+})
+
+--- How many parameters there are for a list. Absent where that does not depend on its length.
+---@param values any[]
+---@return integer
+function dialects.sqlite.list_size(values)
+  local size = 1
+  while size < #values do
     size = size * 2
   end
-  if n > LONGEST_LIST then
+  return size
+end
+
+function dialects.sqlite.in_list(column, values, _, param)
+  if #values > LONGEST_LIST then
     error(
       errors.NotSupportedError(
-        ("SQLite takes at most %d values in one list and this one has %d"):format(LONGEST_LIST, n)
+        ("SQLite takes at most %d values in one list and this one has %d"):format(
+          LONGEST_LIST,
+          #values
+        )
       ),
       0
     )
   end
   local parts = {}
-  for i = 1, size do
-    parts[i] = param(values[math.min(i, n)])
+  for i = 1, dialects.sqlite.list_size(values) do
+    parts[i] = param(pick[i])
   end
   return ("%s IN (%s)"):format(column, table.concat(parts, ", "))
 end
@@ -289,6 +309,7 @@ end
 
 for _, dialect in pairs(dialects) do
   dialect.quote = quote
+  dialect.pick = pick
   dialect.literal = literal
   dialect.quote_table = quote_table
 end

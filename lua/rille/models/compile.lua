@@ -5,6 +5,7 @@
 
 local Statement = require("rille.models.write_condition")
 local errors = require("rille.errors")
+local open = require("rille.models.open")
 local qualify = require("rille.models.qualify")
 
 local compile = {}
@@ -61,15 +62,21 @@ end
 --- library's own number.
 function Statement:slice(query, most)
   local sql = ""
-  local limit = query.limit_to
-  if most and (not limit or limit > most) then
+  local limit, skip = query.limit_to, query.skip
+  if query.limit_slot then
+    limit = open.at(query.limit_slot)
+    self.notes.unplanned = self.notes.unplanned or most ~= nil -- whichever is smaller
+  end
+  local limit_to = self:value(limit)
+  if most and (not limit or limit_to > most) then
     sql = " LIMIT " .. most
   elseif limit then
-    sql = " LIMIT " .. self:param(limit, query.limit_slot)
+    sql = " LIMIT " .. self:param(limit)
   end
-  if query.skip > 0 then
+  if skip > 0 then
     local limited = sql == "" and self.dialect.unlimited or sql
-    sql = limited .. " OFFSET " .. self:param(query.skip, query.skip_slot)
+    local from = query.skip_slot and open.at(query.skip_slot) or skip
+    sql = limited .. " OFFSET " .. self:param(from)
   end
   return sql
 end
@@ -382,10 +389,9 @@ function compile.aggregate(query, dialect, list)
   if not is_cut(query) then
     local what = aggregate_list(statement, list)
     local where = statement:where(query)
-    return what .. statement:from() .. where, statement.params
+    return what .. statement:from() .. where, statement.params, statement
   end
-  local inner = Statement.new(query.model, dialect, query)
-  inner.params = statement.params
+  local inner = statement:beside(query)
   local columns, names = {}, {}
   if query.distinct_on then
     columns[1], names = inner:selection(query), qualify.names_of(query)
@@ -403,7 +409,7 @@ function compile.aggregate(query, dialect, list)
     take("1", "n")
   end
   local rows = inner:select(query:_with({ lock = false }), table.concat(columns, ", "), nil, names)
-  return what .. " FROM (" .. rows .. ') AS "rows"', statement.params
+  return what .. " FROM (" .. rows .. ') AS "rows"', statement.params, statement
 end
 
 --- WHERE for UPDATE and DELETE, which cannot join: with joins, by key through a subquery.
@@ -463,14 +469,14 @@ function compile.update(query, dialect, changes)
   end
   local where = where_of_write(statement, query)
   local sql = "UPDATE " .. statement.base .. " SET " .. table.concat(parts, ", ") .. where
-  return sql, statement.params
+  return sql, statement.params, statement
 end
 
 --- DELETE of the rows of a query.
 function compile.delete(query, dialect)
   local statement = Statement.new(query.model, dialect, query)
   local where = where_of_write(statement, query)
-  return "DELETE FROM " .. statement.base .. where, statement.params
+  return "DELETE FROM " .. statement.base .. where, statement.params, statement
 end
 
 return compile

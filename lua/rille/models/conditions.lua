@@ -15,6 +15,7 @@ local logic = require("rille.models.logic")
 local null = require("rille.core").null
 local paths = require("rille.models.paths")
 local names = require("rille.models.names")
+local open = require("rille.models.open")
 local resolve = require("rille.models.resolve")
 local tests = require("rille.models.tests")
 
@@ -40,7 +41,6 @@ end
 ---@field transforms string[]
 ---@field output rille.models.Field  of what is left of the lookup
 ---@field lookup string
----@field fit rille.models.Fit?
 
 local function unsupported(subject, path, output, lookup)
   if path and path.of then
@@ -150,7 +150,8 @@ local function build_test(subject, name, value, scope)
   local look = { key = name, subject = subject, path = path, output = output }
   local kind = output:storage().kind
   local is_year = key.transforms[1] == "year" and #key.transforms == 1 and kind == "integer"
-  if is_year and path and not path.many and tests.COMPARES[lookup] and tests.is_year(value) then
+  if is_year and path and not path.many and tests.COMPARES[lookup]
+    and open.ask(value, tests.is_year) then
     return tests.year_range(look, value, lookup)
   end
   look.left = left_of(subject, key, scope)
@@ -186,87 +187,6 @@ local function build_test(subject, name, value, scope)
     return tests.make[lookup](look, value, lookup)
   end
   return tests.make[tests.COMPARES[lookup] and "compare" or "text"](look, value, lookup)
-end
-
--- Values that are plainly fit --------------------------------------------------------
-
---- What a test makes of a value, when nothing is special about the value: it decides nothing, and
---- the SQL does not depend on it.
----@class rille.models.Fit
----@field field rille.models.Field
----@field check fun(field: rille.models.Field, value: any): any
----@field wire (fun(value: any): any)?
----@field target rille.models.Meta?  of a foreign key, for instances as values
----@field list boolean       the value is a list of such values
----@field flag boolean       the value is true or false, and part of the SQL
-local Fit = {}
-Fit.__index = Fit
-
-function Fit:single(value)
-  local target = self.target
-  if target and type(value) == "table" then
-    if getmetatable(value) ~= target.instance then
-      return nil
-    end
-    value = rawget(value, target.pk.attr)
-  end
-  local fitting = self.check(self.field, value)
-  local wire = self.wire
-  if wire and fitting ~= nil then
-    return wire(fitting, self.field)
-  end
-  return fitting
-end
-
---- What the node of this test would hold; nil: the value is not plain, or does not fit.
----@param value any
----@return any
-function Fit:value(value)
-  if not self.list then
-    return self:single(value)
-  end
-  if type(value) ~= "table" or getmetatable(value) ~= nil then
-    return nil
-  end
-  local list = {}
-  if #value > tests.MOST_IN_LIST then
-    return nil
-  end
-  for i = 1, #value do
-    list[i] = self:single(value[i])
-    if list[i] == nil then
-      return nil
-    end
-  end
-  return list[1] ~= nil and list or nil
-end
-
---- How values fit a key of a filter; nil: the key is unknown, or its values are never plain.
----@param model rille.models.Model
----@param key any
----@return rille.models.Fit?
-function conditions.fit(model, key)
-  local ok, found = pcall(resolved, { model = model }, key)
-  if not ok or #found.transforms > 0 or tests.OF_KIND[found.output:storage().kind] then
-    return nil
-  end
-  local path, lookup = found.path, found.lookup
-  if lookup == "range" or path.of and path.field.kind ~= "foreign_key" then
-    return nil
-  end
-  if not found.fit then
-    local field = path.field
-    local behaviour = field:behaviour()
-    found.fit = setmetatable({
-      field = field,
-      check = behaviour.check,
-      wire = behaviour.wire,
-      target = field.kind == "foreign_key" and field:target()._meta or nil,
-      list = lookup == "in",
-      flag = lookup == "isnull",
-    }, Fit)
-  end
-  return found.fit
 end
 
 local function sorted_keys(subject, given)

@@ -198,11 +198,13 @@ local function aexecute(collector)
   local ordered = in_order(collector.found)
   asignal(collector, "pre_delete", ordered)
   for _, query in ipairs(collector.fast) do
-    local _, n = database:_arun(compile.delete(query, dialect))
+    local sql, params = compile.delete(query, dialect)
+    local _, n = database:_arun(sql, params)
     count(counts, query.model, n)
   end
   for _, entry in ipairs(collector.nulls) do
-    database:_arun(compile.update(entry.query, dialect, { { field = entry.field } }))
+    local sql, params = compile.update(entry.query, dialect, { { field = entry.field } })
+    database:_arun(sql, params)
   end
   for _, model in ipairs(ordered) do
     local keys = {}
@@ -212,7 +214,8 @@ local function aexecute(collector)
     local all = queries.new(model):_with({ order = {} })
     for first = 1, #keys, BATCH do
       local some = { unpack(keys, first, math.min(first + BATCH - 1, #keys)) }
-      local _, n = database:_arun(compile.delete(all:filter({ pk__in = some }), dialect))
+      local sql, params = compile.delete(all:filter({ pk__in = some }), dialect)
+      local _, n = database:_arun(sql, params)
       count(counts, model, n)
     end
   end
@@ -247,6 +250,25 @@ local function adelete_rows(using, database, model, rows)
   return total_of(counts)
 end
 
+--- Are rows of a model deleted by one statement, since nobody refers to them and nobody listens?
+---@param model rille.models.Model
+---@return boolean
+function deletion.is_alone(model)
+  relations.settle()
+  return is_fast(model, false)
+end
+
+--- What that statement did, as `adelete` says it.
+---@param model rille.models.Model
+---@param n integer
+---@return integer total
+---@return table<string, integer> counts
+function deletion.alone(model, n)
+  local counts = {}
+  count(counts, model, n)
+  return total_of(counts)
+end
+
 --- Delete the rows of a query, and what goes with them.
 ---@async
 ---@param query rille.models.Query
@@ -254,12 +276,10 @@ end
 ---@return table<string, integer> counts  by model
 function deletion.of_query(query)
   local database, model = query:_database(), query.model
-  relations.settle()
-  if is_fast(model, false) then
-    local counts = {}
-    local _, n = database:_arun(compile.delete(query, database.dialect))
-    count(counts, model, n)
-    return total_of(counts)
+  if deletion.is_alone(model) then
+    local sql, params = compile.delete(query, database.dialect)
+    local _, n = database:_arun(sql, params)
+    return deletion.alone(model, n)
   end
   local plain = query:_with({ order = {}, related = {}, loaded = false, lock = false })
   plain.deferred, plain.masks, plain.prefetches, plain.annotations = nil, nil, nil, nil
@@ -275,8 +295,7 @@ end
 ---@return table<string, integer> counts
 function deletion.of_instance(using, database, instance)
   local model = getmetatable(instance).model
-  relations.settle()
-  if is_fast(model, false) then
+  if deletion.is_alone(model) then
     local one = queries.new(model):_with({ order = {}, database = using })
     return deletion.of_query(one:filter({ pk = instance.pk }))
   end

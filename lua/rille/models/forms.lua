@@ -1,89 +1,71 @@
 --- Forms: what queries that differ in their values alone have in common.
 ---
---- `filter { pk = 7 }` and `filter { pk = 8 }` are one form with one open value. A form has a
---- template, an ordinary query whose tests name open values instead of having them, and what the
---- compiler makes of that is kept: text, and which value each parameter comes from. So a query of
---- a known form is its form and its values; nothing is built, nothing compiled.
+--- `filter { pk = 7 }` and `filter { pk = 8 }` are one form with one value. A form has a template,
+--- an ordinary query in which open values stand for those, and what the compiler makes of it with
+--- the first values that come along is kept as a plan: text, and what each parameter is made of. So
+--- a query of a known form is its form and its values; nothing is resolved, nothing compiled.
 ---
---- Forms make a tree: from the form of all rows (`root`), each step leads along the keys of a
---- filter table, or the arguments of a builder, to the next. What a value says about the SQL is
---- part of the way: null, the boolean of `isnull`. A value that is not plainly fit, and a key that
---- leads nowhere, end the walk, and then the builders do as if there were no forms: all that
---- raises, raises there.
+--- Forms make a tree: from the form of all rows (`root`), each builder leads to the next, along
+--- what it was given (`rille.models.outlines`). What it makes of the values is learned the first
+--- time and done again each time after (`rille.models.open`). A value that does not fit, and what
+--- has no outline, ends that, and then the builders do as if there were no forms: all that raises,
+--- raises there. Also without a form, because their SQL is not a matter of shape alone:
 ---
---- Keys may come from afar, so a tree is bounded: one that is full begins anew. Nothing of a value
---- is kept.
+--- - integers that a column cannot hold, an empty list, NULL in a list: they decide a condition;
+--- - a query after `none`, or with a filter that is decided: nothing is sent;
+--- - a second `limit` or `offset`, whose number is made of both;
+--- - a `Prefetch` with a query of its own, and a query that was run before, inside of another.
+---
+--- What is given may come from afar, so a tree is bounded: one that is full begins anew. Nothing of
+--- a value is kept.
 
 local compile = require("rille.models.compile")
-local conditions = require("rille.models.conditions")
-local null = require("rille.core").null
+local open = require("rille.models.open")
+local outlines = require("rille.models.outlines")
+
+local FORM = outlines.FORM
 
 local forms = {
-  MOST = 1000, -- steps and forms in a tree
-  MOST_KEYS = 8, -- in a filter table
-  MOST_TESTS = 16, -- in a Q
+  MOST = 5000, -- places and forms in a tree
+  MOST_SIZES = 64, -- plans of one form for lists of different lengths
 }
 
 ---@class rille.models.Form
 ---@field tree { size: integer, age: integer }  shared by a tree; its age says how often it was full
 ---@field age integer                      of the tree, when it last grew from here
 ---@field template rille.models.Query
----@field n integer                        how many values are open
----@field filters rille.models.FormStop    where filters begin
----@field excludes rille.models.FormStop   … and what is to be excluded
----@field known table<string, rille.models.Form>  by keys in order of the alphabet
----@field calls table<string, rille.models.FormCall>  by builder
----@field plans table<rille.db.Dialect, table<string, rille.models.Plan|false>>
-
----@class rille.models.FormStop  a place between two keys
----@field steps table<string, rille.models.FormStep>
----@field form rille.models.Form?    where the way may end
----@field order integer[]?           then: which of its values each one met is
-
----@class rille.models.FormStep  a key, and where its values lead
----@field fit rille.models.Fit
----@field value rille.models.FormStop?
----@field null rille.models.FormStop?
----@field yes rille.models.FormStop?
----@field no rille.models.FormStop?
-
----@class rille.models.FormCall  a place between two arguments
----@field steps table<string, rille.models.FormCall>
----@field form rille.models.Form?
+---@field list table?                      what a method that sends was given besides, resolved
+---@field n integer                        how many values there are
+---@field lesson rille.models.Lesson?      what the last step makes of those it is given
+---@field places rille.models.Place        where the next step begins
+---@field plans table<rille.db.Dialect, table<string, rille.models.Plan|rille.models.SizedPlan>>
 
 ---@class rille.models.Plan  a form compiled
 ---@field sql string
 ---@field n integer         parameters
----@field slots integer[]   the value each is made of
+---@field slots table<integer, integer>   the value each is made of
 ---@field makes table<integer, function>
+---@field rest table<integer, any>  those that are made of none: what names say, of JSON
 ---@field direct boolean    the values are the parameters
 ---@field many string?      the same for all keys in an array, where it is a row by its key
 ---@field column integer?   then: which one of its columns holds the key
 
-local function new_stop()
-  return { steps = {} }
-end
+---@class rille.models.SizedPlan  the SQL depends on how long lists are
+---@field lists integer[]   which values these are
+---@field by table<any, rille.models.Plan>
+---@field n integer         how many
 
-local function new_form(tree, template, n)
+local function new_form(tree, parts)
   tree.size = tree.size + 1
-  return {
-    tree = tree,
-    age = tree.age,
-    template = template,
-    n = n,
-    filters = new_stop(),
-    excludes = new_stop(),
-    known = {},
-    calls = {},
-    plans = {},
-  }
+  parts.tree, parts.age, parts.places, parts.plans = tree, tree.age, {}, {}
+  return parts
 end
 
 --- The form of a query without open values.
 ---@param template rille.models.Query
 ---@return rille.models.Form
 function forms.root(template)
-  return new_form({ size = 0, age = 0 }, template, 0)
+  return new_form({ size = 0, age = 0 }, { template = template, n = 0 })
 end
 
 --- Before a form grows: a tree that is full is given up, here and, sooner or later, wherever else
@@ -94,310 +76,98 @@ local function make_room(form)
     tree.size, tree.age = 0, tree.age + 1
   end
   if form.age ~= tree.age then
-    form.age = tree.age
-    form.filters, form.excludes, form.known, form.calls = new_stop(), new_stop(), {}, {}
+    form.age, form.places = tree.age, {}
   end
 end
 
--- Filters ---------------------------------------------------------------------------
+-- Steps -----------------------------------------------------------------------------
 
---- The values of a table that `walk` met in another order than the alphabet's.
-local function reorder(order, values, base)
-  local met = {}
-  for i = 1, #order do
-    met[i] = values[base + i]
-  end
-  for i = 1, #order do
-    values[base + order[i]] = met[i]
-  end
-end
-
---- The form that `filter(given)`, or with `negated` `exclude(given)`, leads to. Its new values are
---- put behind those that `values` has already. nil: not known, or not plain.
----@param form rille.models.Form
----@param given table
----@param values any[]
----@param negated boolean?
----@return rille.models.Form?
-function forms.filter(form, given, values, negated)
-  local stop, n = negated and form.excludes or form.filters, form.n
-  for key, value in pairs(given) do
-    local step = stop.steps[key]
-    if not step then
-      return nil
-    end
-    if value == null then
-      stop = step.null
-    elseif step.fit.flag then
-      stop = value == true and step.yes or value == false and step.no or nil
-    else
-      local fitting = step.fit:value(value)
-      if fitting == nil then
-        return nil
-      end
-      n = n + 1
-      values[n] = fitting
-      stop = step.value
-    end
-    if not stop then
-      return nil
-    end
-  end
-  if stop.order then
-    reorder(stop.order, values, form.n)
-  end
-  return stop.form
-end
-
---- Where a value leads from a step; nil: nowhere that is plain.
-local function branch_of(fit, value)
-  if value == null then
-    return "null" -- or the builder raises
-  elseif fit.flag then
-    return value == true and "yes" or value == false and "no" or nil
-  end
-  return fit:value(value) ~= nil and "value" or nil
-end
-
--- What stands for an open value while a template is compiled. Nobody sees it.
-local STAND_IN = { ["in"] = { 0 } }
-
---- Open the values of a node that was made of `keys`.
-local function open(node, keys, branches, base)
-  local tests = #keys == 1 and { node } or node
-  local n = base
-  for i, key in ipairs(keys) do
-    if branches[key] == "value" then
-      n = n + 1
-      tests[i].slot, tests[i].value = n, STAND_IN[tests[i].lookup] or ""
-    end
-  end
-  return n
-end
-
---- Make what `forms.filter` did not find, if `given` is plain: a table of values that are fit.
---- Raises what the builders raise.
----@param form rille.models.Form
----@param given table
----@param negated boolean?
----@return boolean  found now
-function forms.learn_filter(form, given, negated)
-  local model = form.template.model
-  if form.template:_is_sliced() then
-    return false
-  end
-  local met, keys, branches = {}, {}, {}
-  for key, value in pairs(given) do
-    local fit = conditions.fit(model, key)
-    local branch = fit and branch_of(fit, value)
-    if not branch or #met == forms.MOST_KEYS then
+--- What the builders make of the values behind the first `base`; in place.
+local function fit(lesson, values, base)
+  local makes, met = lesson.makes, lesson.met
+  for i = met + 1, lesson.n do
+    local made = makes[i](values[base + lesson.from[i]])
+    if made == nil then
       return false
     end
-    met[#met + 1], keys[#keys + 1], branches[key] = key, key, branch
+    values[base + i] = made
   end
-  if #keys == 0 then
-    return false
-  end
-  table.sort(keys)
-
-  local scope = {}
-  local node = conditions.build(form.template, given, scope)
-  make_room(form)
-  local signature = { negated and "not" or nil }
-  for _, key in ipairs(keys) do
-    signature[#signature + 1] = key .. " " .. branches[key]
-  end
-  signature = table.concat(signature, ",")
-  local next_form = form.known[signature]
-  if not next_form then
-    local n = open(node, keys, branches, form.n)
-    node = negated and conditions.none_of(node) or node
-    next_form = new_form(form.tree, form.template:_narrow(node, scope), n)
-    form.known[signature] = next_form
-  end
-
-  local stop, order = negated and form.excludes or form.filters, {}
-  local sorted, rank = true, {}
-  for _, key in ipairs(keys) do
-    if branches[key] == "value" then
-      rank[#rank + 1], rank[key] = key, #rank + 1
+  for i = 1, met do
+    local make = makes[i]
+    if make then
+      local made = make(values[base + i])
+      if made == nil then
+        return false
+      end
+      values[base + i] = made
     end
   end
-  for _, key in ipairs(met) do
-    local step = stop.steps[key]
-    if not step then
-      step = { fit = conditions.fit(model, key) }
-      stop.steps[key] = step
-      form.tree.size = form.tree.size + 1
-    end
-    local branch = branches[key]
-    step[branch] = step[branch] or new_stop()
-    stop = step[branch]
-    if branch == "value" then
-      order[#order + 1] = rank[key]
-      sorted = sorted and rank[key] == #order
-    end
-  end
-  stop.form, stop.order = next_form, not sorted and order or nil
   return true
 end
 
--- Qs ----------------------------------------------------------------------------------
-
-local WORDS = { ["or"] = "+", ["and"] = "*" }
-
---- How a Q looks but for its open values, as text in `parts`; these values behind `values`; what
---- each test is told in `branches`. nil: it is not plain.
-local function read_q(model, q, parts, values, n, branches)
-  if q.op == "not" then
-    parts[#parts + 1] = "-("
-    n = read_q(model, q[1], parts, values, n, branches)
-    parts[#parts + 1] = ")"
-    return n
-  elseif WORDS[q.op] then
-    parts[#parts + 1] = "("
-    n = read_q(model, q[1], parts, values, n, branches)
-    parts[#parts + 1] = WORDS[q.op]
-    n = n and read_q(model, q[2], parts, values, n, branches)
-    parts[#parts + 1] = ")"
-    return n
-  elseif q.op ~= "leaf" then
+--- Make the form behind a way that is new. nil: it has none, or `build` raises.
+local function learn(form, name, take, build, ...)
+  local lesson, words, copies = outlines.learn(name, take, form.n, ...)
+  if not lesson then
     return nil
   end
-  local known = model._meta.resolved
-  for _, key in ipairs(q.keys) do
-    local fit = known[key] and known[key].fit or conditions.fit(model, key)
-    local value = q.conditions[key]
-    local branch = fit and branch_of(fit, value)
-    if not branch or #branches == forms.MOST_TESTS then
-      return nil
-    end
-    if branch == "value" then
-      n = n + 1
-      values[n] = fit:value(value)
-    end
-    branches[#branches + 1] = branch
-    parts[#parts + 1] = key .. " " .. branch .. ","
+  local ok, template, list = pcall(build, form.template, unpack(copies, 1, copies.n))
+  local next_form
+  if ok and template.where ~= false and open.is_over(lesson) then
+    make_room(form)
+    local place = outlines.lay(form.places, form.tree, words)
+    next_form = new_form(form.tree, {
+      template = template,
+      list = list,
+      n = form.n + lesson.n,
+      lesson = lesson,
+    })
+    place[FORM] = next_form
   end
-  return n
-end
-
---- Open the values of the tests in a node, in their order; how many tests there were.
-local function open_tests(node, branches, base, met)
-  if node.kind == "test" then
-    met.tests = met.tests + 1
-    if branches[met.tests] == "value" then
-      met.open = met.open + 1
-      node.slot, node.value = base + met.open, STAND_IN[node.lookup] or ""
-    end
-    return
-  end
-  for _, child in ipairs(node) do
-    open_tests(child, branches, base, met)
-  end
-end
-
---- The form that `filter(q)`, or `exclude(q)` if `negated`, leads to, as `forms.filter` does; made
---- if it is not known. nil: the Q is not plain. Raises what the builders raise.
----@param form rille.models.Form
----@param q rille.models.Q
----@param values any[]
----@param negated boolean?
----@return rille.models.Form?
-function forms.filter_q(form, q, values, negated)
-  local template, branches = form.template, {}
-  local parts = { negated and "not Q " or "Q " }
-  if template:_is_sliced() or not read_q(template.model, q, parts, values, form.n, branches) then
-    return nil
-  end
-  local signature = table.concat(parts)
-  local next_form = form.known[signature]
-  if next_form then
-    return next_form
-  end
-  local scope, met = {}, { tests = 0, open = 0 }
-  local node = conditions.build(template, q, scope)
-  if type(node) ~= "table" then
-    return nil
-  end
-  open_tests(node, branches, form.n, met)
-  if met.tests ~= #branches then
-    return nil
-  end
-  make_room(form)
-  node = negated and conditions.none_of(node) or node
-  next_form = new_form(form.tree, template:_narrow(node, scope), form.n + met.open)
-  form.known[signature] = next_form
+  open.forget(lesson)
   return next_form
 end
 
--- Builders --------------------------------------------------------------------------
-
---- The form that a builder called with these names leads to; nil: not known.
+--- The form that `name(...)` leads to, with what `build` makes of it if it is not known. Its new
+--- values are put behind those that `values` has already. nil: the builders have to do it.
 ---@param form rille.models.Form
+---@param values any[]
 ---@param name string
----@param n integer  how many arguments, up to three
+---@param take function  of `outlines`: what the arguments are
+---@param build fun(template: rille.models.Query, ...): rille.models.Query, table?
 ---@return rille.models.Form?
-function forms.call(form, name, n, a, b, c)
-  local stop = form.calls[name]
-  if stop and n > 0 then
-    stop = stop.steps[a]
-    if stop and n > 1 then
-      stop = stop.steps[b]
-      if stop and n > 2 then
-        stop = stop.steps[c]
-      end
+function forms.step(form, values, name, take, build, ...)
+  local place = outlines.follow(form.places, name, take, values, form.n, ...)
+  local next_form = place and place[FORM] or learn(form, name, take, build, ...)
+  if next_form then
+    local ok, fits = pcall(fit, next_form.lesson, values, form.n)
+    if ok and fits then
+      return next_form
     end
   end
-  return stop and stop.form
 end
 
---- Make what `forms.call` did not find: `template` is what the builder gave for the form's, and
---- `opened` how many values that leaves open besides.
----@return rille.models.Form
-function forms.learn_call(form, name, template, opened, ...)
-  make_room(form)
-  local stop = form.calls[name]
-  if not stop then
-    stop = new_stop()
-    form.calls[name] = stop
+--- The form with one value more, for `limit` and `offset`. nil: the builders have to do it.
+---@param form rille.models.Form
+---@param name string
+---@param build fun(template: rille.models.Query, slot: integer): rille.models.Query?
+---@return rille.models.Form?
+function forms.with_value(form, name, build)
+  local place = form.places[name]
+  local known = place and place[FORM]
+  if known then
+    return known
   end
-  for i = 1, select("#", ...) do
-    local key = select(i, ...)
-    if not stop.steps[key] then
-      stop.steps[key] = new_stop()
-      form.tree.size = form.tree.size + 1
-    end
-    stop = stop.steps[key]
+  local template = build(form.template, form.n + 1)
+  if template then
+    make_room(form)
+    place = outlines.lay(form.places, form.tree, { name })
+    place[FORM] = new_form(form.tree, { template = template, n = form.n + 1 })
+    return place[FORM]
   end
-  stop.form = stop.form or new_form(form.tree, template, form.n + opened)
-  return stop.form
 end
 
 -- Back to a query -------------------------------------------------------------------
-
-local function closed(node, values)
-  if type(node) ~= "table" then
-    return node
-  elseif node.kind == "and" or node.kind == "or" then
-    local copy = { kind = node.kind }
-    for i, child in ipairs(node) do
-      copy[i] = closed(child, values)
-    end
-    return copy
-  elseif node.kind == "not" then
-    return { kind = "not", closed(node[1], values) }
-  end
-  if not node.slot then
-    return node
-  end
-  local copy = {}
-  for key, value in pairs(node) do
-    copy[key] = value
-  end
-  copy.slot, copy.value = nil, values[node.slot]
-  return copy
-end
 
 --- Into `query`, what a query with this form and these values has.
 ---@param form rille.models.Form
@@ -408,7 +178,7 @@ function forms.close(form, values, query)
   for key, value in pairs(template) do
     query[key] = value
   end
-  query.where = closed(template.where, values)
+  query.given = { unpack(values, 1, form.n) }
   if template.limit_slot then
     query.limit_to, query.limit_slot = values[template.limit_slot], nil
   end
@@ -437,12 +207,15 @@ function ways.last(query, dialect)
   return compile.select(query:_by_key():reverse(), dialect, 1)
 end
 
-ways.list = compile.select
+function ways.list(query, dialect)
+  return compile.select(query, dialect)
+end
+
 ways.count = compile.count
 ways.exists = compile.exists
-
---- What stops after a few rows writes its own number or the query's, whichever is smaller.
-local STOPS = { get = true, first = true, last = true, exists = true }
+ways.update = compile.update
+ways.aggregate = compile.aggregate
+ways.delete = compile.delete
 
 --- Kinds whose values are equal exactly when their text is, as the server writes it.
 local KEYS = { auto = true, bigint = true, integer = true, uuid = true }
@@ -453,7 +226,7 @@ local function key_of(query)
   local plain = type(test) == "table"
     and test.kind == "test"
     and test.lookup == "exact"
-    and test.slot == 1
+    and open.slot(test.value) == 1
     and test.path
     and #test.path.joins == 0
     and query.shape == "instances"
@@ -473,33 +246,68 @@ local function add_many(plan, query, dialect)
   end
 end
 
-local function make_plan(form, dialect, way)
-  local template = form.template
-  if template.limit_slot and STOPS[way] then
-    return false
+local function make_plan(form, dialect, way, values)
+  local query = form.template:_with({ given = values })
+  local sql, params, statement = ways[way](query, dialect, form.list)
+  local notes = statement.notes
+  if notes.unplanned then
+    return nil
   end
-  local sql, params, statement = ways[way](template, dialect)
-  local slots, makes, direct = statement.slots, statement.makes, true
+  local slots, makes, rest, direct = notes.slots, notes.makes, {}, true
   for i = 1, params.n do
     if not slots[i] then
-      return false -- something that only a query knows, such as a list of many parameters
+      rest[i] = params[i]
     end
     direct = direct and slots[i] == i and not makes[i]
   end
-  local plan = { sql = sql, n = params.n, slots = slots, makes = makes, direct = direct }
+  local plan = {
+    sql = sql,
+    n = params.n,
+    slots = slots,
+    makes = makes,
+    rest = rest,
+    direct = direct,
+    lists = notes.lists,
+  }
   if way == "get" and direct and params.n == 1 and dialect.arrays then
-    add_many(plan, template, dialect)
+    add_many(plan, query, dialect)
   end
   return plan
 end
 
---- A form compiled, once: `way` is "get", "first", "last", "list", "count" or "exists". nil: it
---- cannot be, without its values.
+--- How long the lists among the values are, as far as the SQL depends on it.
+local function sizes_of(lists, dialect, values)
+  if #lists == 1 then
+    return dialect.list_size(values[lists[1]])
+  end
+  local sizes = {}
+  for i, slot in ipairs(lists) do
+    sizes[i] = dialect.list_size(values[slot])
+  end
+  return table.concat(sizes, " ")
+end
+
+local function sized_plan(sized, form, dialect, way, values)
+  local size = sizes_of(sized.lists, dialect, values)
+  local plan = sized.by[size]
+  if not plan then
+    plan = make_plan(form, dialect, way, values)
+    if sized.n == forms.MOST_SIZES then
+      sized.by, sized.n = {}, 0
+    end
+    sized.by[size], sized.n = plan, sized.n + 1
+  end
+  return plan
+end
+
+--- A form compiled, once: `way` is "get", "first", "last", "list", "count", "exists", "update",
+--- "aggregate" or "delete". nil: it cannot be, without its values.
 ---@param form rille.models.Form
 ---@param dialect rille.db.Dialect
 ---@param way string
+---@param values any[]
 ---@return rille.models.Plan?
-function forms.plan(form, dialect, way)
+function forms.plan(form, dialect, way, values)
   local plans = form.plans[dialect]
   if not plans then
     plans = {}
@@ -507,8 +315,15 @@ function forms.plan(form, dialect, way)
   end
   local plan = plans[way]
   if plan == nil then
-    plan = make_plan(form, dialect, way)
-    plans[way] = plan
+    plan = make_plan(form, dialect, way, values) or false
+    if plan and #plan.lists > 0 then
+      local size = sizes_of(plan.lists, dialect, values)
+      plans[way] = { lists = plan.lists, by = { [size] = plan }, n = 1 }
+    else
+      plans[way] = plan
+    end
+  elseif plan and plan.by then
+    plan = sized_plan(plan, form, dialect, way, values)
   end
   return plan or nil
 end
@@ -521,11 +336,17 @@ function forms.params(plan, values)
   if plan.direct then
     return values
   end
-  local slots, makes, params = plan.slots, plan.makes, {}
+  local slots, makes, rest, params = plan.slots, plan.makes, plan.rest, {}
   for i = 1, plan.n do
-    local value, make = values[slots[i]], makes[i]
-    if make then
-      value = make(value)
+    local slot, make = slots[i], makes[i]
+    local value
+    if slot then
+      value = values[slot]
+      if make then
+        value = make(value)
+      end
+    else
+      value = rest[i]
     end
     params[i] = value
   end

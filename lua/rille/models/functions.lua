@@ -383,7 +383,7 @@ local function aggregate(name, sql, output)
       filter = opts.filter,
       default = opts.default,
       order_by = type(opts.order_by) == "string" and { opts.order_by } or opts.order_by,
-      delimiter = opts.delimiter or "",
+      delimiter = name == "StringAgg" and (opts.delimiter or "") or nil,
     })
   end
 end

@@ -5,8 +5,9 @@
 --- for does the work; a light query turns into that one when somebody looks at its parts.
 
 local db = require("rille.db")
-local expressions = require("rille.models.expressions")
+local deletion = require("rille.models.deletion")
 local forms = require("rille.models.forms")
+local outlines = require("rille.models.outlines")
 local queries = require("rille.models.query")
 local reading = require("rille.models.reading")
 require("rille.models.bulk")
@@ -42,13 +43,13 @@ local function settle(self)
     return ordinary(self)
   end
   local query = ordinary(self)
-  for key, value in pairs(query) do
-    self[key] = value
-  end
   for i = 1, self.form.n do
     self[i] = nil
   end
   self.form = nil
+  for key, value in pairs(query) do
+    self[key] = value
+  end
   return setmetatable(self, getmetatable(query))
 end
 
@@ -56,6 +57,8 @@ function Light:__index(key)
   local method = methods[key]
   if method ~= nil then
     return method
+  elseif key == "model" then
+    return self.form.template.model
   end
   return settle(self)[key]
 end
@@ -97,84 +100,46 @@ local function derive(self, form)
   return query
 end
 
---- The form that `given` leads to, its values behind this query's in `values`. nil: the builders
---- have to do it.
-local function filtered(self, given, values, negated)
-  local form = self.form
-  if expressions.is_q(given) then
-    return forms.filter_q(form, given, values, negated)
-  end
-  local found = forms.filter(form, given, values, negated)
-  if not found and forms.learn_filter(form, given, negated) then
-    found = forms.filter(form, given, values, negated)
-  end
-  return found
-end
-
 -- Builders --------------------------------------------------------------------------
 
-for name, negated in pairs({ filter = false, exclude = true }) do
+--- A builder whose arguments are what `take` knows.
+local function builder(name, take)
   local method = Query[name]
   methods[name] = function(self, ...)
-    local given = ...
-    if select("#", ...) == 1 and type(given) == "table" and rawget(self, "form") then
-      local query = derive(self, self.form)
-      local form = filtered(self, given, query, negated)
+    local old = rawget(self, "form")
+    if old then
+      local query = derive(self, old)
+      local form = forms.step(old, query, name, take, method, ...)
       if form then
         query.form = form
         return query
-      end
-    end
-    return method(ordinary(self), ...)
-  end
-end
-
---- Builders whose arguments are names. Not among them: `select_for_update`, since a light query
---- only reads.
-for _, name in ipairs({
-  "order_by",
-  "reverse",
-  "distinct",
-  "values",
-  "values_list",
-  "only",
-  "defer",
-  "select_related",
-  "prefetch_related",
-}) do
-  local method = Query[name]
-  methods[name] = function(self, ...)
-    local n = select("#", ...)
-    local a, b, c = ...
-    local plain = n <= 3
-      and (n < 1 or type(a) == "string")
-      and (n < 2 or type(b) == "string")
-      and (n < 3 or type(c) == "string")
-    if plain and rawget(self, "form") then
-      local form = forms.call(self.form, name, n, a, b, c)
-      if form then
-        return derive(self, form)
-      end
-      local ok, template = pcall(method, self.form.template, ...)
-      if ok then
-        return derive(self, forms.learn_call(self.form, name, template, 0, ...))
       end
     end
     return method(ordinary(self), ...) -- it raises, and blames the caller
   end
 end
 
+builder("filter", outlines.condition)
+builder("exclude", outlines.condition)
+
+--- Not among them: `select_for_update`, since a light query only reads.
+for name in ([[
+  annotate alias values values_list only defer distinct order_by reverse select_related
+  prefetch_related union intersection difference dates datetimes
+]]):gmatch("%S+") do
+  builder(name, outlines.name)
+end
+
 --- `limit` and `offset`, the first time: the number is one more value.
 local function slicer(name, field, slot, may)
   local method = Query[name]
+  local function build(template, n)
+    return may(template) and template:_with({ [field] = 1, [slot] = n }) or nil
+  end
   methods[name] = function(self, n)
     local old = rawget(self, "form")
     if old and type(n) == "number" and n > 0 and n % 1 == 0 and n <= 2 ^ 53 then
-      local form = forms.call(old, name, 0)
-      if not form and may(old.template) then
-        local template = old.template:_with({ [field] = 1, [slot] = old.n + 1 })
-        form = forms.learn_call(old, name, template, 1)
-      end
+      local form = forms.with_value(old, name, build)
       if form then
         local query = derive(self, form)
         query[form.n] = n
@@ -211,7 +176,7 @@ end
 --- The rows as the database gives them; nil: this way of reading has no plan.
 ---@async
 local function aread(form, way, database, values)
-  local plan = forms.plan(form, database.dialect, way)
+  local plan = forms.plan(form, database.dialect, way, values)
   if plan and plan.many then
     return database:_aread_by_key(plan.sql, plan.many, plan.column, values[1])
   elseif plan then
@@ -240,7 +205,7 @@ function methods:aget(...)
   local given = ...
   if form and select("#", ...) == 1 and type(given) == "table" then
     values = { unpack(self, 1, form.n) }
-    form = filtered(self, given, values)
+    form = forms.step(form, values, "filter", outlines.condition, Query.filter, given)
   elseif select("#", ...) > 0 then
     form = nil
   end
@@ -308,6 +273,67 @@ function methods:aexists()
     return Query.aexists(ordinary(self))
   end
   return #rows > 0
+end
+
+function methods:aaggregate(...)
+  local form, values = rawget(self, "form"), nil
+  if form and select("#", ...) == 1 then
+    values = { unpack(self, 1, form.n) }
+    form = forms.step(form, values, "aaggregate", outlines.name, Query._aggregates, ...)
+  end
+  local database = form and db.get(rawget(self, "database"))
+  local rows = form and values and aread(form, "aggregate", database, values)
+  if not rows then
+    return Query.aaggregate(ordinary(self), ...)
+  end
+  return reading.read_aggregates(rows[1], form.list, database.dialect)
+end
+
+-- Writing ---------------------------------------------------------------------------
+
+--- How many rows a statement changed; nil: there is no plan.
+---@async
+local function arun(form, way, name, values)
+  local database = db.get(name)
+  local plan = forms.plan(form, database.dialect, way, values)
+  if plan then
+    local params = { n = plan.n, unpack(forms.params(plan, values), 1, plan.n) }
+    local _, matched = database:_arun(plan.sql, params)
+    return matched
+  end
+end
+
+function methods:aupdate(...)
+  local form, values = rawget(self, "form"), nil
+  if form and select("#", ...) == 1 then
+    values = { unpack(self, 1, form.n) }
+    form = forms.step(form, values, "aupdate", outlines.condition, Query._changes, ...)
+  end
+  local matched = form and values and arun(form, "update", rawget(self, "database"), values)
+  if not matched then
+    return Query.aupdate(settle(self), ...)
+  end
+  if getmetatable(self) == Light then
+    self.cached = nil
+  end
+  return matched
+end
+
+function methods:adelete()
+  local form = rawget(self, "form")
+  local template = form and form.template
+  if template and deletion.is_alone(template.model) then
+    if pcall(template._check_deletable, template) then
+      local matched = arun(form, "delete", rawget(self, "database"), self)
+      if matched then
+        if getmetatable(self) == Light then
+          self.cached = nil
+        end
+        return deletion.alone(template.model, matched)
+      end
+    end
+  end
+  return Query.adelete(settle(self))
 end
 
 return { Light = Light, methods = methods }

@@ -167,8 +167,9 @@ function Statement:qualified(query, where, having, windows, parts)
   local outside = setmetatable({
     dialect = self.dialect,
     params = self.params,
-    slots = self.slots,
-    makes = self.makes,
+    notes = self.notes,
+    given = self.given,
+    shift = self.shift,
     columns = { parts.what or self:selection(query) },
     known = parts.what and {} or selected_by(self, query),
     within = self,

@@ -28,6 +28,8 @@ local resolve = require("rille.models.resolve")
 ---@field skip integer
 ---@field limit_slot integer?      of a template (`rille.models.forms`): limit_to is this open value
 ---@field skip_slot integer?
+---@field given any[]?          what open values in it stand for
+---@field shift integer?        of a template inside of another: where its values begin there
 ---@field distinct_on rille.models.Node[]|false  empty: on the whole row
 ---@field shape "instances"|"values"|"list"|"flat"
 ---@field selected { name: string, node: rille.models.Node }[]?  unless instances
@@ -457,6 +459,7 @@ local function combine(self, op, opts, others)
     combined = { op = op, all = opts.all == true, queries = kept },
   })
   result.limit_to, result.group = nil, nil
+  result.limit_slot, result.skip_slot = nil, nil
   return result
 end
 

@@ -350,27 +350,47 @@ function Query:aexists()
   return #database:_aread(sql, params) > 0
 end
 
+--- What `aaggregate` was given, resolved: the query, and the aggregates.
+---@param aggregates table<string, rille.models.Expression>
+---@return rille.models.Query
+---@return { name: string, node: rille.models.Node }[]
+function Query:_aggregates(aggregates)
+  self:_check_not_combined("aaggregate", 3)
+  if self.distinct_on and #self.distinct_on > 0 then
+    error(errors.NotSupportedError(
+      "aaggregate: not behind distinct(fields); leave them out, or count in a subquery"
+    ), 3)
+  end
+  local list = {}
+  local subject = setmetatable({ over_groups = true }, { __index = self })
+  for i, one in ipairs(self:_named_expressions("aggregate", aggregates, 3)) do
+    local node = resolve.expression(subject, one.expression)
+    if not node.aggregate then
+      error(errors.FieldError(("%s is not an aggregate expression"):format(one.name)), 3)
+    end
+    list[i] = { name = one.name, node = node }
+  end
+  return self, list
+end
+
+--- Cells of a row of aggregates, for Lua.
+local function read_aggregates(row, list, dialect)
+  for _, aggregate in ipairs(list) do
+    local read = aggregate.node.output:reader(dialect)
+    if read and row[aggregate.name] ~= nil then
+      row[aggregate.name] = read(row[aggregate.name])
+    end
+  end
+  return row
+end
+
 --- Figures over the rows: `aaggregate { total = models.Sum "pages", models.Count "*" }`. One
 --- without a name is called `pages__sum`. Over no rows they are absent, but a count is 0.
 ---@async
 ---@param aggregates table<string, rille.models.Expression>
 ---@return table<string, any>
 function Query:aaggregate(aggregates)
-  self:_check_not_combined("aaggregate", 2)
-  if self.distinct_on and #self.distinct_on > 0 then
-    error(errors.NotSupportedError(
-      "aaggregate: not behind distinct(fields); leave them out, or count in a subquery"
-    ), 2)
-  end
-  local list = {}
-  local subject = setmetatable({ over_groups = true }, { __index = self })
-  for i, one in ipairs(self:_named_expressions("aaggregate", aggregates, 2)) do
-    local node = resolve.expression(subject, one.expression)
-    if not node.aggregate then
-      error(errors.FieldError(("%s is not an aggregate expression"):format(one.name)), 2)
-    end
-    list[i] = { name = one.name, node = node }
-  end
+  local _, list = self:_aggregates(aggregates)
   if self.where == false or self.limit_to == 0 then
     local row = {}
     for _, aggregate in ipairs(list) do
@@ -380,14 +400,8 @@ function Query:aaggregate(aggregates)
     return row
   end
   local database = self:_database()
-  local row = database:_aread(compile.aggregate(self, database.dialect, list))[1]
-  for _, aggregate in ipairs(list) do
-    local read = aggregate.node.output:reader(database.dialect)
-    if read and row[aggregate.name] ~= nil then
-      row[aggregate.name] = read(row[aggregate.name])
-    end
-  end
-  return row
+  local sql, params = compile.aggregate(self, database.dialect, list)
+  return read_aggregates(database:_aread(sql, params)[1], list, database.dialect)
 end
 
 local FORMATS = { text = true, json = true, yaml = true, xml = true }
@@ -486,4 +500,4 @@ function Query:ain_bulk(ids, opts)
   return found
 end
 
-return { adopt = adopt, the_one = the_one }
+return { adopt = adopt, the_one = the_one, read_aggregates = read_aggregates }

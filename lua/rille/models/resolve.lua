@@ -16,6 +16,7 @@ local errors = require("rille.errors")
 local expressions = require("rille.models.expressions")
 local names = require("rille.models.names")
 local null = require("rille.core").null
+local open = require("rille.models.open")
 
 local resolve = {}
 
@@ -56,8 +57,11 @@ local function constant(value, field)
   if value == null then
     return { kind = "value", output = field or names.output("text"), nullable = true }
   end
-  local out = field or names.output(kind_of_constant(value))
-  return { kind = "value", value = out:wire(out:clean(value)), output = out }
+  local out = field or names.output(open.ask(value, kind_of_constant))
+  local wired = open.map(value, function(given)
+    return out:wire(out:clean(given))
+  end)
+  return { kind = "value", value = wired, output = out }
 end
 
 --- An argument: an expression, the name of a field, or a constant that is no text.
@@ -90,14 +94,19 @@ function of_kind.outer(_, outer)
   return { kind = "outer", name = outer.name, output = names.output("text"), nullable = true }
 end
 
+local function same(value)
+  return value
+end
+
 function of_kind.arithmetic(subject, given, scope)
   local sides = {}
   for i = 1, 2 do
-    if type(given[i]) == "number" then
-      local kind = kind_of_constant(given[i])
-      sides[i] = { kind = "value", value = given[i], output = names.output(kind), untyped = true }
-    else
+    if expressions.is_expression(given[i]) then
       sides[i] = resolve.expression(subject, given[i], scope)
+    else
+      local kind = open.ask(given[i], kind_of_constant)
+      local value = open.map(given[i], same)
+      sides[i] = { kind = "value", value = value, output = names.output(kind), untyped = true }
     end
   end
   local a, b = sides[1], sides[2]
@@ -286,7 +295,7 @@ function of_kind.aggregate(subject, given, scope)
     sql = given.sql,
     arg = arg,
     distinct = given.distinct,
-    delimiter = given.delimiter,
+    delimiter = given.delimiter and open.map(given.delimiter, same),
     aggregate = true,
     nullable = given.name ~= "Count",
   }

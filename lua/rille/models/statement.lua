@@ -11,10 +11,18 @@
 --- aliases, so that it can speak of the same tables as the one around it.
 
 local demands = require("rille.models.demands")
+local open = require("rille.models.open")
 
 ---@class rille.models.Params
 ---@field n integer
 ---@field [integer] any
+
+---@class rille.models.Notes  for a plan of a form, see `rille.models.forms`
+---@field given any[]?
+---@field slots table<integer, integer>   parameters that are made of an open value: which one
+---@field makes table<integer, function>  … and by what, if it is not the value itself
+---@field lists integer[]     the values that are lists whose length the text depends on
+---@field unplanned boolean?  the text depends on more of the values
 
 ---@class rille.models.Statement
 ---@field dialect rille.db.Dialect
@@ -29,8 +37,9 @@ local demands = require("rille.models.demands")
 ---@field scopes table<table, integer>  numbered as they are met
 ---@field demanded table<string, true>?   paths of names that its filter cannot do without
 ---@field memo table<rille.models.Node, string>  what has been written
----@field slots table<integer, integer>   parameters that come from an open value: which one
----@field makes table<integer, function>  of these, what makes the parameter from the value
+---@field given any[]?       what the open values of the query stand for
+---@field shift integer       … where those of a query inside of another begin
+---@field notes rille.models.Notes  shared by what is inside
 ---@field outer rille.models.Statement?
 ---@field literal boolean?    values stand in the text, columns by their names alone
 local Statement = {}
@@ -55,9 +64,20 @@ function Statement.new(model, dialect, query)
     counts = { joins = 0, inner = 0 },
     scopes = {},
     memo = {},
-    slots = {},
-    makes = {},
+    given = query and query.given,
+    shift = 0,
+    notes = { given = query and query.given, slots = {}, makes = {}, lists = {} },
   }, Statement)
+end
+
+--- A statement about the same rows, for another part of the same text.
+---@param query rille.models.Query
+---@return rille.models.Statement
+function Statement:beside(query)
+  local other = Statement.new(self.model, self.dialect, query)
+  other.params, other.notes = self.params, self.notes
+  other.given, other.shift = self.given, self.shift
+  return other
 end
 
 --- A statement inside of this one.
@@ -70,26 +90,47 @@ function Statement:inside(model, query)
   counts.inner = counts.inner + 1
   inner.base = self.dialect.quote("inner " .. counts.inner)
   inner.source = inner.source .. " AS " .. inner.base
-  inner.params, inner.slots, inner.makes = self.params, self.slots, self.makes
+  inner.params, inner.notes = self.params, self.notes
+  if not inner.given then -- it has no values of its own
+    inner.given, inner.shift = self.given, self.shift + (query and query.shift or 0)
+  end
   inner.counts, inner.outer = counts, self
   return inner
 end
 
---- Add a parameter; its placeholder. In a template the value is open, and has a number; what the
---- parameter is made of it by, if it is not the value itself, is `make`.
-function Statement:param(value, slot, make)
-  if self.literal then
-    return self.dialect.literal(make and make(value) or value)
+--- A value, also where it is an open one.
+---@param value any
+---@return any
+---@return integer? slot  which one, of all
+function Statement:value(value)
+  local slot = open.slot(value)
+  if not slot then
+    return value
   end
-  local params = self.params
-  local n = params.n + 1
-  params.n = n
+  slot = slot + self.shift
+  return self.given[slot], slot
+end
+
+--- Add a parameter; its placeholder. `make`: what makes the parameter of the value, if it is not
+--- the value itself.
+---@param value any
+---@param make (fun(value: any): any)?
+---@return string
+function Statement:param(value, make)
+  local slot
+  value, slot = self:value(value)
   if make then
     value = make(value)
   end
-  params[n] = value
+  if self.literal then
+    return self.dialect.literal(value)
+  end
+  local params, notes = self.params, self.notes
+  local n = params.n + 1
+  params.n, params[n] = n, value
   if slot then
-    self.slots[n], self.makes[n] = slot, make
+    notes.slots[n], notes.makes[n] = slot, make
+    notes.unplanned = notes.unplanned or self.given ~= notes.given
   end
   return "$" .. n
 end

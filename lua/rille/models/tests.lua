@@ -5,6 +5,7 @@ local expressions = require("rille.models.expressions")
 local logic = require("rille.models.logic")
 local null = require("rille.core").null
 local names = require("rille.models.names")
+local open = require("rille.models.open")
 local resolve = require("rille.models.resolve")
 
 ---@class rille.models.Test
@@ -17,9 +18,10 @@ local resolve = require("rille.models.resolve")
 ---@field aggregate boolean?
 ---@field windowed boolean?
 ---@field lookup string
----@field value any                   cleaned; for `in` and `range` a list
+---@field value any                   cleaned; for `in` and `range` a list; or open
 ---@field f rille.models.Node?        instead of a value
----@field slot integer?  of a template (`rille.models.forms`): the value is this open one
+---@field json string?   of JSON: "table", "boolean" or "other", which the value is
+---@field count integer?  of several keys: how many
 
 ---@class rille.models.Look  what a test looks at
 ---@field key string                  as in the filter, for messages
@@ -99,11 +101,57 @@ end
 local make = {}
 tests.make = make
 
+local function flag_of(value)
+  if type(value) == "boolean" then
+    return value
+  end
+  return "no boolean"
+end
+
 function make.isnull(look, value)
-  if type(value) ~= "boolean" then
+  local flag = open.ask(value, flag_of)
+  if type(flag) ~= "boolean" then
     error(bad_value(look.key, "true or false", value), 0)
   end
-  return test(look, "isnull", value)
+  return test(look, "isnull", flag)
+end
+
+--- What makes of a value what the core is given, as long as it is compared as it is; nil: it does
+--- not fit, or decides the comparison.
+local function plainly(look)
+  local output, storage = look.output, look.output:storage()
+  local behaviour = output:behaviour()
+  local check, wire = behaviour.check, behaviour.wire
+  return function(value)
+    if type(value) == "table" then
+      return wired(look, value)
+    end
+    local cleaned = check(output, value)
+    if cleaned ~= nil and wire then
+      return wire(cleaned, storage)
+    end
+    return cleaned
+  end
+end
+
+--- The same of a list: none of its values is left out.
+local function plain_list(look)
+  local fit = plainly(look)
+  return function(value)
+    if type(value) ~= "table" or getmetatable(value) ~= nil or #value > tests.MOST_IN_LIST then
+      return nil
+    end
+    local list = {}
+    for i, item in ipairs(value) do
+      if item ~= null then
+        list[i] = fit(item)
+      end
+      if list[i] == nil then
+        return nil
+      end
+    end
+    return list[1] ~= nil and list or nil
+  end
 end
 
 make["in"] = function(look, value)
@@ -111,6 +159,8 @@ make["in"] = function(look, value)
     local node = test(look, "in")
     node.f = resolve.expression(look.subject, expressions.Subquery(value))
     return node.f.query.where ~= false and node
+  elseif open.is(value) then
+    return test(look, "in", open.map(value, plain_list(look)))
   end
   if type(value) ~= "table" or getmetatable(value) ~= nil then
     error(bad_value(look.key, "a list", value), 0)
@@ -141,11 +191,19 @@ make["in"] = function(look, value)
   return test(look, "in", list)
 end
 
+--- One end of a range.
+local function end_of(look, value, which)
+  return open.part(value, function(given)
+    if type(given) ~= "table" or #given ~= 2 then
+      error(bad_value(look.key, "a list of two values", given), 0)
+    end
+    return given[which]
+  end)
+end
+
 function make.range(look, value)
-  if type(value) ~= "table" or #value ~= 2 then
-    error(bad_value(look.key, "a list of two values", value), 0)
-  end
-  local low, high = make.compare(look, value[1], "gte"), make.compare(look, value[2], "lte")
+  local low = make.compare(look, end_of(look, value, 1), "gte")
+  local high = make.compare(look, end_of(look, value, 2), "lte")
   if look.path and look.path.many and low and high then -- one related object is in it
     return test(look, "range", { low.value, high.value })
   end
@@ -153,6 +211,9 @@ function make.range(look, value)
 end
 
 function make.compare(look, value, lookup)
+  if open.is(value) then
+    return test(look, lookup, open.map(value, plainly(look)))
+  end
   local fitted, fitting = fit_integer(look.output, lookup, value)
   if not fitting then
     return false
@@ -161,10 +222,14 @@ function make.compare(look, value, lookup)
 end
 
 function make.text(look, value, lookup)
-  if type(value) ~= "string" then
-    error(bad_value(look.key, "a string", value), 0)
-  end
-  return test(look, lookup, look.output.kind == "json" and value or look.output:clean(value))
+  local is_json = look.output.kind == "json"
+  local text = open.map(value, function(given)
+    if type(given) ~= "string" then
+      error(bad_value(look.key, "a string", given), 0)
+    end
+    return is_json and given or look.output:clean(given)
+  end)
+  return test(look, lookup, text)
 end
 
 make.search = make.text
@@ -173,45 +238,94 @@ make.search = make.text
 
 local json, array = {}, {}
 
+--- What SQLite has to be told of a value.
+local function json_kind(value)
+  local kind = type(value)
+  return (kind == "table" or kind == "boolean") and kind or "other"
+end
+
+local function json_test(look, value, lookup, kind)
+  local given = open.map(value, function(one)
+    if one == nil or type(one) == "function" then
+      error(bad_value(look.key, "what JSON can say", one), 0)
+    end
+    return one
+  end)
+  local node = test(look, lookup, given)
+  node.json = kind
+  return node
+end
+
 local function any_json(look, value, lookup)
-  if value == nil or type(value) == "function" then
-    error(bad_value(look.key, "what JSON can say", value), 0)
-  end
-  return test(look, lookup, value)
+  return json_test(look, value, lookup, open.ask(value, json_kind))
 end
 
 for _, lookup in ipairs({ "exact", "gt", "gte", "lt", "lte", "contains", "contained_by" }) do
   json[lookup] = any_json
 end
 
+-- More tests in the place of one are not worth remembering.
+local MOST_ITEMS = 32
+
+--- How many values a list has, and what each of them is to SQLite.
+local function kinds_of(list)
+  if type(list) ~= "table" or #list > tests.MOST_IN_LIST then
+    return "no list"
+  end
+  local kinds = {}
+  for i, item in ipairs(list) do
+    kinds[i] = item == null and "null" or json_kind(item)
+  end
+  return table.concat(kinds, " ")
+end
+
 json["in"] = function(look, value)
-  if type(value) ~= "table" or #value > tests.MOST_IN_LIST then
+  local kinds, nodes = open.ask(value, kinds_of), {}
+  if kinds == "no list" then
     error(bad_value(look.key, "a list, and no longer one than others may be", value), 0)
   end
-  local nodes = {}
-  for i, item in ipairs(value) do
-    nodes[i] = any_json(look, item, "exact")
+  for kind in kinds:gmatch("%a+") do
+    local i = #nodes + 1
+    local item = kind == "null" and null or open.part(value, function(list)
+      return list[i]
+    end)
+    nodes[i] = json_test(look, item, "exact", kind)
+    if i > MOST_ITEMS and open.is(value) then
+      error("a list this long has no form", 0)
+    end
   end
   return logic.any_of(nodes)
+end
+
+local function length(value)
+  return type(value) == "table" and #value or "no list"
 end
 
 json.has_key = make.text
 
 function json.has_keys(look, value, lookup)
-  if type(value) ~= "table" or #value == 0 then
+  local count = open.ask(value, length)
+  if type(count) ~= "number" or count == 0 then
     error(bad_value(look.key, "a list of keys", value), 0)
   end
-  local list = {}
-  for i, item in ipairs(value) do
-    list[i] = tostring(item)
-  end
-  return test(look, lookup, list)
+  local list = open.map(value, function(given)
+    local texts = {}
+    for i, item in ipairs(given) do
+      texts[i] = tostring(item)
+    end
+    return texts
+  end)
+  local node = test(look, lookup, list)
+  node.count = count
+  return node
 end
 
 json.has_any_keys = json.has_keys
 
 local function any_array(look, value, lookup)
-  return test(look, lookup, look.output:wire(look.output:clean(value)))
+  return test(look, lookup, open.map(value, function(given)
+    return look.output:wire(look.output:clean(given))
+  end))
 end
 
 for _, lookup in ipairs({ "exact", "contains", "contained_by", "overlap" }) do
@@ -223,21 +337,21 @@ tests.OF_KIND = { json = json, array = array, tsvector = { exact = make.text } }
 --- `at__year` is a range, which an index knows.
 function tests.year_range(look, value, lookup)
   local kind = look.path.field:storage().kind
-  local function first_of(year)
-    return ("%04d-01-01"):format(year) .. (kind == "timestamp" and " 00:00:00+00" or "")
-  end
+  local clock = kind == "timestamp" and " 00:00:00+00" or ""
   local whole = { left = names.column(look.subject, look.path), output = look.path.field }
-  local function bound(way, year)
-    return test(whole, way, first_of(year))
+  local function bound(way, later)
+    return test(whole, way, open.map(value, function(year)
+      return ("%04d-01-01"):format(year + later) .. clock
+    end))
   end
   if lookup == "exact" then
-    return logic.all_of({ bound("gte", value), bound("lt", value + 1) })
+    return logic.all_of({ bound("gte", 0), bound("lt", 1) })
   elseif lookup == "gt" then
-    return bound("gte", value + 1)
+    return bound("gte", 1)
   elseif lookup == "lte" then
-    return bound("lt", value + 1)
+    return bound("lt", 1)
   end
-  return bound(lookup, value)
+  return bound(lookup, 0)
 end
 
 ---@return boolean

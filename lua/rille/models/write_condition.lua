@@ -39,7 +39,7 @@ local function by_template(statement, node, column)
   if not template then
     not_here(statement, node.lookup)
   end
-  local mark = statement:param(node.value, node.slot, template.escape)
+  local mark = statement:param(node.value, template.escape)
   local marks = { c = column, p = as_left(node, mark) }
   return (template.sql:gsub("%%([cp])", marks))
 end
@@ -57,31 +57,38 @@ local function encoded(value)
   return require("rille.json").encode(value)
 end
 
+local function wire_json(value)
+  return core.json(encoded(value))
+end
+
+local function as_number(value)
+  return value and 1 or 0
+end
+
 --- A value to compare with what `json_extract` gives.
-local function plain_json(statement, value)
-  if type(value) == "table" then
-    return "json(" .. statement:param(encoded(value)) .. ")"
-  elseif type(value) == "boolean" then
-    return statement:param(value and 1 or 0)
+local function plain_json(statement, node)
+  if node.json == "table" then
+    return "json(" .. statement:param(node.value, encoded) .. ")"
+  elseif node.json == "boolean" then
+    return statement:param(node.value, as_number)
   end
-  return statement:param(value)
+  return statement:param(node.value)
 end
 
 local function compare_json(statement, node, column)
   local operator = OPERATORS[node.lookup]
   if statement.dialect.typed then
-    local value = statement:param(core.json(encoded(node.value)))
-    return ("%s %s %s::jsonb"):format(column, operator, value)
+    return ("%s %s %s::jsonb"):format(column, operator, statement:param(node.value, wire_json))
   elseif node.value == null then
     return statement:json_type(node.left) .. " = 'null'"
   elseif not node.left then
     return ("json(%s) %s json(%s)"):format(
       column,
       operator,
-      statement:param(encoded(node.value))
+      statement:param(node.value, encoded)
     )
   end
-  return ("%s %s %s"):format(column, operator, plain_json(statement, node.value))
+  return ("%s %s %s"):format(column, operator, plain_json(statement, node))
 end
 
 for lookup in pairs(OPERATORS) do
@@ -93,37 +100,34 @@ for lookup, operator in pairs({ contains = "@>", contained_by = "<@" }) do
     if not statement.dialect.typed then
       not_here(statement, lookup)
     end
-    local value = statement:param(core.json(encoded(node.value)))
-    return ("%s %s %s::jsonb"):format(column, operator, value)
+    return ("%s %s %s::jsonb"):format(column, operator, statement:param(node.value, wire_json))
   end
 end
 
-local function has_keys(statement, node, column, keys, word)
+local function has_keys(statement, node, column, word)
   local parts = {}
-  local root = node.left or json_column(node)
-  for i, key in ipairs(keys) do
+  for i = 1, node.count or 1 do
+    local key = node.count and statement.dialect.pick[i] or nil
     if statement.dialect.typed then
-      parts[i] = ("%s ? %s"):format(column, statement:param(key))
+      parts[i] = ("%s ? %s"):format(column, statement:param(node.value, key))
     else
-      local path = { unpack(root.keys or {}) }
-      path[#path + 1] = key
-      parts[i] = statement:json_type({ node = root.keys and root.node or root, keys = path })
-        .. " IS NOT NULL"
+      local root = node.left or json_column(node)
+      parts[i] = statement:json_type(root, { value = node.value, pick = key }) .. " IS NOT NULL"
     end
   end
   return "(" .. table.concat(parts, word) .. ")"
 end
 
 function json.has_key(statement, node, column)
-  return has_keys(statement, node, column, { node.value }, "")
+  return has_keys(statement, node, column, "")
 end
 
 function json.has_keys(statement, node, column)
-  return has_keys(statement, node, column, node.value, " AND ")
+  return has_keys(statement, node, column, " AND ")
 end
 
 function json.has_any_keys(statement, node, column)
-  return has_keys(statement, node, column, node.value, " OR ")
+  return has_keys(statement, node, column, " OR ")
 end
 
 -- Arrays and texts to be searched ---------------------------------------------------------
@@ -140,7 +144,7 @@ end
 local tsvector = {}
 function tsvector.search(statement, node, column)
   local right = node.f and statement:expression(node.f)
-    or ("PLAINTO_TSQUERY(%s)"):format(statement:param(node.value, node.slot))
+    or ("PLAINTO_TSQUERY(%s)"):format(statement:param(node.value))
   return column .. " @@ " .. right
 end
 tsvector.exact = tsvector.search
@@ -159,9 +163,14 @@ local function in_list(statement, node, column)
     end
     return column .. " IN (" .. table.concat(list, ", ") .. ")"
   end
-  local kind = node.output:storage().kind
-  return statement.dialect.in_list(column, node.value, kind, function(value, make)
-    return statement:param(value, make and node.slot, make)
+  local dialect, kind = statement.dialect, node.output:storage().kind
+  local list, slot = statement:value(node.value)
+  if slot and dialect.list_size then
+    local lists = statement.notes.lists
+    lists[#lists + 1] = slot
+  end
+  return dialect.in_list(column, list, kind, function(make)
+    return statement:param(node.value, make)
   end)
 end
 
@@ -174,7 +183,7 @@ local function comparison(statement, node, column)
   end
   local operator = OPERATORS[lookup]
   if operator then
-    local right = node.f and statement:expression(node.f) or statement:param(node.value, node.slot)
+    local right = node.f and statement:expression(node.f) or statement:param(node.value)
     right = as_left(node, right)
     return column .. " " .. operator .. " " .. right
   elseif lookup == "in" then
@@ -186,7 +195,7 @@ local function comparison(statement, node, column)
     if not statement.dialect.typed then
       not_here(statement, lookup)
     end
-    local value = statement:param(node.value, node.slot)
+    local value = statement:param(node.value)
     return ("TO_TSVECTOR(COALESCE(%s, '')) @@ PLAINTO_TSQUERY(%s)"):format(column, value)
   end
   return by_template(statement, node, column)

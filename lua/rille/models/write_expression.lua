@@ -273,11 +273,8 @@ end
 
 -- JSON and arrays -----------------------------------------------------------------------
 
---- The way to a value inside of JSON, as a parameter.
-local function json_path(statement, keys)
-  if statement.dialect.typed then
-    return statement:param(statement.dialect.array_literal(keys)) .. "::text[]"
-  end
+--- The way to a value inside of JSON, as SQLite has it.
+local function path_text(keys)
   local parts = { "$" }
   for _, key in ipairs(keys) do
     if key:find('"', 1, true) then
@@ -285,7 +282,15 @@ local function json_path(statement, keys)
     end
     parts[#parts + 1] = key:match("^%d+$") and "[" .. key .. "]" or '."' .. key .. '"'
   end
-  return statement:param(table.concat(parts))
+  return table.concat(parts)
+end
+
+--- The way to a value inside of JSON, as a parameter.
+local function json_path(statement, keys)
+  if statement.dialect.typed then
+    return statement:param(statement.dialect.array_literal(keys)) .. "::text[]"
+  end
+  return statement:param(path_text(keys))
 end
 
 function write.json_key(statement, node)
@@ -309,9 +314,22 @@ function Statement:json_text(node)
 end
 
 --- The type of what JSON holds somewhere; NULL: nothing. SQLite.
-function Statement:json_type(node)
-  local whole = self:expression(node.keys and node.node or node)
-  return ("json_type(%s, %s)"):format(whole, json_path(self, node.keys or {}))
+---@param node rille.models.Node
+---@param last { value: any, pick: function? }?  one more key: a value, or what `pick` finds in it
+---@return string
+function Statement:json_type(node, last)
+  local whole, keys = self:expression(node.keys and node.node or node), node.keys or {}
+  local path
+  if last then
+    path = self:param(last.value, function(value)
+      local all = { unpack(keys) }
+      all[#all + 1] = last.pick and last.pick(value) or value
+      return path_text(all)
+    end)
+  else
+    path = json_path(self, keys)
+  end
+  return ("json_type(%s, %s)"):format(whole, path)
 end
 
 function write.len(statement, node)

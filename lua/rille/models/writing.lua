@@ -8,24 +8,24 @@ local conditions = require("rille.models.conditions")
 local deletion = require("rille.models.deletion")
 local errors = require("rille.errors")
 local expressions = require("rille.models.expressions")
+local open = require("rille.models.open")
 local resolve = require("rille.models.resolve")
 local queries = require("rille.models.query")
 
 local Query = queries.Query
 
---- The rows changed, all at once, in the database: no instance is touched, and no
---- `auto_now`. Values may be `F` expressions.
----@async
----@param changes table<string, any>  rille.null for NULL
----@return integer matched
-function Query:aupdate(changes)
+--- What `aupdate` was given, resolved: the query, and what to set.
+---@param changes table<string, any>
+---@return rille.models.Query
+---@return { field: rille.models.Field, value: any, node: rille.models.Node? }[]
+function Query:_changes(changes)
   if type(changes) ~= "table" or next(changes) == nil then
-    error(queries.EMPTY:format("aupdate"), 2)
+    error(queries.EMPTY:format("aupdate"), 3)
   end
   if self:_is_sliced() then
-    error("Cannot update a query once a slice has been taken.", 2)
+    error("Cannot update a query once a slice has been taken.", 3)
   end
-  self:_check_not_combined("aupdate", 2)
+  self:_check_not_combined("aupdate", 3)
   local model, names = self.model, {}
   for name in pairs(changes) do
     names[#names + 1] = name
@@ -44,16 +44,43 @@ function Query:aupdate(changes)
     if expressions.is_expression(value) then
       list[i] = { field = field, node = resolve.new_value(self, value, "aupdate", name) }
     else
-      list[i] = { field = field, value = field:write(value) }
+      list[i] = { field = field, value = open.map(value, function(given)
+        return (field:write(given))
+      end) }
     end
   end
+  return self, list
+end
+
+--- The rows changed, all at once, in the database: no instance is touched, and no
+--- `auto_now`. Values may be `F` expressions.
+---@async
+---@param changes table<string, any>  rille.null for NULL
+---@return integer matched
+function Query:aupdate(changes)
+  local _, list = self:_changes(changes)
   self.cached = nil
   if self.where == false then
     return 0
   end
   local database = self:_database()
-  local _, matched = database:_arun(compile.update(self, database.dialect, list))
+  local sql, params = compile.update(self, database.dialect, list)
+  local _, matched = database:_arun(sql, params)
   return matched
+end
+
+--- Raise if `adelete` is not for this query.
+function Query:_check_deletable()
+  self:_check_not_combined("adelete", 3)
+  if self:_is_sliced() then
+    error("Cannot use 'limit' or 'offset' with adelete.", 3)
+  end
+  if self.distinct_on then
+    error("Cannot call adelete after distinct.", 3)
+  end
+  if self.shape ~= "instances" then
+    error("Cannot call adelete after values or values_list.", 3)
+  end
 end
 
 --- Delete the rows, and what each foreign key's `on_delete` says goes with them. Raises
@@ -63,16 +90,7 @@ end
 ---@return integer total
 ---@return table<string, integer> counts  by name of model
 function Query:adelete()
-  self:_check_not_combined("adelete", 2)
-  if self:_is_sliced() then
-    error("Cannot use 'limit' or 'offset' with adelete.", 2)
-  end
-  if self.distinct_on then
-    error("Cannot call adelete after distinct.", 2)
-  end
-  if self.shape ~= "instances" then
-    error("Cannot call adelete after values or values_list.", 2)
-  end
+  self:_check_deletable()
   self.cached = nil
   if self.where == false then
     return 0, {}
