@@ -102,6 +102,63 @@ describe("declarations of models", function()
     assert.truthy(class("models.Tag"):find("---@field note_set models.NoteQuery", 1, true))
   end)
 
+  it("say of every kind of field what it holds and what it takes", function()
+    local Every = models.define("every", {
+      key = models.uuid({ primary_key = true }),
+      integer = models.integer({ null = true }),
+      bigint = models.bigint(),
+      float = models.float(),
+      numeric = models.numeric(),
+      mood = models.text({ choices = { "ok", "sad" } }),
+      boolean = models.boolean(),
+      bytes = models.bytes(),
+      date = models.date(),
+      timestamp = models.timestamp(),
+      json = models.json(),
+      moods = models.array(models.text({ choices = { "ok", "sad" } })),
+      vector = models.tsvector(),
+      tag = models.foreign_key(Tag),
+      one = models.one_to_one(Tag, { null = true, related_name = "alone" }),
+    })
+    local said = types.text({ Every }, {})
+    local E = "rille.models.Expression|"
+    for _, line in ipairs({
+      "pk string",
+      "integer integer?",
+      "mood \"ok\"|\"sad\"",
+      "moods (\"ok\"|\"sad\")[]",
+      "bytes string",
+      "json any",
+      "vector string",
+      "tag_id integer",
+      "tag models.Tag",
+      "one models.Tag?",
+      "key? " .. E .. "string",
+      "integer? " .. E .. "lightuserdata|integer",
+      "integer__gt? " .. E .. "integer",
+      "bigint__in? rille.models.Query|integer[]",
+      "float? " .. E .. "number",
+      "numeric__range? (string|number)[]",
+      "mood__contains? string",
+      "mood__trigram_similar? string",
+      "mood__iexact? string",
+      "mood__in? rille.models.Query|(\"ok\"|\"sad\")[]",
+      "boolean__isnull? boolean",
+      "timestamp__gte? " .. E .. "string|number",
+      "date__lt? " .. E .. "string",
+      "json__contains? any",
+      "json__has_keys? string[]",
+      "moods__overlap? (\"ok\"|\"sad\")[]",
+      "vector__search? string",
+      "tag? " .. E .. "models.Tag|integer",
+      "tag__in? rille.models.Query|(models.Tag|integer)[]",
+      "tag__name? string",
+      "one? " .. E .. "lightuserdata|models.Tag|integer",
+    }) do
+      assert.truthy(said:find("---@field " .. line .. "\n", 1, true), line .. " in " .. said)
+    end
+  end)
+
   it("say what a script has defined itself", function()
     local greeting = "---@field greeting fun(self: models.Person, ...: any): any\n"
     assert.truthy(class("models.Person"):find(greeting, 1, true))

@@ -63,12 +63,16 @@ local function class_of(model)
   return "models." .. model.__name:gsub("[^%w_]", "_")
 end
 
+local function list_of(kind)
+  return kind:find("|", 1, true) and "(" .. kind .. ")[]" or kind .. "[]"
+end
+
 --- The types of a column's values: as Lua keeps them, and as they may be given.
 local function types_of(field)
   local storage, kind = field:storage(), field:behaviour()
   local reads, takes = kind.reads or "any", kind.takes or kind.reads or "any"
   if storage.of then
-    reads = types_of(storage.of) .. "[]"
+    reads = list_of((types_of(storage.of)))
     takes = reads
   end
   local choices = {}
@@ -87,16 +91,29 @@ local function optional(kind)
   return kind:find("|", 1, true) and "(" .. kind .. ")?" or kind .. "?"
 end
 
-local LISTS = { ["in"] = true, range = true, has_keys = true, has_any_keys = true }
+local EXPRESSION = "rille.models.Expression|"
+local LISTS = { ["in"] = true, range = true }
+local KEYS = { has_keys = true, has_any_keys = true }
+local COMPARES = { gt = true, gte = true, lt = true, lte = true }
 local TEXTS = { regex = true, search = true, startswith = true, endswith = true, has_key = true }
 
+--- rille.null is a lightuserdata.
+local function or_null(field, takes)
+  return field.null and "lightuserdata|" .. takes or takes
+end
+
 --- What a lookup takes. (`iexact` and its like do not tell upper from lower case: text.)
-local function type_of_lookup(lookup, takes)
+local function type_of_lookup(lookup, takes, field)
+  local is_part = lookup == "contains" and field:storage().kind == "text"
   if lookup == "isnull" then
     return "boolean"
   elseif LISTS[lookup] then
-    return takes:find("|", 1, true) and "(" .. takes .. ")[]" or takes .. "[]"
-  elseif TEXTS[lookup] or lookup:find("^i%l") and lookup ~= "in" then
+    return (lookup == "in" and "rille.models.Query|" or "") .. list_of(takes)
+  elseif KEYS[lookup] then
+    return "string[]"
+  elseif COMPARES[lookup] then
+    return EXPRESSION .. takes
+  elseif TEXTS[lookup] or is_part or lookup:find("^trigram") or lookup:find("^i%l") then
     return "string"
   end
   return takes
@@ -170,7 +187,7 @@ local function declare_values(lines, model)
       field_line(lines, field.attr, takes, true)
       takes = class_of(field:target()) .. "|" .. takes
     end
-    field_line(lines, field.name, takes, true)
+    field_line(lines, field.name, EXPRESSION .. or_null(field, takes), true)
   end
 end
 
@@ -188,9 +205,9 @@ local function declare_lookups(lines, model)
     end
     for _, lookup in ipairs(field:behaviour().lookups) do
       if lookup == "exact" then
-        field_line(lines, field.name, given, true)
+        field_line(lines, field.name, EXPRESSION .. or_null(field, given), true)
       else
-        local kind = type_of_lookup(lookup, takes)
+        local kind = type_of_lookup(lookup, lookup == "in" and given or takes, field)
         field_line(lines, field.name .. "__" .. lookup, kind, true)
       end
     end
