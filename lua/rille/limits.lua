@@ -257,6 +257,12 @@ M.list = {
     what = "for every worker to load other code: the old one serves on",
   },
   {
+    name = "publish_timeout",
+    default = 10,
+    unit = "seconds",
+    what = "for a worker to send what came to /publish at the admin address: 504",
+  },
+  {
     name = "handler_cpu_limit",
     default = 1,
     unit = "seconds",

@@ -188,6 +188,37 @@ describe("publishing", function()
   end)
 end)
 
+describe("a worker that takes too long", function()
+  it("is not waited for beyond publish_timeout, and sends what it was given", function()
+    local folder = server.scratch()
+    local admin, hold = folder .. "/admin", folder .. "/hold"
+    local limits = { "--limit", "publish_timeout=0.2", "--limit", "handler_cpu_limit=false" }
+    local running =
+      server.start { "run", APP, "--workers", "1", "--admin", "unix:" .. admin, unpack(limits) }
+    local steps = { { "receive", 2 }, { "close", 1000, "" } }
+    local member = clients.open("ws.py", running.ws .. "/member", steps)
+    member:wait("message")
+    server.write(hold, "")
+    os.execute(("curl -s --max-time 60 '%s/busy?path=%s' >/dev/null &"):format(running.url, hold))
+    assert.truthy(server.eventually(10, function()
+      return server.read_file(hold .. ".seen")
+    end))
+
+    local status, said = server.run(
+      { "send", "room", '{"type":"chat.message","n":7}', "--admin", "unix:" .. admin },
+      { RILLE_PUBLISH_TOKEN = TOKEN }
+    )
+    os.remove(hold)
+    assert.equal(1, status)
+    local told = [[not sent (504): {"error":"no answer in time; it may be sent yet"}]]
+    assert.truthy(said:find(told, 1, true), said)
+    member:finish()
+    assert.equal(7, json.decode(member:all("message")[2].data).n)
+    assert.equal(0, running:stop())
+    server.clean()
+  end)
+end)
+
 describe("publishing without a token", function()
   it("is off, also when it has one that is too short", function()
     local socket = server.scratch() .. "/admin"

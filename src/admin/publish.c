@@ -4,8 +4,6 @@
 
 #include "base/log.h"
 
-enum { PATIENCE_MS = 10000 };
-
 struct job {
     rl_post post; /* there, and back */
     rl_publisher *publisher;
@@ -107,6 +105,8 @@ static void on_body(void *owner)
         return;
     j->runner = rl_workers_runner(j->publisher->workers, j->publisher->turn++);
     j->post.fn = on_job;
+    /* What came before a reload that shortens it keeps what it had, and who is behind it waits. */
+    j->publisher->patience.after = rl_workers_publish_patience(j->publisher->workers);
     rl_timeout_start(&j->publisher->patience, &j->late);
     if (!rl_runner_post(j->runner, &j->post))
         send_back(j);
@@ -152,7 +152,7 @@ void rl_publish(rl_publisher *p, rl_http_conn *hc)
 void rl_publisher_init(rl_publisher *p, rl_workers *workers, rl_loop *main)
 {
     *p = (rl_publisher){.workers = workers, .main = main};
-    rl_timeouts_open(&p->patience, main, PATIENCE_MS, on_late);
+    rl_timeouts_open(&p->patience, main, 0, on_late);
 }
 
 void rl_publisher_close(rl_publisher *p)

@@ -1,8 +1,9 @@
 /* publish.h - POST /publish at the admin address: a message for the layer, from outside.
  *
  * The main thread takes the request, a worker (they take turns) looks into it, sends, and says
- * what became of it: lua/rille/publish.lua has the rules, of which the first is a token. A worker
- * that does not answer in time gets 504; what it sends then is sent. */
+ * what became of it: lua/rille/publish.lua has the rules, of which the first is a token. When the
+ * worker takes longer than the limit publish_timeout, the answer is 504; what it sends then is
+ * sent. */
 #ifndef RL_ADMIN_PUBLISH_H
 #define RL_ADMIN_PUBLISH_H
 

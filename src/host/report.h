@@ -29,8 +29,9 @@ typedef struct rl_loaded {
     char *admin; /* and the one for admin; NULL: none */
     char **tls;  /* what it wants of TLS, in words of the command line */
     size_t ntls;
-    unsigned workers;  /* how many the script wants; 0: it says nothing */
-    uint64_t patience; /* ms that a reload may take */
+    unsigned workers;          /* how many the script wants; 0: it says nothing */
+    uint64_t patience;         /* ms that a reload may take */
+    uint64_t publish_patience; /* and a message from outside */
     rl_probation_rule probation;
     unsigned generation; /* 0: staged, not serving yet */
     unsigned previous;   /* once it serves: what can be returned to; 0: nothing */

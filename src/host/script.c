@@ -208,6 +208,7 @@ static void take_common(rl_script *s, lua_State *L)
     };
     s->presence_bytes = count(L, "presence_bytes");
     s->patience = ms(L, "reload_timeout");
+    s->publish_patience = ms(L, "publish_timeout");
 }
 
 static void take_limits(rl_script *s, lua_State *L)
@@ -337,6 +338,7 @@ int rl_script_commit(rl_script *s, rl_loaded *out, rl_buf *text)
     out->trial = lua_toboolean(L, -1);
     lua_pop(L, 2);
     out->patience = s->patience;
+    out->publish_patience = s->publish_patience;
     out->probation = s->probation;
     return 0;
 }

@@ -25,7 +25,7 @@ typedef struct rl_script {
     double memory_limit;      /* bytes */
     rl_history_limits history;
     size_t presence_bytes;
-    uint64_t patience;
+    uint64_t patience, publish_patience; /* ms */
     rl_probation_rule probation;
 } rl_script;
 

@@ -44,6 +44,7 @@ struct rl_workers {
     rl_wishes wishes;    /* for changes */
     uv_timer_t deadline; /* of a ballot */
     uint64_t patience;   /* ms */
+    uint64_t publish_patience;
     rl_code code;
 };
 
@@ -138,6 +139,7 @@ static void on_loaded(rl_workers *ws, unsigned worker, const rl_loaded *loaded)
         rl_workers_change(ws, RL_CHANGE_LOAD, NULL, NULL);
     if (worker == 0) {
         ws->patience = loaded->patience;
+        ws->publish_patience = loaded->publish_patience;
         set_code(&ws->code.serving, loaded->generation, loaded->hash);
         start_others(ws, loaded);
     }
@@ -282,6 +284,7 @@ static void note_change(rl_workers *ws, rl_change what, const rl_loaded *serving
     code->loads += what == RL_CHANGE_LOAD;
     code->rolled_back += what == RL_CHANGE_ROLLBACK;
     ws->patience = serving->patience;
+    ws->publish_patience = serving->publish_patience;
     if (what == RL_CHANGE_LOAD) {
         rl_free(code->trouble);
         code->trouble = NULL;
@@ -385,6 +388,11 @@ static void on_report(void *arg, const rl_report *rep)
 rl_runner *rl_workers_runner(rl_workers *ws, unsigned turn)
 {
     return ws->runners[turn % ws->count];
+}
+
+uint64_t rl_workers_publish_patience(const rl_workers *ws)
+{
+    return ws->publish_patience;
 }
 
 void rl_workers_ask(rl_workers *ws, const rl_question *question, void *arg)

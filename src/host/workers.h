@@ -75,6 +75,9 @@ void rl_workers_abort(rl_workers *ws);             /* stop at once */
 /* One of those that there are by now: they take turns. */
 rl_runner *rl_workers_runner(rl_workers *ws, unsigned turn);
 
+/* ms that one of them has for a message from outside, as the code that serves wants it. */
+uint64_t rl_workers_publish_patience(const rl_workers *ws);
+
 /* Ask those that there are by now; the question is a constant. */
 void rl_workers_ask(rl_workers *ws, const rl_question *question, void *arg);
 

@@ -13,10 +13,25 @@ function Member:chat_message(event)
   self:asend { text_data = rille.json.encode(event) }
 end
 
+--- Its worker does nothing else while there is a file.
+local function busy(request)
+  local path = request.query.path
+  assert(io.open(path .. ".seen", "w")):close()
+  local file
+  repeat
+    file = io.open(path)
+    if file then
+      file:close()
+    end
+  until not file
+  return 204
+end
+
 return rille.app {
   publish_token = { "the-one-from-yesterday", "the-one-of-today-is-this" },
   routes = {
     rille.websocket("/member", Member),
     rille.publish("/publish"),
+    rille.get("/busy", busy),
   },
 }
