@@ -1,6 +1,7 @@
-/* Lists, slices, buffers and maps. */
+/* Lists, slices, buffers, maps and small sums. */
 #include "unit.h"
 
+#include "base/backoff.h"
 #include "base/histogram.h"
 #include "base/buf.h"
 #include "base/list.h"
@@ -118,8 +119,28 @@ static void compares_secrets(void)
     CHECK(!rl_str_same((rl_str){"a\0b", 3}, RL_STR("a\0c")));
 }
 
+static void backs_off(void)
+{
+    static const uint64_t spans[] = {100, 200, 400, 800, 1000, 1000};
+
+    for (unsigned i = 0; i < RL_COUNT(spans); i++) {
+        uint64_t span = spans[i], least = UINT64_MAX, most = 0;
+
+        for (uint64_t chance = 0; chance < 3 * span; chance += 7) {
+            uint64_t ms = rl_backoff(i + 1, 100, 1000, chance);
+            least = ms < least ? ms : least;
+            most = ms > most ? ms : most;
+            CHECK_INT(ms, 25 + chance % span);
+        }
+        CHECK_INT(least, 25);
+        CHECK(most >= 25 + span - 7 && most < 25 + span);
+    }
+    CHECK(rl_backoff(UINT32_MAX, 100, 5000, UINT64_MAX) < 25 + 5000); /* after years */
+}
+
 int main(void)
 {
+    backs_off();
     compares_secrets();
     cuts_slices();
     reads_numbers();

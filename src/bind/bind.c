@@ -1,5 +1,6 @@
 #include "bind/bind.h"
 
+#include "base/backoff.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sum.h"
@@ -89,14 +90,33 @@ double rl_check_seconds(lua_State *L, int arg)
     return seconds;
 }
 
-/* random() -> at least 0 and less than 1; another one in every process */
-static int l_random(lua_State *L)
+static uint64_t random_bits(void)
 {
     uint64_t bits = 0;
 
     if (getrandom(&bits, sizeof(bits), GRND_NONBLOCK) != sizeof(bits))
         bits = rl_clock_ns() * 0x9e3779b97f4a7c15u;
-    lua_pushnumber(L, (double)(bits >> 11) * 0x1p-53);
+    return bits;
+}
+
+/* random() -> at least 0 and less than 1; another one in every process */
+static int l_random(lua_State *L)
+{
+    lua_pushnumber(L, (double)(random_bits() >> 11) * 0x1p-53);
+    return 1;
+}
+
+/* backoff(failures, first, most) -> seconds (base/backoff.h) */
+static int l_backoff(lua_State *L)
+{
+    int failures = luaL_checkint(L, 1);
+    double first = rl_check_seconds(L, 2), most = rl_check_seconds(L, 3);
+
+    luaL_argcheck(L, failures > 0, 1, "1 or more expected");
+    luaL_argcheck(L, first >= 0.001 && most >= first, 2, "a millisecond or more, up to `most`");
+    uint64_t ms = rl_backoff((unsigned)failures, (uint64_t)(first * 1000), (uint64_t)(most * 1000),
+                             random_bits());
+    lua_pushnumber(L, (double)ms / 1000);
     return 1;
 }
 
@@ -123,9 +143,8 @@ static int l_sum(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"log", l_log},       {"log_level", l_log_level}, {"now", l_now},
-    {"random", l_random}, {"describe", l_describe},   {"sum", l_sum},
-    {NULL, NULL},
+    {"log", l_log},         {"log_level", l_log_level}, {"now", l_now}, {"random", l_random},
+    {"backoff", l_backoff}, {"describe", l_describe},   {"sum", l_sum}, {NULL, NULL},
 };
 
 static const struct {

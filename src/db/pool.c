@@ -9,6 +9,7 @@
  * a pool is a few dozen connections. */
 #include "db/pool.h"
 
+#include "base/backoff.h"
 #include "base/log.h"
 
 enum {
@@ -98,9 +99,7 @@ slot *rl_pool_take_idle(rl_db *db, bool shared)
 
 uint64_t rl_pool_backoff(rl_db *db, unsigned failures)
 {
-    uint64_t most = failures <= 6 ? (uint64_t)BACKOFF_FIRST << failures >> 1 : BACKOFF_MOST;
-
-    return BACKOFF_FIRST / 4 + rl_pool_random_below(db, most);
+    return rl_backoff(failures, BACKOFF_FIRST, BACKOFF_MOST, rl_pool_random_below(db, UINT64_MAX));
 }
 
 void rl_pool_dial_failed(rl_db *db, const rl_err *why)

@@ -1,5 +1,6 @@
 #include "mqtt/client_parts.h"
 
+#include "base/backoff.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -57,12 +58,10 @@ static void on_timer(uv_timer_t *timer);
 
 static uint64_t backoff(unsigned failures)
 {
-    uint64_t most = failures < 8 ? (uint64_t)BACKOFF_FIRST << failures : BACKOFF_MOST;
     uint32_t random = 0;
 
     uv_random(NULL, NULL, &random, sizeof(random), 0, NULL);
-    most = most < BACKOFF_MOST ? most : BACKOFF_MOST;
-    return most / 2 + random % (most / 2);
+    return rl_backoff(failures, BACKOFF_FIRST, BACKOFF_MOST, random);
 }
 
 static void rest(rl_mqtt_client *c, uint64_t after)

@@ -48,6 +48,14 @@ function core.now() end
 ---@return number
 function core.random() end
 
+--- How long to wait before trying again: a quarter of `first`, and a random part of a span that
+--- doubles from `first` to `most`.
+---@param failures integer  in a row, 1 and more
+---@param first number  seconds
+---@param most number   seconds
+---@return number seconds
+function core.backoff(failures, first, most) end
+
 --- The text of an error of any kind, without running Lua: strings as they are, rille's errors as
 --- "Class: message".
 ---@param err any

@@ -252,12 +252,6 @@ end
 
 --- The task that keeps it connected
 
---- Full jitter (as a database's pool), so that not all come back at once.
-local function backoff(failures)
-  local most = math.min(BACKOFF_FIRST * 2 ^ (failures - 1), BACKOFF_MOST)
-  return BACKOFF_FIRST / 4 + wires.random(1):byte() / 256 * most
-end
-
 --- It is connected: what `on_up` does comes before everybody else.
 function Link:_up(wire, where)
   local again = self._connects > 0
@@ -350,7 +344,7 @@ function Link:_keep()
     local why = self:_live()
     if not self._closed then
       self:_down(why)
-      task.sleep(backoff(self._failures))
+      task.sleep(core.backoff(self._failures, BACKOFF_FIRST, BACKOFF_MOST))
     end
   end
 end
