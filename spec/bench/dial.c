@@ -76,6 +76,9 @@ static void open_end(struct load *l, struct conn *c)
     uint8_t head[HEAD_SIZE + 1] = {0};
     size_t len = 0, used = 0;
 
+    /* The kernel connects what nobody has accepted yet, who would miss what is said to all. */
+    if (l->raw && l->mode[0] == 'f' && recv(c->fd, head, 1, 0) != 1)
+        fail("no greeting: %s", strerror(errno));
     while (!l->raw && used == 0) {
         ssize_t n = recv(c->fd, head + len, HEAD_SIZE - len, 0);
 

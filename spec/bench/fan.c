@@ -4,6 +4,8 @@
  * publisher, too, unless it is elsewhere. It publishes the next message when the one before has
  * reached everybody, so that each message is one fan-out of the server's: nothing is batched that
  * was not said at once.
+ *
+ * In turns it pauses behind each window: who is measured beside it has the machine then.
  */
 #include "load.h"
 
@@ -32,6 +34,11 @@ void check_delivery(struct load *l, struct conn *c, const uint8_t *bytes, size_t
         fail("message %u is not what was published", c->seen);
     count(l, now - publisher->sent_at[slot]);
     c->seen++;
-    if (++l->reached == l->connections - l->apart)
+    if (++l->reached < l->connections - l->apart)
+        return;
+    if (l->counting)
+        l->whole[l->fans++ % FANS] = now - publisher->sent_at[slot];
+    l->paused = l->turns && !l->counting && l->ended;
+    if (!l->paused)
         publish(l, now);
 }

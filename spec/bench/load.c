@@ -19,6 +19,8 @@
  * One thread, one epoll. With --raw there is no WebSocket: the same masked
  * frames go out, as opaque bytes, to a server that sends back what it gets.
  * --calm: pace shares its core, waits for all answers and says how many came.
+ * --turns: fan opens its connections, says so, and has a window for each line of standard input;
+ * whole_us is the median of what it took until the last member had a message.
  * --pid names the server whose CPU time per message is wanted.
  */
 #include "load.h"
@@ -103,6 +105,8 @@ static void report(struct load *l)
 
     if (l->messages == 0)
         fail("not one answer in %.1f s", s);
+    if (l->mode[0] == 'f' && l->fans == 0)
+        fail("not one message reached all in %.1f s", s);
     printf("%s messages=%llu seconds=%.4f rate=%.1f p50_us=%.1f p99_us=%.1f "
            "p999_us=%.1f max_us=%.1f"
            " load_busy=%.3f",
@@ -113,10 +117,32 @@ static void report(struct load *l)
         printf(" answered=%llu", (unsigned long long)settle(l));
     if (l->mode[0] == 'w')
         printf(" walks=%llu", (unsigned long long)l->walks);
+    if (l->mode[0] == 'f')
+        printf(" whole_us=%.1f", whole_us(l));
     if (l->pid)
         printf(" cpu_us=%.4f server_busy=%.3f", l->server_cpu * 1e6 / (double)l->messages,
                l->server_cpu / s);
     putchar('\n');
+}
+
+/* On the same connections, whenever somebody says so. */
+static void take_turns(struct load *l)
+{
+    char line[16];
+
+    printf("fan connections=%u\n", l->connections);
+    fflush(stdout);
+    while (fgets(line, sizeof(line), stdin)) {
+        alarm((unsigned)(l->seconds + l->warmup) + OPENING_SECONDS);
+        l->paused = false;
+        l->ended = 0;
+        run(l);
+        report(l);
+        fflush(stdout);
+        while (!l->paused)
+            turn(l, 1000);
+        alarm(IDLE_SECONDS);
+    }
 }
 
 static void hold(struct load *l)
@@ -135,7 +161,7 @@ static void hold(struct load *l)
 static const char *const usage =
     "usage: load echo|select|walk|fan|pace|connect|idle [-c connections] [-p "
     "outstanding]\n"
-    "            [-s bytes] [--rate per second] [--calm]\n"
+    "            [-s bytes] [--rate per second] [--calm] [--turns]\n"
     "            [-t seconds] [-w warm-up seconds] [--raw] [--pid server] "
     "[--last id]\n"
     "            [--chain length] [--sum number] HOST:PORT[/path] [PUBLISHER'S]";
@@ -205,6 +231,7 @@ static void parse(struct load *l, int argc, char **argv)
         {"sum", required_argument, NULL, 'S'},
         {"rate", required_argument, NULL, 'R'},
         {"calm", no_argument, NULL, 'C'},
+        {"turns", no_argument, NULL, 'T'},
         {NULL, 0, NULL, 0},
     };
     int letter;
@@ -247,6 +274,9 @@ static void parse(struct load *l, int argc, char **argv)
         case 'C':
             l->calm = true;
             break;
+        case 'T':
+            l->turns = true;
+            break;
         default:
             fail("%s", usage);
         }
@@ -263,6 +293,8 @@ static void parse(struct load *l, int argc, char **argv)
         fail("fan: a publisher and a member at least");
     if (l->calm && l->mode[0] != 'p')
         fail("--calm goes with pace only");
+    if (l->turns && l->mode[0] != 'f')
+        fail("--turns goes with fan only");
     if (l->last < l->chain)
         fail("--last must be at least --chain");
     if (l->mode[0] == 's' && l->sum < l->last)
@@ -299,6 +331,10 @@ int main(int argc, char **argv)
         open_all(&l);
     if (l.mode[0] == 'i') {
         hold(&l);
+        return 0;
+    }
+    if (l.turns) {
+        take_turns(&l);
         return 0;
     }
     run(&l);

@@ -19,6 +19,7 @@ enum {
     IN_SIZE = 1 << 20,    /* one recv takes at most this, less a kept tail */
     STEPS = 64,           /* histogram buckets per power of two */
     BUCKETS = 60 * STEPS, /* enough for any 64-bit number of nanoseconds */
+    FANS = 1 << 16,       /* fan-outs of a window whose whole time is kept */
     OUTSTANDING = 1024,   /* messages on one connection, at most */
     OP_TEXT = 1,
     OP_CLOSE = 8,
@@ -70,6 +71,7 @@ struct load {
     unsigned sum;   /* select: what a number and its answer add up to */
     double rate;    /* pace: messages per second */
     bool calm;      /* pace: shares its core, and ends when all is answered */
+    bool turns;     /* fan: a window for each line of standard input */
 
     /* What is sent. */
     uint8_t *ring;     /* 2 * cycle frames */
@@ -84,6 +86,7 @@ struct load {
     uint64_t dice;    /* select: the state of its random numbers */
     uint32_t cycles;  /* connect: begun so far */
     uint32_t reached; /* fan: members that have the message under way */
+    bool paused;      /* fan: all have it, and the next one is not asked for */
     uint64_t due;     /* pace: when the next message is, ns; 0: not begun */
     uint32_t turn;    /* pace: whose it is */
 
@@ -91,6 +94,8 @@ struct load {
     bool counting;
     uint64_t messages;
     uint64_t walks;
+    uint64_t fans;         /* that ended in the window */
+    uint64_t whole[FANS];  /* ns, of each of them: until the last member had it */
     uint64_t begun, ended; /* ns */
     double server_cpu;     /* s; first the clock at the beginning, then the difference */
     double own_cpu;        /* likewise */
@@ -108,6 +113,9 @@ uint64_t now_ns(void);
  * the window. */
 void count(struct load *l, uint64_t ns);
 void histogram_add(struct load *l, uint64_t ns);
+
+/* The median in microseconds of what whole fan-outs took; sorts them. */
+double whole_us(struct load *l);
 
 /* The latency in microseconds that `part` of the answers did not exceed. */
 double histogram_us(const struct load *l, double part);

@@ -85,6 +85,21 @@ double histogram_us(const struct load *l, double part)
     return (double)((uint64_t)(STEPS + i % STEPS) << (i / STEPS - 1)) / 1e3;
 }
 
+static int by_size(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+double whole_us(struct load *l)
+{
+    size_t n = l->fans < FANS ? l->fans : FANS;
+
+    qsort(l->whole, n, sizeof(*l->whole), by_size);
+    return n ? (double)l->whole[n / 2] / 1e3 : 0;
+}
+
 void count(struct load *l, uint64_t ns)
 {
     if (!l->counting)
@@ -95,6 +110,8 @@ void count(struct load *l, uint64_t ns)
 
 void begin_window(struct load *l)
 {
+    memset(l->histogram, 0, sizeof(l->histogram));
+    l->messages = l->walks = l->fans = 0;
     l->counting = true;
     l->begun = now_ns();
     l->own_cpu = cpu_seconds(0);

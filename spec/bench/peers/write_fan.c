@@ -1,8 +1,9 @@
 /* write_fan.c - the floor of a fan-out: two threads that write what one connection says to all.
  *
  * No protocol, no groups, no queues: a thread that hears something copies it for the other, wakes
- * it, and then each calls send() once for each of its connections. A socket that does not take all
- * of it at once ends the program, since nothing here keeps the rest.
+ * it, and then each calls send() once for each of its connections. These have been greeted with a
+ * byte each: who has it gets what is said from then on. A socket that does not take all of a
+ * message at once ends the program, since nothing here keeps the rest.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -102,6 +103,7 @@ static void accept_one(struct thread *t)
         exit(1);
     t->fds[t->n++] = fd;
     watch(t, fd);
+    must((int)send(fd, "+", 1, MSG_NOSIGNAL), "greeting"); /* from now on it gets what is said */
 }
 
 static void hear(struct thread *t, int fd)
