@@ -23,6 +23,7 @@ describe("an application", function()
   it("takes every setting there is", function()
     local app = App {
       allowed_origins = { "example.test" },
+      control = "off",
       databases = "sqlite:x.db",
       layer = "memory:",
       limits = { max_body = 10, ping_interval = 0.5 },
@@ -45,6 +46,22 @@ describe("an application", function()
     refuses(told, { route = {} })
     refuses('unknown setting "1"', { "oops" })
     refuses("unknown setting", { [print] = 1 })
+  end)
+
+  it("has its settings in README, and those alone", function()
+    local _, err = pcall(App, { route = {} })
+    local names = {}
+    for name in err.message:match("there are ([%w_, ]+)"):gmatch("[%w_]+") do
+      names[#names + 1] = name
+    end
+    local file = assert(io.open("README.md"))
+    local section = file:read("*a"):match("\n## Settings\n(.-)\n## ")
+    file:close()
+    local told = {}
+    for name in section:gmatch("\n| `([%w_]+)` |") do
+      told[#told + 1] = name
+    end
+    assert.same(names, told)
   end)
 
   it("names a limit that does not exist, and those that do", function()

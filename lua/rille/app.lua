@@ -25,10 +25,35 @@ local tls = require("rille.tls")
 ---@field compression rille.core.Compression?  of WebSockets whose route says nothing else
 local App = class("App")
 
+--- What `rille.app` takes; README's Settings has the flags that are stronger, and the defaults.
+---@class rille.Settings
+---@field admin string?  address that tells how it goes, in any form of `listen`
+---@field allowed_origins string[]?  whose pages may open WebSockets beside its own host's
+---@field compression rille.Compression|boolean|nil  of WebSockets
+---@field control string?  path of the control socket, with `,mode=0660 ,user= …`; or "off"
+---@field databases string|table<string, string|table>|nil  URL of the default one; or all by name
+---@field groups table<string, table>?  which groups keep a history, and who is present
+---@field layer string?  URL of what joins several processes
+---@field limits table<string, number|string|false>?  by name; seconds and bytes
+---@field listen string|string[]|nil  addresses
+---@field middleware (fun(scope: table, next: fun(scope: table): any): any)[]?  outermost first
+---@field models table[]?
+---@field mqtt string|rille.MqttSettings|nil  the broker
+---@field on_start fun()?  a task in each worker, before it accepts anybody
+---@field on_stop fun()?  likewise, after the last one has gone
+---@field publish_token string|string[]|nil  16 bytes or more: who may publish from outside
+---@field rollback rille.Probation?  when new code is taken back by itself
+---@field root_path string?  routes are below it, as a proxy sees them
+---@field routes table[]?  in the order they are tried
+---@field tls rille.TlsSettings?
+---@field trusted_proxies string|string[]|nil  networks whose headers are believed
+---@field workers integer?  threads, 1 to 256
+
 local SETTINGS = {
   admin = "string",
   allowed_origins = "table",
   compression = "table or boolean",
+  control = "string",
   databases = "table or string",
   groups = "table",
   layer = "string",
@@ -100,7 +125,7 @@ local function check_settings(settings)
   end
 end
 
----@param settings table
+---@param settings rille.Settings
 function App:init(settings)
   check_settings(settings)
   self.settings = settings

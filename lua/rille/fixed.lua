@@ -5,7 +5,7 @@ local core = require("rille.core")
 
 local M = {}
 
-local NAMES = { "admin", "layer", "listen", "workers" }
+local NAMES = { "admin", "control", "layer", "listen", "workers" }
 
 --- What each was at the start, as text, and what was told of it last.
 ---@type table<string, string>

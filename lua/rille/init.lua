@@ -130,8 +130,8 @@ for name, value in pairs(errors) do
 end
 rille.is_error = errors.is_error
 
---- An application: what a script returns.
----@param settings table
+--- An application: what a script returns. Raises `rille.ConfigurationError` for what it cannot be.
+---@param settings rille.Settings
 ---@return rille.App
 function rille.app(settings)
   return App(settings)

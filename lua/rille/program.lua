@@ -45,6 +45,7 @@ local M = {}
 ---@class rille.Staged
 ---@field listen string[]
 ---@field admin string?    where to tell how it goes
+---@field control string?  where the control socket is to be, or "off"
 ---@field trusted string  whose word on others it takes
 ---@field tls string[]  what it wants of it, in words of the command line
 ---@field workers integer?
@@ -133,6 +134,15 @@ local function digests_of(change, generation)
   return digests
 end
 
+--- Where the control socket is to be; what is not absolute begins at the script's folder.
+local function control_place(generation)
+  local place = generation.app.settings.control
+  if place and place ~= "off" and place:sub(1, 1) ~= "/" then
+    return generation.folder .. "/" .. place
+  end
+  return place
+end
+
 --- Make ready for a change, completely, and change nothing; `load` reads the script as the next
 --- generation. Raises what is wrong.
 ---@param change rille.Change
@@ -156,6 +166,7 @@ function M.stage(change)
   return {
     listen = type(listen) == "string" and { listen } or listen,
     admin = generation.app.settings.admin,
+    control = control_place(generation),
     workers = generation.app.settings.workers,
     probation = generation.app.probation,
     limits = limit_sets(generation.app),

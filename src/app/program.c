@@ -35,6 +35,7 @@ struct program {
     rl_probation probation;
     rl_admin admin;
     rl_control control;
+    char *control_at; /* that was asked for: a flag's, or the script's; NULL: nobody did */
     rl_process_figures figures; /* for admin */
     rl_shell shell;
     rl_inherit inherit;
@@ -85,8 +86,7 @@ static int open_control(struct program *p, rl_err *err)
                              .code = rl_workers_code(p->workers),
                              .urls = p->doors.urls,
                              .nurls = p->doors.nurls};
-    char *path = s->control ? rl_strdup(s->control) : NULL;
-    int rc = 0;
+    char *path = p->control_at ? rl_strdup(p->control_at) : NULL;
 
     if (s->command == RL_CMD_SHELL)
         return rl_control_open(&p->control, &p->loop, p->workers, &facts, NULL, err);
@@ -94,9 +94,11 @@ static int open_control(struct program *p, rl_err *err)
         rl_info("no control socket: %s", err->msg);
         return 0;
     }
-    if (strcmp(path, "off") != 0)
-        rc = rl_control_open(&p->control, &p->loop, p->workers, &facts, path, err);
-    if (rc < 0 && !s->control) {
+    bool off = strcmp(path, "off") == 0;
+    int rc = off ? 0 : rl_control_open(&p->control, &p->loop, p->workers, &facts, path, err);
+    if (rc == 0 && !off && p->control_at)
+        p->control.link = rl_control_link(path, s->app);
+    if (rc < 0 && !p->control_at) {
         rl_info("no control socket: %s", err->msg);
         rc = 0;
     }
@@ -138,8 +140,10 @@ static int bind_everything(struct program *p, const rl_loaded *loaded, rl_err *e
 static unsigned on_loaded(void *arg, const rl_loaded *loaded)
 {
     struct program *p = arg;
+    const char *control = p->settings->control ? p->settings->control : loaded->control;
     rl_err err;
 
+    p->control_at = control ? rl_strdup(control) : NULL;
     if (bind_everything(p, loaded, &err) < 0 ||
         (!rl_inherit_is_on(&p->inherit) && open_both(p, &err) < 0)) {
         complain_of(p, err.msg);
@@ -241,7 +245,7 @@ static void on_handed_over(void *arg, int pid);
 static void allow_upgrades(struct program *p)
 {
     static const rl_upgrade_events events = {on_handed_over};
-    const bool named = p->settings->control != NULL;
+    const bool named = p->control_at != NULL;
 
     p->upgrade = rl_upgrade_open(&p->loop, p->workers, &events, p);
     p->control.upgrade = p->upgrade;
@@ -422,8 +426,10 @@ static void on_handed_over(void *arg, int pid)
     p->given_away = true;
     disown(&p->doors.public);
     disown(&p->doors.admin);
-    if (p->settings->control)
+    if (p->control_at) {
         disown(&p->control.bindings);
+        rl_control_unlink(&p->control);
+    }
     rl_systemd_notify("MAINPID=%d", pid);
     if (!p->draining && !p->aborted)
         begin_drain(p);
@@ -534,5 +540,6 @@ int rl_program_run(const rl_settings *settings)
         uv_close((uv_handle_t *)&p.signals[i], NULL);
     rl_doors_close(&p.doors);
     rl_loop_fini(&p.loop);
+    rl_free(p.control_at);
     return p.status;
 }

@@ -4,6 +4,7 @@
 #include "proto/control.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 enum {
@@ -354,7 +355,8 @@ static int start_listening(rl_control *c, const char *path, rl_err *err)
 {
     if (c->bindings.n) /* inherited */
         return listen_on(c, err);
-    char *address = rl_sprintf("unix:%s,mode=0600", path);
+    int n = (int)strcspn(path, ",");
+    char *address = rl_sprintf("unix:%.*s,mode=0600%s", n, path, path + n);
     const char *addresses[] = {address};
     int rc = rl_bind_all(&c->bindings, addresses, 1, err);
 
@@ -380,12 +382,21 @@ void rl_control_adopt(rl_control *c, int fd)
     welcome(c, fd);
 }
 
+void rl_control_unlink(rl_control *c)
+{
+    if (c->link)
+        unlink(c->link);
+    rl_free(c->link);
+    c->link = NULL;
+}
+
 void rl_control_close(rl_control *c)
 {
     rl_list *it;
 
     if (!c->open)
         return;
+    rl_control_unlink(c);
     rl_bindings_unlink(&c->bindings);
     rl_listener_close(c->listener);
     rl_bindings_fini(&c->bindings, false);

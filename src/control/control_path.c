@@ -100,15 +100,32 @@ int rl_control_path(char **out, const char *app, rl_err *err)
     return rc;
 }
 
+char *rl_control_link(const char *path, const char *app)
+{
+    char *bare = rl_strndup(path, strcspn(path, ",")), real[PATH_MAX], *link = NULL;
+    rl_err err;
+
+    if (realpath(bare, real) && rl_control_path(&link, app, &err) == 0) {
+        unlink(link); /* of one that had our number before us */
+        if (symlink(real, link) < 0) {
+            rl_free(link);
+            link = NULL;
+        }
+    }
+    rl_free(bare);
+    return link;
+}
+
 /* Dialling */
 
 static int dial(const char *path)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    size_t n = strcspn(path, ",");
 
-    if (strlen(path) >= sizeof(addr.sun_path))
+    if (n >= sizeof(addr.sun_path))
         return -ENAMETOOLONG;
-    memcpy(addr.sun_path, path, strlen(path));
+    memcpy(addr.sun_path, path, n);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
@@ -145,7 +162,7 @@ static int find(const char *dir, const char *prefix, unsigned *n, rl_buf *paths,
             continue;
         char *path = rl_sprintf("%s/%s", dir, e->d_name);
         int fd = dial(path);
-        if (fd == -ECONNREFUSED)
+        if (fd == -ECONNREFUSED || fd == -ENOENT) /* ENOENT: a link's end has gone */
             unlink(path);
         if (fd >= 0) {
             rl_buf_printf(paths, "\n  --control %s", path);

@@ -13,6 +13,7 @@ void rl_report_free(rl_report *rep)
     free_strings(rep->loaded.digests, rep->loaded.nfiles);
     free_strings(rep->loaded.listen, rep->loaded.nlisten);
     rl_free(rep->loaded.admin);
+    rl_free(rep->loaded.control);
     free_strings(rep->loaded.tls, rep->loaded.ntls);
     rl_free(rep->text);
     rl_free(rep);

@@ -26,8 +26,9 @@ typedef struct rl_loaded {
     size_t nfiles;
     char **listen; /* the script's own addresses */
     size_t nlisten;
-    char *admin; /* and the one for admin; NULL: none */
-    char **tls;  /* what it wants of TLS, in words of the command line */
+    char *admin;   /* and the one for admin; NULL: none */
+    char *control; /* where its control socket is to be, or "off"; NULL: the default */
+    char **tls;    /* what it wants of TLS, in words of the command line */
     size_t ntls;
     unsigned workers;          /* how many the script wants; 0: it says nothing */
     uint64_t patience;         /* ms that a reload may take */

@@ -25,13 +25,15 @@ static int l_apply(lua_State *L);
 /* Settings that are decided, whatever the script says. */
 static void push_fixed(lua_State *L, const rl_settings *given)
 {
-    lua_createtable(L, 0, 4);
+    lua_createtable(L, 0, 5);
     lua_pushboolean(L, given->nlisten > 0);
     lua_setfield(L, -2, "listen");
     lua_pushboolean(L, given->workers > 0 || given->command == RL_CMD_DEV);
     lua_setfield(L, -2, "workers");
     lua_pushboolean(L, given->admin != NULL);
     lua_setfield(L, -2, "admin");
+    lua_pushboolean(L, given->control != NULL);
+    lua_setfield(L, -2, "control");
     lua_pushboolean(L, given->layer != NULL);
     lua_setfield(L, -2, "layer");
 }
@@ -286,6 +288,15 @@ static void take_hash(lua_State *L, char out[RL_HASH_SIZE])
     lua_pop(L, 1);
 }
 
+/* Of the table on top: yours, or NULL. */
+static char *take_string(lua_State *L, const char *name)
+{
+    lua_getfield(L, -1, name);
+    char *text = lua_isstring(L, -1) ? rl_strdup(lua_tostring(L, -1)) : NULL;
+    lua_pop(L, 1);
+    return text;
+}
+
 int rl_script_stage(rl_script *s, rl_change what, rl_loaded *out, rl_buf *text)
 {
     static const char *const words[] = {
@@ -305,10 +316,8 @@ int rl_script_stage(rl_script *s, rl_change what, rl_loaded *out, rl_buf *text)
     out->digests = take_strings(L, "digests", &out->nfiles);
     out->listen = take_strings(L, "listen", &out->nlisten);
     out->tls = take_strings(L, "tls", &out->ntls);
-    lua_getfield(L, -1, "admin");
-    if (lua_isstring(L, -1))
-        out->admin = rl_strdup(lua_tostring(L, -1));
-    lua_pop(L, 1);
+    out->admin = take_string(L, "admin");
+    out->control = take_string(L, "control");
     lua_getfield(L, -1, "workers");
     out->workers = (unsigned)lua_tointeger(L, -1);
     lua_pop(L, 1);
