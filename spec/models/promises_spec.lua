@@ -614,9 +614,12 @@ for _, backend in ipairs(backends.all({ Simple, Related, Country })) do
         assert.same({ 3 }, found({ field = last }))
         assert.same({ 1, 2 }, found({ field__lt = last }))
         local many = simples:values("field")
-        local err = raised_by(simples.filter, simples, { field = many })
-        is(errors.ValueError, err)
-        says("must be limited to one result", err)
+        for _, wrong in ipairs({ many, many:order_by("field"):limit(2), many:limit(3) }) do
+          local err = raised_by(simples.filter, simples, { field = wrong })
+          is(errors.ValueError, err)
+          says("must be limited to one result", err)
+        end
+        assert.same({ 1 }, found({ field = many:order_by("field"):limit(1) }))
         assert.same({ 1, 2, 3 }, found({ field__in = many }))
       end)
 

@@ -164,7 +164,9 @@ local function build_test(subject, name, value, scope)
     return tests.make.isnull(look, true)
   end
   if expressions.is_query(value) and lookup ~= "in" then
-    if lookup == "exact" and value:_ordinary().limit_to ~= 1 then
+    local query = value:_ordinary()
+    -- An open limit is not looked into: then there is no form.
+    if lookup == "exact" and (query.limit_to ~= 1 or query.limit_slot) then
       local told = "The query for '%s' must be limited to one result: limit(1)"
       error(errors.ValueError(told:format(name)), 0)
     end
