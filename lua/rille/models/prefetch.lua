@@ -2,16 +2,22 @@
 ---
 ---     Author.objects:prefetch_related("books__tags"):alist()    -- three queries, for all authors
 ---     Prefetch("books", Book.objects:filter { pages__gt = 100 }, { to_attr = "long_books" })
+---     Prefetch("books", Book.objects:order_by("-pages"):limit(3))   -- of each author, three
 ---
 --- What was fetched is what `author.books:alist()`, `book.author` and `user.profile` give without
 --- asking again; with `to_attr` it is a plain list of that name instead.
 
 local errors = require("rille.errors")
 local expressions = require("rille.models.expressions")
+local functions = require("rille.models.functions")
+local logic = require("rille.models.logic")
+local names = require("rille.models.names")
 local null = require("rille.core").null
+local paths = require("rille.models.paths")
 local queries = require("rille.models.query")
 local related = require("rille.models.related")
 local relations = require("rille.models.relations")
+local tests = require("rille.models.tests")
 
 local Query = queries.Query
 
@@ -49,6 +55,8 @@ end
 ---@field key fun(owner: table): any            what an owner is found by
 ---@field narrow fun(query: rille.models.Query, keys: any[]): rille.models.Query
 ---@field owner_key fun(object: table): any     which owner a fetched object belongs to
+---@field owned_by (fun(query: rille.models.Query): rille.models.Node)?  the column that says so;
+---  absent where each object is fetched once, whoever has it
 ---@field back rille.models.Field?  the foreign key of what is fetched, which leads to the owner
 
 local PAIRED = "prefetched_for"
@@ -95,6 +103,9 @@ local function level_of(model, name)
       owner_key = function(object)
         return object[many.attr]
       end,
+      owned_by = function(query)
+        return names.name(query, many.name)
+      end,
     }
   end
   local _, near, far = many:between()
@@ -114,21 +125,24 @@ local function level_of(model, name)
       rawset(object, PAIRED, nil)
       return key
     end,
+    owned_by = function(query)
+      return query.annotations[#query.annotations].node -- which `paired` has added
+    end,
   }
 end
 
 local function unknown(model, name, lookup)
-  local meta, names = model._meta, { unpack(model._meta.relation_names) }
+  local meta, choices = model._meta, { unpack(model._meta.relation_names) }
   for key in pairs(meta.many) do
-    names[#names + 1] = key
+    choices[#choices + 1] = key
   end
   for key in pairs(meta.reverse) do
-    names[#names + 1] = key
+    choices[#choices + 1] = key
   end
-  table.sort(names)
+  table.sort(choices)
   local told = "Cannot find '%s' on %s, '%s' is an invalid parameter to prefetch_related."
     .. " Choices are: %s"
-  return errors.FieldError(told:format(name, model.__name, lookup, table.concat(names, ", ")))
+  return errors.FieldError(told:format(name, model.__name, lookup, table.concat(choices, ", ")))
 end
 
 --- Hang what was found on the owners.
@@ -188,6 +202,51 @@ local function collect(owners, level, to_attr)
   return objects
 end
 
+--- The number of a row among those of its owner, in the order of the query.
+---@return rille.models.Node
+local function place_among(query, owner_column)
+  local order, output = {}, names.output("bigint")
+  for i, term in ipairs(#query.order > 0 and query.order or { query:_key_term() }) do
+    local nulls = term.nulls
+    if nulls and query.reversed then
+      nulls = nulls == "FIRST" and "LAST" or "FIRST"
+    end
+    order[i] = {
+      node = term.node,
+      random = term.random,
+      descending = term.descending ~= query.reversed,
+      nulls = nulls,
+    }
+  end
+  return {
+    kind = "window",
+    node = names.call(functions.by_name.RowNumber, {}, output),
+    partition = { owner_column },
+    order = order,
+    output = output,
+    windowed = true,
+  }
+end
+
+--- A query for all owners that gives each the slice that the one given would give it alone.
+---@return rille.models.Query
+local function sliced_for_each(query, level, keys)
+  if not level.owned_by then
+    local told = "a query with a slice cannot be prefetched with for '%s': it is one object"
+    error(errors.NotSupportedError(told:format(level.name)), 0)
+  end
+  local whole = query:_with({ skip = 0 })
+  whole.limit_to = nil
+  whole = level.narrow(whole, keys)
+  local place = place_among(whole, level.owned_by(whole))
+  local look = { key = level.name, subject = whole, left = place, output = place.output }
+  local skip, limit = query.skip, query.limit_to
+  return whole:_narrow(logic.all_of({
+    skip == 0 or tests.new(look, "gt", skip),
+    not limit or tests.new(look, "lte", skip + limit),
+  }), {})
+end
+
 --- Fetch one level for these owners, with one statement.
 ---@async
 local function afetch(owners, level, query, using, to_attr)
@@ -202,11 +261,11 @@ local function afetch(owners, level, query, using, to_attr)
   local found = {}
   if #keys > 0 then
     query = query or level.model.objects:all():_ordinary()
-    if query:_is_sliced() then
-      error(errors.NotSupportedError("a query with a slice cannot be prefetched with"), 0)
-    end
     query = query:_with({ database = query.database or using })
-    for _, object in ipairs(level.narrow(query, keys):_afetch()) do
+    local narrow = query:_is_sliced() and sliced_for_each or function()
+      return level.narrow(query, keys)
+    end
+    for _, object in ipairs(narrow(query, level, keys):_afetch()) do
       local key = level.owner_key(object)
       local list = found[key]
       if not list then
@@ -226,11 +285,8 @@ end
 function prefetch.afetch_all(objects, prefetches)
   for _, one in ipairs(prefetches) do
     local owners, model = objects, #objects > 0 and getmetatable(objects[1]).model
-    local names = {}
-    for name in (one.lookup .. "__"):gmatch("(.-)__") do
-      names[#names + 1] = name
-    end
-    for i, name in ipairs(names) do
+    local parts = paths.split(one.lookup)
+    for i, name in ipairs(parts) do
       if #owners == 0 then
         break
       end
@@ -238,7 +294,7 @@ function prefetch.afetch_all(objects, prefetches)
       if not level then
         error(unknown(model, name, one.lookup), 0)
       end
-      local last = i == #names
+      local last = i == #parts
       local to_attr = last and one.to_attr or nil
       local missing = {}
       for _, owner in ipairs(owners) do
