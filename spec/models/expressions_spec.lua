@@ -228,6 +228,34 @@ for _, backend in ipairs(backends.all(shelf.all)) do
       books:filter({ title = "green" }):aupdate({ pages = 50 })
     end)
 
+    it("takes a condition for a value", function()
+      local long = books:annotate({ long = Q({ pages__gt = 60 }) * -Q({ title = "Blue" }) })
+      assert.same({ true, false, false }, column(books, Q({ title = "Red" })))
+      assert.same({ "Red" }, titles(long:filter({ long = true })))
+      assert.same({ "Blue", "green" }, titles(long:filter({ long = false })))
+      assert.equal("Red", long:order_by("-long", "title"):afirst().title)
+      assert.is_true(long:filter(F("long")):aget().long)
+      local groups = books:values("author__name"):annotate({ n = Count("id") })
+      groups = groups:annotate({ many = Q({ n__gt = 1 }) }):order_by("author__name")
+      assert.same({ true, false }, groups:values_list("many", { flat = true }):alist())
+      local of = { of = Q({ pages__in = {} }) }
+      assert.same({ { of = false } }, books:filter({ title = "Red" }):values(of):alist())
+      local first = models.Window(models.RowNumber(), { order_by = "-pages" })
+      local marked = books:annotate({ row = first }):annotate({ first = Q({ row = 1 }) })
+      assert.same({ "Blue" }, titles(marked:filter({ first = true })))
+    end)
+
+    it("takes SQL of one's own, with its parameters", function()
+      local raw = models.RawSQL("pages * $1 + $1", { 2 }, models.integer())
+      assert.same({ 202, 602, 102 }, column(books:filter({ pages__gt = 1 }), raw))
+      local query = books:alias({ x = raw }):filter({ x__gt = 200, title__in = { "Red", "green" } })
+      assert.same({ "Red" }, titles(query))
+      assert.equal(2, books:filter(models.RawSQL("pages > $1", { 60 }, models.boolean())):acount())
+      for text, given in pairs({ ["no parameter for $2"] = "$2", ["needs SQL text"] = 7 }) do
+        assert.truthy(message_of(models.RawSQL, given, { 1 }):find(text, 1, true))
+      end
+    end)
+
     it("looks into other queries", function()
       local best = reviews:filter({ book = OuterRef("pk") }):order_by("-stars"):values("stars")
       assert.same({ 5, null, null }, column(books, Subquery(best:limit(1))))

@@ -213,6 +213,32 @@ end
 
 expressions.is_query = is_query
 
+--- SQL of one's own, with `$1` parameters; it may only name columns that the query around has. A
+--- field says what it gives: `RawSQL("length(title) > $1", { 3 }, models.boolean())`.
+---@param sql string
+---@param params rille.db.Value[]?  rille.null for NULL
+---@param field rille.models.Field?  default: text
+---@return rille.models.Expression
+function expressions.RawSQL(sql, params, field)
+  if type(sql) ~= "string" then
+    error(("RawSQL needs SQL text, not a %s"):format(type(sql)), 2)
+  end
+  params = params or {}
+  for mark in sql:gmatch("%$(%d+)") do
+    if params[tonumber(mark)] == nil then
+      error(("RawSQL has no parameter for $%s"):format(mark), 2)
+    end
+  end
+  return expressions.new("raw_sql", { sql = sql, params = params, field = field })
+end
+
+--- A condition as a value, true or false: what `annotate` and `values` make of a Q.
+---@param q rille.models.Q
+---@return rille.models.Expression
+function expressions.of_q(q)
+  return expressions.new("condition", { q = q })
+end
+
 --- The one value that a query gives: its first row's first of `values`.
 ---@param query rille.models.Query
 ---@return rille.models.Expression

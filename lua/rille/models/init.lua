@@ -48,7 +48,7 @@ for kind in pairs(kinds) do
     models[kind] = fields[kind]
   end
 end
-for _, name in ipairs({ "Value", "OuterRef", "Subquery", "Exists", "When", "Case" }) do
+for _, name in ipairs({ "Value", "RawSQL", "OuterRef", "Subquery", "Exists", "When", "Case" }) do
   models[name] = expressions[name]
 end
 for name, make in pairs(functions) do

@@ -7,7 +7,8 @@
 --- from it afterwards. Builders return queries that have fetched nothing.
 ---
 --- Here are the value and the builders that say which rows; those that say what of them are in
---- `rille.models.selection`, and the `a` methods in `reading`, `writing`, `bulk` and `iteration`.
+--- `rille.models.selection` and `loading`, and the `a` methods in `reading`, `writing`, `bulk` and
+--- `iteration`.
 
 local compile = require("rille.models.compile")
 local conditions = require("rille.models.conditions")

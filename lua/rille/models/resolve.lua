@@ -7,7 +7,8 @@
 ---     aggregate   arg, filter, …             window    node, partition, order
 ---     subquery    query           exists    query           outer       name
 ---     cast        node            json_key  node, keys      element     node, index
----     collate     node, collation json_built members, args
+---     collate     node, collation json_built members, args  raw_sql     sql, params
+---     condition   condition
 ---
 --- `output` is a field: what the node's values look like. `aggregate`: it is over a group of rows.
 --- What names mean is decided in `rille.models.names`.
@@ -178,6 +179,23 @@ function of_kind.json_built(subject, built, scope)
     node.windowed = node.windowed or arg.windowed
   end
   return node
+end
+
+function of_kind.raw_sql(_, raw)
+  local output = raw.field or names.output("text")
+  return { kind = "raw_sql", sql = raw.sql, params = raw.params, output = output, nullable = true }
+end
+
+function of_kind.condition(subject, given, scope)
+  local condition = resolve.condition(subject, given.q, scope)
+  return {
+    kind = "condition",
+    condition = condition,
+    output = names.output("boolean"),
+    nullable = true,
+    aggregate = resolve.has_aggregate(condition),
+    windowed = resolve.has_window(condition),
+  }
 end
 
 function of_kind.wrapper(subject, wrapper, scope)

@@ -104,6 +104,24 @@ function write.cast(statement, node)
   return ("CAST(%s AS %s)"):format(statement:expression(node.node), as)
 end
 
+--- A mark may stand more than once, and is one parameter.
+function write.raw_sql(statement, node)
+  local marks = {}
+  local sql = node.sql:gsub("%$(%d+)", function(mark)
+    marks[mark] = marks[mark] or statement:param(node.params[tonumber(mark)])
+    return marks[mark]
+  end)
+  return "(" .. sql .. ")"
+end
+
+function write.condition(statement, node)
+  local condition = node.condition
+  if type(condition) == "boolean" then
+    return condition and "(1 = 1)" or "(1 = 0)"
+  end
+  return "(" .. statement:condition(condition, false) .. ")"
+end
+
 function write.collate(statement, node)
   local collation = statement.dialect.quote(node.collation)
   return ("(%s COLLATE %s)"):format(statement:expression(node.node), collation)
