@@ -1,5 +1,5 @@
 /* What tests need of the worker beside its connections' other ends (bind_testing_peer.c): an end of
- * those that do not end, a way to listen, what is left, the clock. */
+ * those that do not end, a way to listen, what is left, the clock, memory that is refused. */
 #include "bind/bind.h"
 
 #include "core/failure.h"
@@ -145,6 +145,20 @@ static int l_next_timer(lua_State *L)
     return 1;
 }
 
+/* refuse(after, n) -> how often scripts of the worker were refused memory so far: of what they ask
+ * for from now, `after` blocks are granted, and the n behind them are not */
+static int l_refuse(lua_State *L)
+{
+    rl_vm *vm = rl_vm_of(L);
+    double after = luaL_checknumber(L, 1), n = luaL_checknumber(L, 2);
+
+    luaL_argcheck(L, after >= 0 && after <= 1e9, 1, "0 to 1e9 expected");
+    luaL_argcheck(L, n >= 0 && n <= 1e9, 2, "0 to 1e9 expected");
+    rl_need_inject(&vm->need, (uint64_t)after, (uint64_t)n);
+    lua_pushnumber(L, (double)vm->loop->counters.memory_refused);
+    return 1;
+}
+
 /* Watching */
 
 struct watching {
@@ -203,6 +217,7 @@ static const luaL_Reg functions[] = {
     {"changed", l_changed}, /* yields */
     {"advance", l_advance},
     {"next_timer", l_next_timer},
+    {"refuse", l_refuse},
     {NULL, NULL},
 };
 /* clang-format on */

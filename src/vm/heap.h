@@ -13,6 +13,12 @@ typedef struct rl_heap {
     rl_slab small[RL_HEAP_SMALL / RL_HEAP_STEP];
 } rl_heap;
 
+/* Bytes that a block of so many takes. */
+static inline size_t rl_heap_weight(size_t size)
+{
+    return size <= RL_HEAP_SMALL ? (size + RL_HEAP_STEP - 1) / RL_HEAP_STEP * RL_HEAP_STEP : size;
+}
+
 void rl_heap_init(rl_heap *h);
 void rl_heap_fini(rl_heap *h); /* every block must have been given back */
 

@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "io/loop.h"
 #include "vm/heap.h"
+#include "vm/need.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -37,7 +38,7 @@ struct rl_vm {
     rl_list ready;    /* tasks to be resumed, in order */
     rl_hook hook;
     rl_heap heap;
-    size_t used, limit; /* bytes of Lua's heap */
+    size_t used, limit; /* bytes of Lua's heap, as it rounds them */
     size_t live;        /* of them, after the last cycle */
     size_t collect_at;  /* a cycle begins here */
     size_t net;         /* a script that gets so far in one go meets the automatic collector */
@@ -50,6 +51,7 @@ struct rl_vm {
     int collector;          /* registry reference */
     rl_list drafts;         /* buffers that a script's call is filling */
     bool refused;           /* memory, since the last cycle began */
+    rl_need need;
     bool collecting;
     uv_timer_t quiet; /* since the last turn that allocated */
     bool gc_stress;

@@ -107,6 +107,13 @@ function testing.advance(seconds) end
 ---@return number? seconds
 function testing.next_timer() end
 
+--- Of what the worker's scripts ask for from now, the first `after` blocks of memory are granted, and
+--- the `n` behind them refused.
+---@param after integer  0 to 1e9
+---@param n integer  0 to 1e9
+---@return integer refused  how often they were refused one so far
+function testing.refuse(after, n) end
+
 --- Wait until a file is not what it was.
 ---@async
 ---@param paths string[]
