@@ -83,7 +83,7 @@ end
 function M.atimeout(seconds, fn)
   check_seconds("atimeout", seconds)
   check_function("atimeout", fn)
-  local token = task.deadline(seconds)
+  local token -- last, here and below: what follows it must not fail for want of memory
   local function finish(ok, ...)
     local passed = task.undeadline(token)
     if ok then
@@ -94,6 +94,7 @@ function M.atimeout(seconds, fn)
     end
     error((...), 0)
   end
+  token = task.deadline(seconds)
   return finish(pcall(fn))
 end
 
@@ -102,12 +103,13 @@ end
 ---@class rille.TaskScope
 ---@field private pending integer  tasks that have not ended
 ---@field private handles table<rille.Task, true>  these
----@field private token lightuserdata?  while the scope's function runs
+---@field private token lightuserdata|false  while the scope's function runs
 ---@field private family userdata
----@field private ticket userdata?  of whoever waits for the last of them
----@field private over boolean?
----@field private failure any[]?   the first error in it
----@field private stopped boolean? by `cancel`
+---@field private ticket userdata  of whoever waits for the last of them
+---@field private over boolean
+---@field private failed boolean
+---@field private failure any      the first error in it
+---@field private stopped boolean  by `cancel`
 local TaskScope = {}
 TaskScope.__index = TaskScope
 
@@ -121,8 +123,8 @@ function TaskScope:_end_tasks()
 end
 
 function TaskScope:_fail(err)
-  if not self.failure and not self.stopped then
-    self.failure = { err }
+  if not self.failed and not self.stopped then
+    self.failed, self.failure = true, err
     self:_end_tasks()
   end
 end
@@ -137,26 +139,27 @@ function TaskScope:spawn(fn)
   end
   local pins = transaction.pins()
   local handle
-  self.pending = self.pending + 1
-  handle = task.spawn_child(function()
+  local function run()
     transaction.keep_off(pins)
-    local function finish(ok, ...)
-      self.handles[handle], self.pending = nil, self.pending - 1
-      if not ok then
-        self:_fail((...))
-      end
-      if self.pending == 0 and self.ticket then
-        task.wake(self.ticket)
-      end
-      if not ok then
-        error((...), 0)
-      end
-      return ...
+    return fn()
+  end
+  local function finish(ok, ...)
+    self.handles[handle], self.pending = nil, self.pending - 1
+    if self.pending == 0 then
+      task.wake(self.ticket)
     end
-    return finish(pcall(fn))
+    if not ok then
+      self:_fail((...))
+      error((...), 0)
+    end
+    return ...
+  end
+  handle = task.spawn_child(function()
+    return finish(pcall(run))
   end, self.family)
+  self.pending = self.pending + 1 -- it begins later
   self.handles[handle] = true
-  if self.failure or self.stopped then
+  if self.failed or self.stopped then
     task.cancel(handle)
   end
   return handle
@@ -165,7 +168,7 @@ end
 --- End all of it: its tasks, and its function where it waits. `ascope` then returns without an
 --- error, when they have ended.
 function TaskScope:cancel()
-  if not self.failure and not self.stopped and not self.over then
+  if not self.failed and not self.stopped and not self.over then
     self.stopped = true
     self:_end_tasks()
   end
@@ -175,7 +178,6 @@ end
 function TaskScope:_await_tasks()
   local shielded = false
   while self.pending > 0 do
-    self.ticket = task.ticket()
     local ok, err = task.await(self.ticket)
     if not ok then
       self:_fail(err)
@@ -198,25 +200,34 @@ end
 ---@return any ...  what fn returned; nothing after scope:cancel()
 function M.ascope(fn)
   check_function("ascope", fn)
-  local token = task.deadline(1e9)
-  local scope = setmetatable({ pending = 0, handles = {}, token = token }, TaskScope)
-  scope.family = task.family()
+  local scope = setmetatable({
+    pending = 0,
+    handles = {},
+    token = false,
+    ticket = task.ticket(),
+    over = false,
+    failed = false,
+    failure = false,
+    stopped = false,
+    family = task.family(),
+  }, TaskScope)
 
   local function finish(ok, ...)
-    scope.token = nil
-    task.undeadline(token)
+    task.undeadline(scope.token)
+    scope.token = false
     if not ok then
       scope:_fail((...))
     end
     scope:_await_tasks()
     scope.over = true
     task.disband(scope.family)
-    if scope.failure then
-      error(scope.failure[1], 0)
+    if scope.failed then
+      error(scope.failure, 0)
     elseif not scope.stopped then
       return ...
     end
   end
+  scope.token = task.deadline(1e9)
   return finish(pcall(fn, scope))
 end
 
@@ -230,7 +241,6 @@ end
 function M.ashield(seconds, fn)
   check_seconds("ashield", seconds)
   check_function("ashield", fn)
-  task.shield()
   local function finish(ok, ...)
     task.unshield()
     if not ok then
@@ -238,6 +248,7 @@ function M.ashield(seconds, fn)
     end
     return ...
   end
+  task.shield()
   return finish(pcall(M.atimeout, seconds, fn))
 end
 
