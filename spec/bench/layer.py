@@ -16,9 +16,11 @@ from pathlib import Path
 
 from harness import BUILD, HERE, LOAD, ROOT, WARMUP, Skip, progress, say
 from peers import NodeWs, Peer, Rille
+from postgres import Postgres
 from rounds import find_servers, ratios, rounds_of, spread, target, thousands, windows_of
 
 MODES = ("core", "pubsub")
+POSTGRES = "postgresql"
 FAN10K, HANDLED, LATENCY, RATE, BLINK = (
     "fanout10k", "fan-out, handled", "redis latency", "redis rate", "blink")
 LAYER_WORKLOADS = [HANDLED, FAN10K, LATENCY, RATE, BLINK]
@@ -29,7 +31,7 @@ FAN_LIMIT, HANDLED_LIMIT = 1.3, 1 / 3  # times the CPU of the writes; times the 
 LATENCY_LIMIT, RATE_LIMIT = 1.5, 5  # times a bare round trip; times channels_redis
 # Who wait for an answer at a time: enough to keep both sides busy however long a turn is. In core
 # mode channels_redis keeps 100 messages, and drops what is more.
-ASKERS = {"core": 80, "pubsub": 400}
+ASKERS = {"core": 80, "pubsub": 400, POSTGRES: 80}
 BLINKERS = {"group": "room.blink", "clients": 100, "seconds": 45, "every": 15, "off": 2, "rate": 40}
 
 
@@ -212,21 +214,25 @@ class Layer:
             raise Skip(output.strip())
         try:
             port = output.strip()
-            url = f"redis://127.0.0.1:{port}"
-            peers = [Rille(self.binary, "layer.lua", name="rille, memory")]
-            for mode in MODES:
-                peers += [Rille(self.binary, "layer.lua", "--layer", f"{url}?mode={mode}",
-                                "--limit", "mailbox=10000", name=f"{side}, {mode}")
-                          for side in ("here", "there")]
-            with self.running(*peers) as servers:
+            layers = {mode: f"redis://127.0.0.1:{port}?mode={mode}" for mode in MODES}
+            with contextlib.ExitStack() as held:
+                try:
+                    layers[POSTGRES] = held.enter_context(Postgres(self.bench, "")).url
+                except Skip as reason:
+                    say(f"rille, {POSTGRES}: left out ({reason})")
+                peers = [Rille(self.binary, "layer.lua", name="rille, memory")]
+                peers += [Rille(self.binary, "layer.lua", "--layer", url, "--limit",
+                                "mailbox=10000", name=f"{side}, {name}")
+                          for name, url in layers.items() for side in ("here", "there")]
+                servers = held.enter_context(self.running(*peers))
                 if LATENCY in wanted:
-                    self.latency(servers, port)
+                    self.latency(servers, port, layers)
                 if RATE in wanted:
-                    self.rate(servers, port)
+                    self.rate(servers, port, layers)
         finally:
             self.bench.call([script, "stop", folder], 20)
 
-    def latency(self, servers, port):
+    def latency(self, servers, port, layers):
         """One message at a time, from one process to a member on another: what it takes longer than
         from a process to itself, beside a bare PUBLISH and what a subscriber hears of it."""
         def window(members, speaker):
@@ -246,7 +252,7 @@ class Layer:
 
         windows = {"PUBLISH": bare(), "PUBLISH, apart": bare("apart"),
                    "rille, memory": window("rille, memory", "rille, memory")}
-        windows |= {f"rille, {mode}": window(f"there, {mode}", f"here, {mode}") for mode in MODES}
+        windows |= {f"rille, {name}": window(f"there, {name}", f"here, {name}") for name in layers}
         figures = rounds_of(self.bench, LATENCY, windows)
         self.rows += layer_rows(LATENCY, figures, "PUBLISH", "p50_us")
         for mode, bare_name in itertools.product(MODES, ("PUBLISH", "PUBLISH, apart")):
@@ -257,7 +263,7 @@ class Layer:
                     f"{LATENCY}: added median, rille, {mode} / {bare_name}", "<=", LATENCY_LIMIT,
                     [(ours - memory) / publish for ours, memory, publish in rounds]))
 
-    def rate(self, servers, port):
+    def rate(self, servers, port, layers):
         """Many at a time ask a consumer on another process and wait for its answer: two messages
         each, both through the layer and both to a handler, or to who waits for one."""
         def ours(server, askers):
@@ -284,12 +290,14 @@ class Layer:
 
         with contextlib.ExitStack() as held:
             windows, theirs = {}, []
-            for mode in MODES:
+            for mode in layers:
                 there = servers[f"there, {mode}"]
                 held.enter_context(self.bench.hold(there, 1, path="answer"))
                 here = servers[f"here, {mode}"]
                 windows[f"rille, {mode}"] = window(
                     ours(here, ASKERS[mode]), [here.process, there.process])
+                if mode not in MODES:
+                    continue
                 try:
                     progress(f"starting channels_redis, {mode} …")
                     theirs.append(ChannelsRedis(self.bench, mode, port))
@@ -298,7 +306,7 @@ class Layer:
                 except Skip as reason:
                     say(f"channels_redis, {mode}: not found ({reason})")
             figures = rounds_of(self.bench, RATE, windows)
-        for mode in MODES:
+        for mode in layers:
             names = (f"rille, {mode}", f"channels_redis, {mode}")
             self.rows += layer_rows(
                 RATE, {n: figures[n] for n in names if n in figures}, names[0], "rate")
