@@ -312,6 +312,8 @@ class Layer:
                 RATE, {n: figures[n] for n in names if n in figures}, names[0], "rate")
             self.hold(figures, f"{RATE}: answers/s, rille / channels_redis, {mode}", *names, "rate",
                       ">=", RATE_LIMIT)
+            self.hold(figures, f"{RATE}: CPU per answer, channels_redis / rille, {mode}",
+                      *reversed(names), "cpu_us", ">=", RATE_LIMIT)
 
     # Lost connections
 
