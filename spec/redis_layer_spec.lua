@@ -1,7 +1,9 @@
 --- What the Redis layers compute without a server: names, payloads and settings, held to what
 --- channels_redis computes.
 
+local Names = require("rille.layer.redis.names")
 local Payload = require("rille.layer.redis.payload")
+local Plans = require("rille.layer.redis.plans")
 local outside = require("rille.layer.outside")
 local ring = require("rille.layer.redis.ring")
 local settings = require("rille.layer.redis.settings")
@@ -139,5 +141,111 @@ describe("settings of a Redis layer", function()
       found[i] = capacity(channel)
     end
     assert.same({ 5, 100, 7, 100, 100 }, found)
+  end)
+end)
+
+local OWN = "specific." .. ("0"):rep(32) .. "!"
+local NEXT = "specific." .. ("1"):rep(32) .. "!" -- another worker of this process
+local OTHER = "specific." .. ("2"):rep(32) .. "!" -- of another one
+
+describe("a name in the core layer", function()
+  it("shares its key with all others of its process", function()
+    assert.equal(OTHER, Names.shared(OTHER .. "12"))
+    assert.equal("thumbnails", Names.shared("thumbnails"))
+  end)
+
+  it("stands for all of a worker's members, and tells of which group", function()
+    local names = Names.new(OWN)
+    assert.equal(OWN .. "g.room", names:member("room"))
+    assert.equal("room", names:group_of(OWN .. "g.room"))
+    assert.is_true(Names.is_for_all(OTHER .. "g.room"))
+    assert.is_false(Names.is_for_all(OTHER .. "12"))
+    assert.is_nil(names:group_of(OTHER .. "12"))
+  end)
+
+  it("is never too long for a channel, and tells its group while there is somebody", function()
+    local names = Names.new(OWN)
+    local group = ("g"):rep(99)
+    local member = names:member(group)
+    assert.is_true(#member <= 99)
+    assert.is_true(Names.is_for_all(member))
+    assert.equal(group, names:group_of(member))
+    assert.not_equal(member, names:member(("g"):rep(98) .. "h"))
+    names:forget(group)
+    assert.is_nil(names:group_of(member))
+  end)
+end)
+
+describe("a plan of the core layer", function()
+  local function plans(servers)
+    return Plans.new {
+      own = OWN,
+      ours = { [OWN] = true, [NEXT] = true },
+      key = function(name)
+        return "asgi" .. name
+      end,
+      group_key = function(group)
+        return "asgi:group:" .. group
+      end,
+      place = function(name)
+        return ring.place(name, servers or 1)
+      end,
+      capacity = function(channel)
+        return #channel
+      end,
+    }
+  end
+
+  it("has one payload for those who share a key", function()
+    local named = { OTHER .. "g.room", OTHER .. "5", "specific.django!a", "specific.django!b" }
+    local plan = plans():make("digest", named, "room")
+    assert.equal("digest", plan.digest)
+    assert.same({ "asgi" .. OTHER, "asgispecific.django!" }, plan.first.keys)
+    assert.same({ { named[1], named[2] }, { named[3], named[4] } }, plan.first.members)
+    assert.same({ #named[1], #named[3] }, plan.first.capacities)
+    assert.same({ "asgi:group:room", unpack(plan.first.keys) }, plan.asked)
+    assert.same({}, plan.rest)
+    assert.same({}, plan.own)
+  end)
+
+  it("leaves out who has it from memory", function()
+    local plan = plans():make("d", { OWN .. "g.room", NEXT .. "g.room", OWN .. "7" }, "room")
+    assert.same({}, plan.first.keys)
+    assert.same({ OWN .. "7" }, plan.own)
+  end)
+
+  it("names those of another worker behind a mark of the group", function()
+    local plan = plans():make("d", { NEXT .. "g.room", NEXT .. "3", NEXT .. "4" }, "room")
+    assert.same({ { NEXT .. "x.room", NEXT .. "3", NEXT .. "4" } }, plan.first.members)
+    assert.equal("room", Names.marked(plan.first.members[1][1]))
+  end)
+
+  it("reaches everybody once, on every server, with 500 keys at a time", function()
+    local named, missing = {}, {}
+    for i = 1, 2000 do
+      named[i] = ("specific.%d!x"):format(i)
+      missing["asgi" .. Names.shared(named[i])] = ring.place(Names.shared(named[i]), 3)
+    end
+    local plan = plans(3):make("d", named, "room")
+    assert.equal(ring.place("room", 3), plan.first.place)
+    for _, batch in ipairs { plan.first, unpack(plan.rest) } do
+      assert.is_true(#batch.keys <= 500)
+      for _, key in ipairs(batch.keys) do
+        assert.equal(missing[key], batch.place)
+        missing[key] = nil
+      end
+    end
+    assert.is_nil(next(missing))
+  end)
+
+  it("is forgotten when it was not asked for while thousands of others were", function()
+    local all = plans()
+    local kept = all:remember("kept", all:make("k", {}, "kept"))
+    all:remember("left", all:make("l", {}, "left"))
+    for i = 1, 8192 do
+      all:remember(tostring(i), kept)
+      assert.equal("k", all:known("kept").digest)
+    end
+    assert.equal("", all:known("left").digest)
   end)
 end)
