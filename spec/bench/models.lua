@@ -2,7 +2,7 @@
 -- a model, in alternating rounds of one process.
 local rille = require "rille"
 local models = require "rille.models"
-local forms = require "rille.models.forms"
+local plans = require "rille.models.plans"
 local Q, F, Value = models.Q, models.F, models.Value
 local clock = require("rille.models.time").now
 
@@ -304,8 +304,8 @@ end
 local function measure_building(db)
   local function build(i)
     local query = Folder.objects:filter { id__gte = i, id__lte = i, name__gte = "f" }
-    local plan = forms.plan(query.form, db.dialect, "list", query)
-    return plan.sql, forms.params(plan, query)
+    local plan = plans.of(query.form, db.dialect, "list", query)
+    return plan.sql, plans.params(plan, query)
   end
   local count, best = 20000, math.huge
   for _ = 1, ROUNDS do

@@ -65,10 +65,11 @@ function Statement:slice(query, most)
   local limit, skip = query.limit_to, query.skip
   if query.limit_slot then
     limit = open.at(query.limit_slot)
-    self.notes.unplanned = self.notes.unplanned or most ~= nil -- whichever is smaller
+    -- The smaller of two: it is 1, or nobody knows.
+    self.notes.unplanned = self.notes.unplanned or most ~= nil and most > 1
   end
   local limit_to = self:value(limit)
-  if most and (not limit or limit_to > most) then
+  if most and (not limit or limit_to >= most) then
     sql = " LIMIT " .. most
   elseif limit then
     sql = " LIMIT " .. self:param(limit)

@@ -144,14 +144,18 @@ function conditions.path(model, key)
   return path
 end
 
+local function is_one(limit)
+  return limit == 1
+end
+
 local function build_test(subject, name, value, scope)
   local key = resolved(subject, name)
   local path, lookup, output = key.path, key.lookup, key.output
   local look = { key = name, subject = subject, path = path, output = output }
   local kind = output:storage().kind
   local is_year = key.transforms[1] == "year" and #key.transforms == 1 and kind == "integer"
-  if is_year and path and not path.many and tests.COMPARES[lookup]
-    and open.ask(value, tests.is_year) then
+  local may_be_year = is_year and path and not path.many and tests.COMPARES[lookup]
+  if may_be_year and open.ask(value, tests.is_year) then
     return tests.year_range(look, value, lookup)
   end
   look.left = left_of(subject, key, scope)
@@ -164,9 +168,7 @@ local function build_test(subject, name, value, scope)
     return tests.make.isnull(look, true)
   end
   if expressions.is_query(value) and lookup ~= "in" then
-    local query = value:_ordinary()
-    -- An open limit is not looked into: then there is no form.
-    if lookup == "exact" and (query.limit_to ~= 1 or query.limit_slot) then
+    if lookup == "exact" and not open.ask(value:_ordinary().limit_to, is_one) then
       local told = "The query for '%s' must be limited to one result: limit(1)"
       error(errors.ValueError(told:format(name)), 0)
     end

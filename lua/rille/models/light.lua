@@ -8,6 +8,7 @@ local db = require("rille.db")
 local deletion = require("rille.models.deletion")
 local forms = require("rille.models.forms")
 local outlines = require("rille.models.outlines")
+local plans = require("rille.models.plans")
 local queries = require("rille.models.query")
 local reading = require("rille.models.reading")
 require("rille.models.bulk")
@@ -54,12 +55,17 @@ local function settle(self)
   return setmetatable(self, getmetatable(query))
 end
 
+-- What a light query has by itself, if at all.
+local ABSENT = { database = true, owner = true, cached = true }
+
 function Light:__index(key)
   local method = methods[key]
   if method ~= nil then
     return method
   elseif key == "model" then
     return self.form.template.model
+  elseif ABSENT[key] then
+    return nil
   end
   return settle(self)[key]
 end
@@ -101,6 +107,22 @@ local function derive(self, form)
   return query
 end
 
+-- What goes on to other methods, and has no need of parts.
+for _, name in ipairs({ "aget_or_create", "aupdate_or_create" }) do
+  local method = Query[name]
+  methods[name] = function(self, ...)
+    return method(rawget(self, "form") and derive(self, self.form) or self, ...)
+  end
+end
+
+function methods:_database()
+  return db.get(rawget(self, "database"))
+end
+
+function methods:_is_sliced()
+  return self.form.template:_is_sliced()
+end
+
 -- Builders --------------------------------------------------------------------------
 
 --- A builder whose arguments are what `take` knows.
@@ -123,10 +145,11 @@ end
 builder("filter", outlines.condition)
 builder("exclude", outlines.condition)
 
---- Not among them: `select_for_update`, since a light query only reads.
+builder("_paired", outlines.pairing)
+
 for name in ([[
   annotate alias values values_list only defer distinct order_by reverse select_related
-  prefetch_related union intersection difference dates datetimes
+  prefetch_related union intersection difference dates datetimes select_for_update
 ]]):gmatch("%S+") do
   builder(name, outlines.name)
 end
@@ -174,14 +197,27 @@ end
 
 -- Reading ---------------------------------------------------------------------------
 
+--- The parameters with their number, for a statement that does more than read.
+local function with_length(plan, values)
+  local params = { unpack(plans.params(plan, values), 1, plan.n) }
+  params.n = plan.n
+  return params
+end
+
+-- Ways that give rows, and so may lock them.
+local LOCKS = { get = true, first = true, last = true, list = true }
+
 --- The rows as the database gives them; nil: this way of reading has no plan.
 ---@async
 local function aread(form, way, database, values)
-  local plan = forms.plan(form, database.dialect, way, values)
-  if plan and plan.many then
+  local plan = plans.of(form, database.dialect, way, values)
+  if plan and form.template.lock and LOCKS[way] then
+    reading.check_lock(database)
+    return (database:_arun(plan.sql, with_length(plan, values)))
+  elseif plan and plan.many then
     return database:_aread_by_key(plan.sql, plan.many, plan.column, values[1])
   elseif plan then
-    return database:_aread(plan.sql, forms.params(plan, values), plan.n)
+    return database:_aread(plan.sql, plans.params(plan, values), plan.n)
   end
 end
 
@@ -215,6 +251,20 @@ function methods:aget(...)
     return Query.aget(ordinary(self), ...)
   end
   return reading.the_one(form.template.model, rows)
+end
+
+function methods:_aone()
+  local form = rawget(self, "form")
+  local rows = afetch(form, "get", rawget(self, "database"), self)
+  if not rows then
+    return Query._aone(ordinary(self))
+  end
+  return reading.single(form.template.model, rows)
+end
+
+function methods:_afetch(most)
+  local rows = not most and afetch(self.form, "list", rawget(self, "database"), self)
+  return rows or Query._afetch(ordinary(self), most)
 end
 
 function methods:alist()
@@ -296,10 +346,9 @@ end
 ---@async
 local function arun(form, way, name, values)
   local database = db.get(name)
-  local plan = forms.plan(form, database.dialect, way, values)
+  local plan = plans.of(form, database.dialect, way, values)
   if plan then
-    local params = { n = plan.n, unpack(forms.params(plan, values), 1, plan.n) }
-    local _, matched = database:_arun(plan.sql, params)
+    local _, matched = database:_arun(plan.sql, with_length(plan, values))
     return matched
   end
 end

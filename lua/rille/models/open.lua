@@ -14,7 +14,7 @@
 local open = {}
 
 ---@class rille.models.Open
----@field slot integer    its number among the values
+---@field slot integer?   its number among the values
 ---@field sample any      until the lesson is over: which value it was
 ---@field make function?  … what it is made by, if it is a part of that one
 ---@field asked function[]?  … of one that was given: the properties
@@ -58,12 +58,14 @@ function open.forget(lesson)
   lesson.opens = nil
 end
 
---- One more value.
+--- Room for some more values, as they are.
 ---@param lesson rille.models.Lesson
----@return integer slot
-function open.take(lesson)
-  lesson.n = lesson.n + 1
-  return lesson.base + lesson.n
+---@param count integer
+---@return integer  how many there are before them
+function open.take(lesson, count)
+  local before = lesson.base + lesson.n
+  lesson.n = lesson.n + count
+  return before
 end
 
 local function new(lesson, parts)
@@ -77,7 +79,15 @@ end
 ---@param sample any
 ---@return rille.models.Open
 function open.new(lesson, sample)
-  return new(lesson, { slot = open.take(lesson), sample = sample, asked = {} })
+  return new(lesson, { slot = open.take(lesson, 1) + 1, sample = sample, asked = {} })
+end
+
+--- What stands for a value that has its number elsewhere, and can only be asked.
+---@param lesson rille.models.Lesson
+---@param sample any
+---@return rille.models.Open
+function open.asked(lesson, sample)
+  return new(lesson, { sample = sample, asked = {}, mapped = true })
 end
 
 ---@param value any
@@ -127,7 +137,7 @@ function open.map(value, make)
   local lesson, root = value.lesson, value.root or value
   local slot = root.slot
   if root.mapped then -- it is made of the value besides
-    slot = open.take(lesson)
+    slot = open.take(lesson, 1) + 1
     lesson.from[slot - lesson.base] = root.slot - lesson.base
   end
   root.mapped = true

@@ -24,7 +24,8 @@ local outlines = {
 }
 
 -- Words that nothing given can be.
-local NONE, VALUE = {}, {}
+local NONE, VALUE, CONDITION, TABLE = {}, {}, {}, {}
+local OPS = { ["and"] = {}, ["or"] = {}, xor = {}, ["not"] = {}, expression = {} }
 --- What a place asks of its value: properties.
 local ASKS = {}
 --- Where a way may end: what is to be found there.
@@ -58,19 +59,8 @@ local function refuse()
   refused, at = true, nil
 end
 
---- A constant. NULL is written otherwise than a value.
-local function value(given)
-  if given == null or given == nil then
-    word(given)
-    return given
-  end
-  n = n + 1
-  values[n] = given
-  if lesson then
-    words = words + 1
-    noted[words] = open.new(lesson, given)
-    return noted[words]
-  end
+--- Words for what builders decide by.
+local function answers(given)
   word(VALUE)
   local asks = at and at[ASKS]
   if asks then
@@ -80,6 +70,27 @@ local function value(given)
   end
 end
 
+--- The same to learn: `one` will know what was asked.
+local function note(one)
+  words = words + 1
+  noted[words] = one
+  return one
+end
+
+--- A constant. NULL is written otherwise than a value.
+local function value(given)
+  if given == null or given == nil then
+    word(given)
+    return given
+  end
+  n = n + 1
+  values[n] = given
+  if lesson then
+    return note(open.new(lesson, given))
+  end
+  answers(given)
+end
+
 --- A query inside of another: its form, and its values behind the others.
 local function inner(query)
   local form = rawget(query, "form")
@@ -87,15 +98,18 @@ local function inner(query)
     return refuse()
   end
   word(form)
-  local shift = lesson and lesson.base + lesson.n
+  local template = form.template
+  local limit = template.limit_slot and query[template.limit_slot]
   for i = 1, form.n do
     n = n + 1
     values[n] = query[i]
-    if lesson then
-      open.take(lesson)
-    end
   end
-  return lesson and form.template:_with({ shift = shift })
+  if not lesson then
+    return limit and answers(limit)
+  end
+  local stand_in = { shift = open.take(lesson, form.n) }
+  stand_in.limit_to = limit and note(open.asked(lesson, limit)) or template.limit_to
+  return template:_with(stand_in)
 end
 
 local expression
@@ -150,9 +164,15 @@ function outlines.condition(given)
     end
     return entries(given, operand)
   elseif given.op == "leaf" then
-    return entries(given.conditions, operand)
+    local conditions = entries(given.conditions, operand)
+    return lesson and setmetatable({
+      op = "leaf",
+      conditions = conditions,
+      keys = given.keys,
+    }, getmetatable(given))
   end
-  local op = word(given.op)
+  local op = given.op
+  word(OPS[op])
   if op == "expression" then
     local part = expression(given.expression)
     return lesson and setmetatable({ op = op, expression = part }, getmetatable(given))
@@ -171,7 +191,11 @@ function outlines.name(given)
     return refuse()
   elseif expressions.is_expression(given) then
     return expression(given)
+  elseif expressions.is_q(given) then
+    word(CONDITION)
+    return outlines.condition(given)
   elseif getmetatable(given) == nil then
+    word(TABLE)
     return entries(given, outlines.name)
   elseif expressions.is_query(given) then
     return inner(given)
@@ -261,6 +285,8 @@ outlines.of_kind = {
   cast = { { 1, argument }, { "field", field } },
   wrapper = { { 1, argument }, { "field", field } },
   collate = { { 1, argument }, { "collation", plain } },
+  raw_sql = { { "sql", plain }, { "params", list_of(value) }, { "field", field } },
+  condition = { { "q", outlines.condition } },
   json_built = { { "keys", optional(list_of(plain)) }, { "values", list_of(argument) } },
   case = { { "whens", list_of(case) }, { "default", optional(operand) } },
   subquery = { { "query", inner } },
@@ -313,6 +339,15 @@ function expression(given)
     end
   end
   return copy and expressions.new(given.kind, copy)
+end
+
+--- What `_paired` takes, see `rille.models.related`: the keys of a table between are the form.
+function outlines.pairing(given)
+  word(given.near)
+  word(given.far)
+  word(given.name)
+  local key = value(given.key)
+  return lesson and { near = given.near, far = given.far, name = given.name, key = key }
 end
 
 -- Walks -------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ local names = require("rille.models.names")
 local null = require("rille.core").null
 local paths = require("rille.models.paths")
 local queries = require("rille.models.query")
-local related = require("rille.models.related")
+require("rille.models.related")
 local relations = require("rille.models.relations")
 local tests = require("rille.models.tests")
 
@@ -41,8 +41,7 @@ function prefetch.Prefetch(lookup, query, opts)
   elseif query ~= nil and not expressions.is_query(query) then
     error(("Prefetch needs a query, not a %s"):format(type(query)), 2)
   end
-  query = query and query:_ordinary()
-  if query and query.shape ~= "instances" then
+  if query and query:_ordinary().shape ~= "instances" then
     error("Prefetch querysets cannot use values() or values_list().", 2)
   end
   return setmetatable({ lookup = lookup, query = query, to_attr = opts and opts.to_attr }, Prefetch)
@@ -118,7 +117,7 @@ local function level_of(model, name)
     one = false,
     key = own_key,
     narrow = function(query, keys)
-      return related.paired(query, near, far, keys, PAIRED)
+      return query:_paired({ near = near, far = far, key = keys, name = PAIRED })
     end,
     owner_key = function(object)
       local key = rawget(object, PAIRED)
@@ -260,12 +259,17 @@ local function afetch(owners, level, query, using, to_attr)
   end
   local found = {}
   if #keys > 0 then
-    query = query or level.model.objects:all():_ordinary()
-    query = query:_with({ database = query.database or using })
-    local narrow = query:_is_sliced() and sliced_for_each or function()
-      return level.narrow(query, keys)
+    query = query or level.model.objects:all()
+    if using and not query.database then
+      query = query:using(using)
     end
-    for _, object in ipairs(narrow(query, level, keys):_afetch()) do
+    local some
+    if query:_is_sliced() then
+      some = sliced_for_each(query:_ordinary(), level, keys)
+    else
+      some = level.narrow(query, keys)
+    end
+    for _, object in ipairs(some:_afetch()) do
       local key = level.owner_key(object)
       local list = found[key]
       if not list then

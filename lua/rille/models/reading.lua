@@ -6,8 +6,8 @@
 local compile = require("rille.models.compile")
 local conditions = require("rille.models.conditions")
 local errors = require("rille.errors")
-local forms = require("rille.models.forms")
 local null = require("rille.core").null
+local plans = require("rille.models.plans")
 local resolve = require("rille.models.resolve")
 
 local queries = require("rille.models.query")
@@ -127,6 +127,18 @@ function adopt.flat(query, rows, dialect)
   return rows
 end
 
+--- Raise unless rows can be locked.
+local function check_lock(database)
+  if not database:in_atomic_block() then
+    error(
+      errors.TransactionManagementError(
+        "select_for_update cannot be used outside of a transaction."
+      ),
+      0
+    )
+  end
+end
+
 --- Run the query, whatever it has fetched before.
 ---@async
 ---@param most integer?  at most so many rows
@@ -135,13 +147,8 @@ function Query:_afetch(most)
     return {}
   end
   local database = self:_database()
-  if self.lock and not database:in_atomic_block() then
-    error(
-      errors.TransactionManagementError(
-        "select_for_update cannot be used outside of a transaction."
-      ),
-      0
-    )
+  if self.lock then
+    check_lock(database)
   end
   local sql, params = compile.select(self, database.dialect, most)
   local rows = self.lock and database:_arun(sql, params) or database:_aread(sql, params)
@@ -165,7 +172,7 @@ end
 --- The one row of those that were found, or nil when there is none.
 local function single(model, rows)
   if #rows > 1 then
-    local most = forms.MOST_FOR_GET
+    local most = plans.MOST_FOR_GET
     local many = #rows < most and tostring(#rows) or "more than " .. most - 1
     error(
       model.MultipleObjectsReturned(
@@ -180,7 +187,7 @@ end
 function Query:_aone()
   local order_decides = self:_is_sliced() or self.distinct_on and #self.distinct_on > 0
   local query = order_decides and self or self:_with({ order = {} })
-  return single(self.model, query:_afetch(forms.MOST_FOR_GET))
+  return single(self.model, query:_afetch(plans.MOST_FOR_GET))
 end
 
 local function does_not_exist(model)
@@ -500,4 +507,10 @@ function Query:ain_bulk(ids, opts)
   return found
 end
 
-return { adopt = adopt, the_one = the_one, read_aggregates = read_aggregates }
+return {
+  adopt = adopt,
+  check_lock = check_lock,
+  read_aggregates = read_aggregates,
+  single = single,
+  the_one = the_one,
+}

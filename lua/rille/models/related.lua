@@ -8,6 +8,7 @@
 
 local compile = require("rille.models.compile")
 local errors = require("rille.errors")
+local open = require("rille.models.open")
 local queries = require("rille.models.query")
 local relations = require("rille.models.relations")
 require("rille.models.writing")
@@ -38,22 +39,26 @@ local function owner_column(near, far)
   return { kind = "column", path = path, scope = {}, output = near, nullable = true }
 end
 
---- The rows that a table between pairs with a key, or with one of several: then each row comes with
---- its own as `name`.
----@param query rille.models.Query  of the far objects
----@param near rille.models.Field   the foreign key to the owner
----@param far rille.models.Field    the one to them
----@param key any
----@param name string?
+---@class rille.models.Pairing  rows that a table between pairs with a key, or with one of several
+---@field near rille.models.Field  the foreign key to the owner
+---@field far rille.models.Field   … and the one to them
+---@field key any                  or keys, in a list: then
+---@field name string?             each row comes with its own as this
+
+--- Of the far objects, those that are paired so.
+---@param pairing rille.models.Pairing
 ---@return rille.models.Query
-local function paired(query, near, far, key, name)
-  local left = owner_column(near, far)
-  local look = { key = near.name, path = left.path, left = left, output = near, subject = query }
+function Query:_paired(pairing)
+  local near, key, name = pairing.near, pairing.key, pairing.name
+  local left = owner_column(near, pairing.far)
+  local look = { key = near.name, path = left.path, left = left, output = near, subject = self }
   if not name then
-    local test = tests.new(look, "exact", near:wire(near:clean(key)))
-    return query:_narrow(test, left.scope)
+    local wired = open.map(key, function(given)
+      return near:wire(near:clean(given))
+    end)
+    return self:_narrow(tests.new(look, "exact", wired), left.scope)
   end
-  query = query:_narrow(tests.make["in"](look, key), left.scope)
+  local query = self:_narrow(tests.make["in"](look, key), left.scope)
   local annotations = { unpack(query.annotations or {}) }
   annotations[#annotations + 1] = { name = name, node = left, output = near, selected = true }
   return query:_with({ annotations = annotations })
@@ -85,7 +90,7 @@ local function of_owner(relation, instance, name, own)
     if not own then
       near, far = far, near
     end
-    query = paired(far:target().objects:all():_ordinary(), near, far, instance.pk)
+    query = far:target().objects:all():_paired({ near = near, far = far, key = instance.pk })
     query.owner = {
       instance = instance,
       name = name,
@@ -443,4 +448,4 @@ function Query:acreate(values, opts)
   end)
 end
 
-return { of_owner = of_owner, paired = paired }
+return { of_owner = of_owner }

@@ -53,6 +53,10 @@ end
 
 local of_kind = {}
 
+local function same(value)
+  return value
+end
+
 --- A constant as a node. On PostgreSQL its type is said, since functions cannot know it.
 local function constant(value, field)
   if value == null then
@@ -93,10 +97,6 @@ end
 
 function of_kind.outer(_, outer)
   return { kind = "outer", name = outer.name, output = names.output("text"), nullable = true }
-end
-
-local function same(value)
-  return value
 end
 
 function of_kind.arithmetic(subject, given, scope)
@@ -182,8 +182,12 @@ function of_kind.json_built(subject, built, scope)
 end
 
 function of_kind.raw_sql(_, raw)
-  local output = raw.field or names.output("text")
-  return { kind = "raw_sql", sql = raw.sql, params = raw.params, output = output, nullable = true }
+  local node = { kind = "raw_sql", sql = raw.sql, params = {}, nullable = true }
+  node.output = raw.field or names.output("text")
+  for i, param in ipairs(raw.params) do
+    node.params[i] = open.map(param, same)
+  end
+  return node
 end
 
 function of_kind.condition(subject, given, scope)
