@@ -19,7 +19,7 @@ AQUERY, WALK, READ, SLEEP = "db aquery, 64 x 1", "db walk", "db rows", "db sleep
 DATABASE_WORKLOADS = [*SELECTS, AQUERY, WALK, READ, SLEEP]
 
 UNSHARED = "shared_connections=0"  # every statement has a connection for itself
-POOLS = (1, 8)  # of node_pg: its best setting and a usual one; the better one counts
+POOLS = (1, 10)  # of node_pg: its best setting and its own default; the better one counts
 ROWS_LIMIT = 64  # MiB
 SLEEP_SECONDS = 5  # as in servers/sleep.lua
 SLEEP_WINDOWS = 3  # of echoes; they must fit into one sleep

@@ -237,7 +237,7 @@ local function instant(driver, count)
     end
     return rows, count
   end
-  return setmetatable({ query = answer, read = answer }, { __index = driver })
+  return setmetatable({ query = answer, read = answer, read_by_key = answer }, { __index = driver })
 end
 
 local function seconds(ask, count)
