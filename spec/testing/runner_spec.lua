@@ -206,6 +206,18 @@ end]],
     assert.is_nil(lcov:find("kit_spec", 1, true))
   end)
 
+  it("counts the lines of what specs themselves require", function()
+    local output, _, folder = run(
+      'local help = require("help")\nit("asks", function() assert.equal(1, help.one()) end)',
+      "--coverage=out.info --lpath='./?.lua'",
+      { ["help.lua"] = "local M = {}\nfunction M.one()\n  return 1\nend\nreturn M\n" }
+    )
+    assert.truthy(output:find(" help.lua\n", 1, true), output)
+    local file = assert(io.open(folder .. "/out.info"))
+    assert.truthy(file:read("*a"):find("DA:3,1\n", 1, true))
+    file:close()
+  end)
+
   it("runs in several processes, and adds up", function()
     local app = "return function(n) if n == 1 then return 'one' end return 'more' end"
     local function asks(n)
@@ -214,7 +226,7 @@ local count = assert(loadfile("count.lua"))()
 it("counts", function() assert.truthy(count(%d)) assert.truthy(os.getenv("RILLE_TEST_JOB")) end)
 ]]):format(n)
     end
-    local output, status, folder = run(asks(1), "--jobs 2 --coverage=all.info .", {
+    local output, status, folder = run(asks(1), "--jobs=2 --coverage=all.info .", {
       ["count.lua"] = app,
       ["b_spec.lua"] = asks(2) .. 'it("fails", function() error("no") end)',
     })
@@ -227,7 +239,8 @@ it("counts", function() assert.truthy(count(%d)) assert.truthy(os.getenv("RILLE_
 
   it("runs again when a file has changed", function()
     local folder = script.folder { ["kit_spec.lua"] = 'it("is old", function() end)' }
-    local command = "cd '%s' && '%s' test --watch -o TAP kit_spec.lua >out 2>&1 & echo $!"
+    local command = "cd '%s' && { '%s' test --watch -o TAP kit_spec.lua & echo $! >&3; wait $!;"
+      .. ' echo "status $?"; } 3>&1 >out 2>&1 &'
     local pipe = assert(io.popen(command:format(folder, RILLE)))
     local pid = pipe:read("*n")
     pipe:close()
@@ -245,8 +258,12 @@ it("counts", function() assert.truthy(count(%d)) assert.truthy(os.getenv("RILLE_
       says("ok 1 %- is old.*watching 1 files")
       script.write(folder, "kit_spec.lua", 'it("is new", function() end)')
       says("ok 1 %- is new.*watching 1 files")
+      script.write(folder, "other.lua", "return 1")
+      says("is new.*is new.*watching 2 files")
+      os.execute("kill -INT " .. pid)
+      says("status 130")
     end)
-    os.execute("kill " .. pid)
+    os.execute("kill " .. pid .. " 2>/dev/null")
     assert(ok, err)
   end)
 
@@ -265,6 +282,12 @@ it("counts", function() assert.truthy(count(%d)) assert.truthy(os.getenv("RILLE_
     local output, status = run("", "--jobs many")
     assert.equal(1, status)
     assert.truthy(output:find("--jobs wants a number from 1 to 64, got many", 1, true), output)
+    output, status = run("", "--nonsense")
+    assert.equal(1, status)
+    assert.truthy(output:find("rille test: error: unknown/bad flag: --nonsense", 1, true), output)
+    output, status = run("", "--watch --help")
+    assert.equal(0, status)
+    assert.truthy(output:find("^usage: rille test %[PATH"), output)
     output, status = run("", "--jobs 2 --cpu-limit soon")
     assert.equal(1, status)
     assert.truthy(output:find("wants seconds of CPU, 0 for no limit, got soon", 1, true), output)

@@ -26,7 +26,14 @@ static const struct command {
      "none\n"
      "                        (RILLE_TEST_CPU_LIMIT; default 10)\n"
      "  --coverage[=FILE]     write which lines of the scripts ran, in LCOV's format (default\n"
-     "                        lcov.info)",
+     "                        lcov.info)\n"
+     "\nOf busted's options, among others:\n\n"
+     "  --filter PATTERN      of names, a Lua pattern; --filter-out, those that do not run\n"
+     "  -t, --tags LIST       which have #one of these in their names; --exclude-tags\n"
+     "  -o, --output NAME     utfTerminal, TAP, junit, json, gtest, …; -Xoutput is for it\n"
+     "  -v                    tracebacks of all errors\n"
+     "  --no-keep-going       stop at the first that fails\n"
+     "  --shuffle, --repeat N, --list",
      false},
     {"check", RL_CMD_CHECK, "APP", "load and validate, serve nothing", false},
     {"routes", RL_CMD_ROUTES, "APP", "print the routes", false},
@@ -456,6 +463,18 @@ static int read_word(rl_settings *s, int argc, char **argv, int *i, rl_err *err)
     return argv[*i][0] == '-' ? read_option(s, argc, argv, i, err) : add_word(s, argv[*i], err);
 }
 
+static bool is_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+static int ask_for_help(rl_settings *s, const struct command *cmd)
+{
+    s->command = RL_CMD_HELP;
+    s->help_for = cmd->name;
+    return 0;
+}
+
 int rl_settings_read(rl_settings *s, int argc, char **argv, rl_err *err)
 {
     *s = (rl_settings){.log_level = RL_LOG_INFO,
@@ -463,7 +482,7 @@ int rl_settings_read(rl_settings *s, int argc, char **argv, rl_err *err)
                        .drain_jitter = -1,
                        .drain_code = 1001,
                        .access_log = true};
-    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+    if (argc < 2 || is_help(argv[1]))
         return 0;
 
     const struct command *cmd = find_command(strcmp(argv[1], "--version") ? argv[1] : "version");
@@ -484,6 +503,9 @@ int rl_settings_read(rl_settings *s, int argc, char **argv, rl_err *err)
         return s->help_for && !find_command(s->help_for) ? wrong(err, "unknown command", argv[2])
                                                          : 0;
     case RL_CMD_TEST:
+        for (int i = 2; i < argc; i++)
+            if (is_help(argv[i]))
+                return ask_for_help(s, cmd);
         s->rest = argv + 2;
         s->nrest = argc - 2;
         return finish(s, cmd, err);
@@ -498,11 +520,8 @@ int rl_settings_read(rl_settings *s, int argc, char **argv, rl_err *err)
     if (limits && add_limit(s, limits, err) < 0)
         return err->code;
     for (int i = 2; i < argc; i++) {
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            s->command = RL_CMD_HELP;
-            s->help_for = cmd->name;
-            return 0;
-        }
+        if (is_help(argv[i]))
+            return ask_for_help(s, cmd);
         int rc = read_word(s, argc, argv, &i, err);
         if (rc < 0)
             return rc;

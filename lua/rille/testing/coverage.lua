@@ -54,6 +54,27 @@ local function on_line(_, line)
   end
 end
 
+--- As Lua's own searcher of modules, which loads them unseen.
+local function find_module(name)
+  local path = package.searchpath(name, package.path)
+  if not path then
+    return nil -- Lua's own, behind us, says where it looked
+  end
+  local chunk, why = loadfile(path)
+  if not chunk then
+    error(("error loading module '%s' from file '%s':\n\t%s"):format(name, path, why), 0)
+  end
+  return chunk
+end
+
+local function dofile(path)
+  local chunk, why = loadfile(path)
+  if not chunk then
+    error(why, 0)
+  end
+  return chunk()
+end
+
 --- From now on, what is loaded counts.
 function M.start()
   for _, name in ipairs { "loadstring", "loadfile", "load" } do
@@ -66,6 +87,8 @@ function M.start()
       return chunk, why
     end
   end
+  _G.dofile = dofile
+  table.insert(package.loaders, 3, find_module) -- behind those of preloaded modules and of rille
   debug.sethook(on_line, "l")
 end
 

@@ -7,6 +7,8 @@ local task = require("rille.task")
 
 local M = {}
 
+M.INTERRUPTED = 130 -- the exit status of who was ended by ^C, as shells have it
+
 local function quote(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
 end
@@ -80,6 +82,18 @@ local function add_counts(totals, output)
   end
 end
 
+--- Where each job's output handler writes a file, it has one of its own: report.xml is report.2.xml
+--- of the second.
+local function own_options(options, job)
+  local own = {}
+  for i, word in ipairs(options) do
+    local name, extension = word:match("^([%w_./-]+)(%.%w+)$")
+    own[i] = options[i - 1] == "-Xoutput" and name and ("%s.%d%s"):format(name, job, extension)
+      or word
+  end
+  return own
+end
+
 --- Run specs in so many processes. What each says comes when it has ended.
 ---@param count integer
 ---@param roots string[]      files and folders
@@ -89,7 +103,7 @@ end
 function M.run(count, roots, options, cover)
   local running, totals = {}, { good = 0, bad = 0, errors = 0, pending = 0 }
   for i, share in ipairs(share_out(find_specs(roots), count)) do
-    local arguments = { unpack(options) }
+    local arguments = own_options(options, i)
     local counted = cover and os.tmpname()
     if cover then
       arguments[#arguments + 1] = "--coverage=" .. counted
@@ -123,15 +137,37 @@ function M.run(count, roots, options, cover)
   return status
 end
 
---- Run specs, and again whenever a Lua file below this folder changes, until somebody stops us.
+local LOOK = 1 -- seconds from one look for files that are new to the next
+
+--- Wait for the end of a task, but no longer than that.
+local function awithin(seconds, one)
+  local ok, err = pcall(task.atimeout, seconds, function()
+    one:ajoin()
+  end)
+  if not ok and not errors.is_error(err, errors.Timeout) then
+    error(err, 0)
+  end
+end
+
+--- Run a command. Has ^C ended it, or the shell around it?
+local function is_interrupted(command)
+  local status = os.execute(command) -- as of wait(2)
+  return status % 128 == 2 or math.floor(status / 256) == M.INTERRUPTED
+end
+
+--- Run specs, and again whenever a Lua file below this folder changes, comes or goes, until
+--- somebody stops us.
 ---@async
 ---@param arguments string[]
+---@return integer status
 function M.awatch(arguments)
   local list = "find . -name '.?*' -prune -o -name node_modules -prune"
     .. " -o -name '*.lua' -printf '%T@ %p\\n'"
   while true do
     local before = read_command(list)
-    os.execute(command_of(arguments))
+    if is_interrupted(command_of(arguments)) then
+      return M.INTERRUPTED
+    end
     local files = {}
     for path in before:gmatch("%S+ ([^\n]+)") do
       files[#files + 1] = path
@@ -142,8 +178,8 @@ function M.awatch(arguments)
     task.asleep(0) -- it looks from here on
     io.write(("\nwatching %d files; ^C ends\n"):format(#files))
     io.flush()
-    if read_command(list) == before then -- else somebody was faster than the specs
-      change:ajoin()
+    while not change:is_done() and read_command(list) == before do
+      awithin(LOOK, change)
     end
     change:cancel()
   end

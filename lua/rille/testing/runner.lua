@@ -6,10 +6,14 @@ local clock = require("rille.testing.clock")
 local core = require("rille.core")
 local coverage = require("rille.testing.coverage")
 local database = require("rille.testing.database")
+local errors = require("rille.errors")
 local jobs = require("rille.testing.jobs")
 local opened = require("rille.testing.opened")
+local task = require("rille.task")
 
 local M = {}
+
+local CLEAN_UP = 10 -- seconds, for it when the run was interrupted
 
 --- busted ends with `os.exit`; unwind to here instead, with the status.
 local Exit = {}
@@ -151,13 +155,20 @@ local function arun(arguments)
     error("rille test needs busted, which is not installed (Debian's package: lua-busted)", 0)
   end
   take_over()
-  local ok, err = pcall(function()
-    require("busted.runner")({ standalone = false })
-  end)
+  -- In a chunk by our name, by which busted complains of its options.
+  local chunk = loadstring('require("busted.runner")({ standalone = false })', "@rille test")
+  local ok, err = pcall(chunk)
   os.exit = real_exit
-  database.aclose()
-  browser.end_driver()
-  if ok then
+  local goes_on = pcall(task.asleep, 0) -- not after ^C: then this task is cancelled
+  local cleaned, why = pcall(task.ashield, CLEAN_UP, function()
+    database.aclose()
+    browser.end_driver()
+  end)
+  if not goes_on then
+    return jobs.INTERRUPTED
+  elseif not cleaned then
+    error(why, 0)
+  elseif ok then
     return 0
   elseif getmetatable(err) == Exit then
     return err.code
@@ -175,7 +186,7 @@ local function take_options(arguments)
   local i = 1
   while arguments[i] do
     local word = arguments[i]
-    local count = word:match("^%-%-jobs=(.*)$")
+    local count = word:match("^%-%-jobs=(.*)$") or word:match("^%-j(%d+)$")
     local seconds = word:match("^%-%-cpu%-limit=(.*)$")
     if word == "--watch" then
       ours.watch = true
@@ -190,7 +201,7 @@ local function take_options(arguments)
       end
       ours.jobs = tonumber(count)
       if not ours.jobs or ours.jobs < 1 or ours.jobs > 64 or ours.jobs % 1 ~= 0 then
-        error(("--jobs wants a number from 1 to 64, got %s"):format(tostring(count)), 0)
+        error(("--jobs wants a number from 1 to 64, got %s"):format(count or "nothing"), 0)
       end
     elseif word == "--cpu-limit" or seconds then
       if not seconds then
@@ -260,7 +271,11 @@ function M.run(arguments)
         table.remove(arguments, i)
       end
     end
-    return jobs.awatch(arguments)
+    local ok, result = pcall(jobs.awatch, arguments)
+    if not ok and not errors.is_error(result, errors.Cancelled) then
+      error(result, 0)
+    end
+    return ok and result or jobs.INTERRUPTED
   elseif ours.jobs then
     local paths, options = split(rest)
     options[#options + 1] = ours.cpu_limit and "--cpu-limit=" .. ours.cpu_limit
