@@ -692,6 +692,76 @@ for _, backend in ipairs(backends.all({ Simple, Related, Country })) do
       end
     end)
 
+    describe("distinct", function()
+      it("takes an order by what the rows do not have", function()
+        for i = 1, 3 do
+          related:acreate({ simple = i < 3 and s1 or s2 })
+        end
+        local twice = simples:filter({ related__id__gt = 0 })
+        assert.equal(6, twice:acount())
+        local once = twice:distinct()
+        assert.equal(3, once:acount())
+        assert.same({ 1, 2, 3 }, once:values_list("field", { flat = true }):order_by("pk"):alist())
+        assert.same({ 3, 2 }, once:order_by("-pk"):limit(2)
+          :values_list("field", { flat = true }):alist())
+        assert.same({ { field = 3 } }, once:order_by("-pk"):offset(0):limit(1)
+          :values("field"):alist())
+        assert.equal(s3, once:order_by(-F("field")):afirst())
+        local more = once:order_by("related__id") -- which tells them apart, as in Django
+        assert.equal(6, #more:alist())
+        assert.equal(3, more:all():acount())
+        assert.same({ n = 3 }, more:aaggregate({ n = models.Count("pk") }))
+        local with = related:select_related("simple"):distinct():order_by("simple__field", "pk")
+        assert.equal(1, with:afirst().simple.field)
+      end)
+    end)
+
+    describe("a text", function()
+      it("is compared with other fields, as they are", function()
+        for iso, name in pairs({ fr = "fr%ance", de = "allemagne", ["%_"] = "x", xx = "X%" }) do
+          countries:acreate({ iso = iso, name = name })
+        end
+        local function found(...)
+          return countries:filter(...):order_by("iso"):values_list("iso", { flat = true }):alist()
+        end
+        for lookup, wanted in pairs({
+          name__startswith = { "fr" },
+          name__istartswith = { "fr" },
+          name__contains = { "fr" },
+          name__icontains = { "fr" },
+          name__endswith = {},
+          name__iexact = {},
+        }) do
+          assert.same(wanted, found({ [lookup] = F("iso") }), lookup)
+        end
+        local upper = models.Upper("iso")
+        assert.same({}, found({ name__startswith = upper }))
+        assert.same({ "fr" }, found({ name__istartswith = upper }))
+        countries:filter({ iso = "xx" }):aupdate({ name = "yxX" })
+        assert.same({ "xx" }, found({ name__iendswith = F("iso") }))
+        assert.same({}, found({ name__endswith = F("iso") }))
+        assert.same({ "%_", "de", "fr" }, (function(list)
+          table.sort(list)
+          return list
+        end)(countries:exclude({ name__iendswith = F("iso") })
+          :values_list("iso", { flat = true }):alist()))
+      end)
+    end)
+
+    describe("a range", function()
+      it("may end at another field", function()
+        for _ = 1, 2 do
+          assert.equal(2, simples:filter({ field__range = { 1, 2 } }):acount())
+          assert.equal(2, simples:filter({ field__range = { F("field"), 2 } }):acount())
+          assert.equal(2, simples:filter({ field__range = { 2, F("field") } }):acount())
+        end
+        local by = simples:annotate({ low = F("field") - 1 })
+        assert.equal(3, by:filter({ field__range = { F("low"), 3 } }):acount())
+        assert.equal(1, by:filter({ field__range = { F("low") + 1, 1 } }):acount())
+        assert.equal(2, by:exclude({ field__range = { 1, F("low") + 2 }, field = 1 }):acount())
+      end)
+    end)
+
     describe("only and defer", function()
       it("take what they are told, and nothing else", function()
         local one = simples:only("field"):aget({ field = 1 })

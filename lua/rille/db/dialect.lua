@@ -35,6 +35,7 @@ local errors = require("rille.errors")
 ---@class rille.db.LookupTemplate
 ---@field sql string            `%c` is the column, `%p` the parameter
 ---@field escape fun(text: string): string  makes the pattern from the text
+---@field of_field string?      the same where `%p` is another column: no pattern is made of it
 
 local dialects = {}
 
@@ -103,6 +104,22 @@ local function literal(value)
   )
 end
 
+--- What text lookups ask of another column. `find` is the function that finds a text in another.
+local function of_fields(lookups, find)
+  local exact = {
+    exact = "%c = %p",
+    contains = find .. "(%c, %p) > 0",
+    startswith = "SUBSTR(%c, 1, LENGTH(%p)) = %p",
+    endswith = "SUBSTR(%c, LENGTH(%c) - LENGTH(%p) + 1) = %p",
+  }
+  for name, sql in pairs(exact) do
+    if lookups[name] then
+      lookups[name].of_field = sql
+    end
+    lookups["i" .. name].of_field = sql:gsub("%%[cp]", "UPPER(%0)")
+  end
+end
+
 -- PostgreSQL ------------------------------------------------------------------------
 
 local UPPER_LIKE = "UPPER(%c) LIKE UPPER(%p)"
@@ -146,13 +163,15 @@ dialects.postgresql = {
     icontains = { sql = UPPER_LIKE, escape = like.contains },
     istartswith = { sql = UPPER_LIKE, escape = like.startswith },
     iendswith = { sql = UPPER_LIKE, escape = like.endswith },
-    regex = { sql = "%c ~ %p", escape = same },
-    iregex = { sql = "%c ~* %p", escape = same },
+    regex = { sql = "%c ~ %p", escape = same, of_field = "%c ~ %p" },
+    iregex = { sql = "%c ~* %p", escape = same, of_field = "%c ~* %p" },
     trigram_similar = { sql = "%c % %p", escape = same },
     trigram_word_similar = { sql = "%c %> %p", escape = same },
     trigram_strict_word_similar = { sql = "%c %>> %p", escape = same },
   },
 }
+
+of_fields(dialects.postgresql.lookups, "STRPOS")
 
 --- One element of an array literal. Quoted always, so that nothing in it is syntax.
 local function array_element(value)
@@ -252,6 +271,8 @@ dialects.sqlite = {
     iendswith = { sql = LIKE, escape = like.endswith },
   },
 }
+
+of_fields(dialects.sqlite.lookups, "INSTR")
 
 --- One of a list, or the last.
 local pick = setmetatable({}, {

@@ -251,6 +251,14 @@ function Statement:select(query, what, most, names)
     local parts = { what = what, most = most, names = names }
     return self:qualified(query, where, having, windows, parts)
   end
+  local by_more = query.distinct_on
+    and #query.distinct_on == 0
+    and #query.order > 0
+    and not what
+    and self:distinct_by_more(query, where, having, most)
+  if by_more then
+    return by_more
+  end
   local distinct = self:distinct(query)
   what = what or self:selection(query)
   local group = query.group and self:group(query) or ""
@@ -295,6 +303,15 @@ local function is_cut(query)
     or query.group
     or query.combined
     or qualify.is_windowed(query.where)
+end
+
+--- Without an order, unless that decides which rows there are.
+local function unordered(query)
+  local decides = query.limit_to
+    or query.skip > 0
+    or query.combined
+    or query.distinct_on and #query.distinct_on > 0
+  return decides and query or query:_with({ order = {} })
 end
 
 --- Is there a row: a SELECT of one or none.
@@ -347,7 +364,7 @@ end
 function compile.count(query, dialect)
   local statement = Statement.new(query.model, dialect, query)
   if is_cut(query) then
-    local plain = query:_with({ lock = false })
+    local plain = unordered(query):_with({ lock = false })
     local inner
     local plain_rows = query.group or qualify.is_windowed(query.where)
     if plain_rows and not query.distinct_on and not query.combined then
@@ -409,7 +426,8 @@ function compile.aggregate(query, dialect, list)
   if #columns == 0 then
     take("1", "n")
   end
-  local rows = inner:select(query:_with({ lock = false }), table.concat(columns, ", "), nil, names)
+  local plain = unordered(query):_with({ lock = false })
+  local rows = inner:select(plain, table.concat(columns, ", "), nil, names)
   return what .. " FROM (" .. rows .. ') AS "rows"', statement.params, statement
 end
 

@@ -148,6 +148,14 @@ local function is_one(limit)
   return limit == 1
 end
 
+--- A range with an end that is an expression: two tests.
+local function range_between(value)
+  return type(value) == "table"
+    and getmetatable(value) == nil
+    and #value == 2
+    and (expressions.is_expression(value[1]) or expressions.is_expression(value[2]))
+end
+
 local function build_test(subject, name, value, scope)
   local key = resolved(subject, name)
   local path, lookup, output = key.path, key.lookup, key.output
@@ -176,7 +184,10 @@ local function build_test(subject, name, value, scope)
   end
   if expressions.is_expression(value) then
     local is_query = kind == "tsvector"
-    if not tests.COMPARES[lookup] and not (lookup == "in" and value.kind == "subquery") then
+    local is_fit = tests.COMPARES[lookup]
+      or lookup == "in" and value.kind == "subquery"
+      or kind == "text" and tests.BY_TEXT[lookup]
+    if not is_fit then
       error(errors.FieldError(("'%s' cannot be compared with an F."):format(name)), 0)
     end
     local node = tests.new(look, is_query and "search" or lookup)
@@ -185,7 +196,13 @@ local function build_test(subject, name, value, scope)
     node.windowed = node.windowed or node.f.windowed
     return node
   end
-  if own then
+  if lookup == "range" and range_between(value) then
+    local before = name:gsub("range$", "")
+    return conditions.all_of({
+      build_test(subject, before .. "gte", value[1], scope),
+      build_test(subject, before .. "lte", value[2], scope),
+    })
+  elseif own then
     return own(look, value, lookup)
   elseif tests.make[lookup] then
     return tests.make[lookup](look, value, lookup)

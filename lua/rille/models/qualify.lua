@@ -3,7 +3,7 @@
 --- SQL looks at the rows around when it has chosen them, so it cannot choose by what it sees then.
 --- The query becomes one inside of another: inside are its rows, with a column for each thing that
 --- is asked of them, and outside is what is asked, the order and the slice. Adds `qualified` to
---- statements.
+--- statements, and `distinct_by_more`, which is made in the same way.
 
 local Statement = require("rille.models.write_condition")
 local errors = require("rille.errors")
@@ -138,6 +138,13 @@ local function selected_by(statement, query)
   for _, field in ipairs(query.loaded or query.model._meta.fields) do
     known[statement:column({ joins = {}, field = field })] = field.attr
   end
+  for _, related in ipairs(query.related) do
+    local mask = query.masks and query.masks[related.name]
+    for _, field in ipairs(mask and mask.loaded or related.model._meta.fields) do
+      local path = { joins = related.joins, field = field }
+      known[statement:column(path)] = related.name .. "__" .. field.attr
+    end
+  end
   for _, annotation in ipairs(query.annotations or {}) do
     if annotation.selected then
       known[statement:expression(annotation.node)] = annotation.name
@@ -155,6 +162,29 @@ function Outside:condition(node, negated)
   return Statement.condition(self, node, negated)
 end
 
+--- `what` is selected inside, instead of what the query selects.
+local function outside_of(statement, query, what)
+  return setmetatable({
+    dialect = statement.dialect,
+    params = statement.params,
+    notes = statement.notes,
+    given = statement.given,
+    shift = statement.shift,
+    columns = { what or statement:selection(query) },
+    known = what and {} or selected_by(statement, query),
+    within = statement,
+  }, Outside)
+end
+
+--- Columns of the rows inside.
+local function columns_by_name(dialect, names)
+  local columns = {}
+  for i, name in ipairs(names) do
+    columns[i] = ROWS .. "." .. dialect.quote(name)
+  end
+  return table.concat(columns, ", ")
+end
+
 --- The SELECT of a query whose filter looks at windows.
 ---@param query rille.models.Query
 ---@param where string
@@ -164,30 +194,16 @@ end
 ---  query selects, by `names`; without them, the other columns come along
 ---@return string
 function Statement:qualified(query, where, having, windows, parts)
-  local outside = setmetatable({
-    dialect = self.dialect,
-    params = self.params,
-    notes = self.notes,
-    given = self.given,
-    shift = self.shift,
-    columns = { parts.what or self:selection(query) },
-    known = parts.what and {} or selected_by(self, query),
-    within = self,
-  }, Outside)
-  local tests = {}
+  local outside, tests = outside_of(self, query, parts.what), {}
   for i, node in ipairs(windows) do
     tests[i] = outside:condition(node, false)
   end
   local distinct, order = outside:distinct(query), outside:order(query)
   local names = parts.names or not parts.what and qualify.names_of(query)
-  local selected = {}
-  for i, name in ipairs(names or {}) do
-    selected[i] = ROWS .. "." .. self.dialect.quote(name)
-  end
   local group = query.group and self:group(query) or ""
   return ("SELECT %s%s FROM (SELECT %s%s%s%s%s%s) AS %s WHERE %s%s%s"):format(
     distinct,
-    names and table.concat(selected, ", ") or "*",
+    names and columns_by_name(self.dialect, names) or "*",
     table.concat(outside.columns, ", "),
     self:from(),
     where,
@@ -198,6 +214,34 @@ function Statement:qualified(query, where, having, windows, parts)
     table.concat(tests, " AND "),
     order,
     outside:slice(query, parts.most)
+  )
+end
+
+--- The SELECT of distinct rows in an order that looks at more than they have, which then tells them
+--- apart as well: as Django has it. nil: the order looks at no more.
+---@param query rille.models.Query
+---@param where string
+---@param having string
+---@param most integer?
+---@return string?
+function Statement:distinct_by_more(query, where, having, most)
+  local outside = outside_of(self, query)
+  local order = outside:order(query)
+  if #outside.columns == 1 then
+    return nil
+  end
+  local group = query.group and self:group(query) or ""
+  return ("SELECT %s FROM (SELECT DISTINCT %s%s%s%s%s%s) AS %s%s%s"):format(
+    columns_by_name(self.dialect, qualify.names_of(query)),
+    table.concat(outside.columns, ", "),
+    self:from(),
+    where,
+    group,
+    having,
+    self:lock(query),
+    ROWS,
+    order,
+    outside:slice(query, most)
   )
 end
 

@@ -34,6 +34,13 @@ local tests = {}
 
 tests.COMPARES = { exact = true, gt = true, gte = true, lt = true, lte = true }
 
+-- What a text can be asked about another that is not known before: an F.
+tests.BY_TEXT = {}
+for name in ("exact contains startswith endswith"):gmatch("%a+") do
+  tests.BY_TEXT[name], tests.BY_TEXT["i" .. name] = true, true
+end
+tests.BY_TEXT.regex, tests.BY_TEXT.iregex = true, true
+
 -- What a list may hold: longer ones are a table's business.
 tests.MOST_IN_LIST = 10000
 

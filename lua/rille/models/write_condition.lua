@@ -38,6 +38,9 @@ local function by_template(statement, node, column)
   local template = statement.dialect.lookups[node.lookup]
   if not template then
     not_here(statement, node.lookup)
+  elseif node.f then
+    local marks = { c = column, p = as_left(node, statement:expression(node.f)) }
+    return (template.of_field:gsub("%%([cp])", marks))
   end
   local mark = statement:param(node.value, template.escape)
   local marks = { c = column, p = as_left(node, mark) }
