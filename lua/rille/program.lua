@@ -62,6 +62,8 @@ local options
 local staged
 ---@type string[]  databases that were opened for it
 local opened = {}
+---@type rille.db.Change[]  and those that are to have other settings
+local changes = {}
 local started = false
 
 --- The databases of an application: the strongest word on the default one wins.
@@ -90,11 +92,11 @@ end
 
 --- A URL or a setting that makes no sense is somebody's slip, told in a sentence.
 local function configure_databases(generation)
-  local ok, result = pcall(db.configure, database_settings(generation))
+  local ok, result, others = pcall(db.configure, database_settings(generation))
   if not ok then
     error(errors.is_error(result) and errors.ConfigurationError(result.message) or result, 0)
   end
-  opened = result
+  opened, changes = result, others
 end
 
 --- What joins the layers of processes; checked again, since the command line may have another word.
@@ -182,13 +184,8 @@ end
 --- Forget what was staged: it does not fit, here or on another worker.
 function M.discard()
   staged = nil
-  for _, name in ipairs(opened) do
-    local database = db.forget(name)
-    core.task.spawn_detached(function()
-      database.driver.close(database.handle)
-    end)
-  end
-  opened = {}
+  db.discard(opened, changes)
+  opened, changes = {}, {}
 end
 
 --- What lives in the background, and the tables, are one worker's business.
@@ -217,6 +214,11 @@ function M.commit()
   local generation = staged.generation
   local settings = generation.app.settings
   dispatch.switch(generation, staged.change)
+  db.commit(changes)
+  for _, change in ipairs(is_first() and changes or {}) do
+    core.log("info", ("database '%s': new connections have its new settings"):format(
+      change.database.name))
+  end
   publish.configure(settings.publish_token)
   if not started then
     fixed.note(settings)
@@ -231,7 +233,7 @@ function M.commit()
   if dispatch.pages and staged.change == "load" then
     dispatch.pages.trouble(nil)
   end
-  staged, opened = nil, {}
+  staged, opened, changes = nil, {}, {}
   jit.flush()
   return {
     number = generation.number,

@@ -44,6 +44,10 @@ function fake_core.new(backend)
     return "fake:" .. handle
   end
 
+  function driver.exchange()
+    driver.exchanged = (driver.exchanged or 0) + 1
+  end
+
   --- To be replaced by specs.
   function driver.answer()
     return {}, 0

@@ -8,13 +8,40 @@
 
 enum { MAX_PARAMS = 65535 };
 
-rl_db *rl_db_check(lua_State *L, int arg)
+static unsigned *check_slot(lua_State *L, int arg)
 {
     unsigned *slot = luaL_checkudata(L, arg, HANDLE);
-    rl_worker *w = rl_worker_of(L);
+    const rl_worker *w = rl_worker_of(L);
 
     luaL_argcheck(L, *slot < w->ndbs && w->dbs[*slot], arg, "the database is closed");
-    return w->dbs[*slot];
+    return slot;
+}
+
+rl_db *rl_db_check_present(lua_State *L, int arg)
+{
+    return rl_worker_of(L)->dbs[*check_slot(L, arg)];
+}
+
+/* A pin stays where it is, an event where it began. */
+static rl_db *of_task(const rl_worker *w, unsigned slot, rl_task *t)
+{
+    RL_LIST_EACH (it, &w->retired.all) {
+        const rl_retired_db *r = RL_LIST_ENTRY(it, rl_retired_db, link);
+        if (r->slot == slot && rl_pin_find(t, r->db))
+            return r->db;
+    }
+    return rl_retired_of(w, slot, t);
+}
+
+rl_db *rl_db_check(lua_State *L, int arg)
+{
+    unsigned slot = *check_slot(L, arg);
+    rl_worker *w = rl_worker_of(L);
+    rl_db *before = NULL;
+
+    if (RL_UNLIKELY(!rl_list_empty(&w->retired.all)) && w->vm.running)
+        before = of_task(w, slot, w->vm.running);
+    return before ? before : w->dbs[slot];
 }
 
 static bool bool_field(lua_State *L, int index, const char *name, bool otherwise)
@@ -140,8 +167,8 @@ static void cancel_closing(void *arg)
 static int l_close(lua_State *L)
 {
     rl_worker *w = rl_worker_of(L);
-    rl_db *db = rl_db_check(L, 1);
-    unsigned *slot = luaL_checkudata(L, 1, HANDLE);
+    rl_db *db = rl_db_check_present(L, 1);
+    unsigned *slot = check_slot(L, 1);
     rl_task *t = rl_task_current(L);
 
     struct closing *op = rl_malloc(sizeof(*op));
@@ -151,6 +178,21 @@ static int l_close(lua_State *L)
     *slot = RL_MAX_DATABASES;
     rl_db_close(db, 1, on_closed, op);
     return rl_task_park(L, t, cancel_closing, op);
+}
+
+/* exchange(handle, other): what is open as other has the place of handle from now on, and other is
+ * none any more. */
+static int l_exchange(lua_State *L)
+{
+    rl_worker *w = rl_worker_of(L);
+    unsigned *slot = check_slot(L, 1), *other = check_slot(L, 2);
+    rl_db *by = w->dbs[*other];
+
+    luaL_argcheck(L, *slot != *other, 2, "the same database");
+    w->dbs[*other] = NULL;
+    *other = RL_MAX_DATABASES;
+    rl_retire(w, *slot, by);
+    return 0;
 }
 
 /* Statements */
@@ -267,7 +309,7 @@ static int l_session_change(lua_State *L)
  * is said on the channel, until it leaves. */
 static int l_listen(lua_State *L)
 {
-    rl_db *db = rl_db_check(L, 1);
+    rl_db *db = rl_db_check_present(L, 1);
     rl_str channel = rl_check_str(L, 2);
     rl_consumer *c = rl_roster_find(&rl_worker_of(L)->roster, luaL_checknumber(L, 3));
     rl_err err;
@@ -339,7 +381,8 @@ static const luaL_Reg functions[] = {
     {"listen", l_listen},
     {"check", l_check},
     {"open", l_open},
-    {"close", l_close},             /* yields */
+    {"close", l_close}, /* yields */
+    {"exchange", l_exchange},
     {"query", l_query},             /* yields */
     {"read", l_read},               /* yields */
     {"read_by_key", l_read_by_key}, /* yields */

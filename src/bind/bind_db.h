@@ -8,7 +8,9 @@
 
 /* bind_db.c */
 
-rl_db *rl_db_check(lua_State *L, int arg); /* the database of a handle; raises if it is none */
+/* The database of a handle, for the running task: core/retired.h. Raises if it is none. */
+rl_db *rl_db_check(lua_State *L, int arg);
+rl_db *rl_db_check_present(lua_State *L, int arg); /* the one that is there now, whoever asks */
 
 /* bind_db_pin.c */
 

@@ -105,7 +105,7 @@ static void close_ear(struct ear *ear)
 /* ear(handle, channel) -> ear | nil, error */
 static int l_ear(lua_State *L)
 {
-    rl_db *db = rl_db_check(L, 1);
+    rl_db *db = rl_db_check_present(L, 1);
     rl_str channel = rl_check_str(L, 2);
     rl_err err;
 

@@ -150,6 +150,7 @@ rl_task *rl_consumer_begin(rl_consumer *c, rl_task_ended_fn *ended)
     c->task = rl_task_new(&w->vm, ended, c);
     c->task->owner = c->id;
     c->task->began = rl_loop_now(&w->loop);
+    c->task->retirements = w->retired.count + 1;
     c->task->measured = ++w->routes.events % RL_ROUTE_SAMPLE ? 0 : rl_clock_ns();
     return c->task;
 }

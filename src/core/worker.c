@@ -83,6 +83,7 @@ int rl_worker_init(rl_worker *w, rl_crew *crew, unsigned index, const rl_vm_opts
         w->entries[i] = LUA_NOREF;
     if (getrandom(w->seeds, sizeof(w->seeds), 0) != sizeof(w->seeds))
         w->seeds[0] = (uint64_t)(uintptr_t)w;
+    rl_retired_init(&w->retired);
     rl_list_init(&w->stirred);
     rl_list_init(&w->tasks);
     rl_list_init(&w->named);

@@ -9,6 +9,7 @@
 #include "core/generation.h"
 #include "core/meters.h"
 #include "core/outside.h"
+#include "core/retired.h"
 #include "core/roster.h"
 #include "core/route.h"
 #include "db/db.h"
@@ -72,6 +73,7 @@ struct rl_worker {
     rl_db *dbs[RL_MAX_DATABASES]; /* NULL: closed again */
     unsigned ndbs;
     unsigned dbs_closing;               /* that left the list, and are not gone yet */
+    rl_retired retired;                 /* that others have replaced in it */
     rl_broker *brokers[RL_MAX_BROKERS]; /* NULL: closed again */
     rl_broker_stats past_brokers;       /* what those had done */
     rl_listener *listeners[RL_MAX_LISTENERS];

@@ -3,6 +3,8 @@
 
 #include <limits.h>
 
+enum { RETIRED_IDLE = 1000 }; /* ms */
+
 static const rl_driver *driver_for(const char *url, const char **rest)
 {
     static const struct {
@@ -154,6 +156,21 @@ void rl_db_close(rl_db *db, double grace, rl_db_closed_fn *done, void *arg)
     rl_ear_close(db->ear);
     rl_pool_wake_at(db, db->close_by);
     rl_loop_kick(db->loop); /* the hook closes a pool that is empty already */
+}
+
+void rl_db_retire(rl_db *db, rl_db *by)
+{
+    db->set.min_connections = 0;
+    db->set.idle_timeout = RETIRED_IDLE;
+    rl_pool_wake_at(db, rl_pool_now());
+    if (db->ear)
+        rl_ear_move(db->ear, by);
+}
+
+bool rl_db_is_quiet(const rl_db *db)
+{
+    return !db->count[BUSY] && !db->count[LEASED] && !db->count[CLEANING] && !db->nwaiting &&
+           !db->nreads && rl_list_empty(&db->answers);
 }
 
 const char *rl_db_name(const rl_db *db)

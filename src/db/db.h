@@ -132,6 +132,14 @@ int rl_db_check_opts(const rl_db_opts *opts, rl_err *err) RL_MUST_USE; /* the sa
  * did; a lease still out is broken, and only good for returning. Call it once. */
 void rl_db_close(rl_db *db, double grace, rl_db_closed_fn *done, void *arg);
 
+/* It makes room for another one of its name. Who has something under way here may go on, with
+ * connections as ever, but none of them idles for longer than a second; who listens does so over
+ * there from now on, and is told that something may have been missed. rl_db_close() is still to
+ * come. */
+void rl_db_retire(rl_db *db, rl_db *by);
+/* Has nobody a connection, or waits for one? */
+bool rl_db_is_quiet(const rl_db *db);
+
 const char *rl_db_name(const rl_db *db);
 const char *rl_db_backend(const rl_db *db);     /* "postgresql" or "sqlite" */
 const char *rl_db_display_url(const rl_db *db); /* without the password */

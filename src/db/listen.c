@@ -377,6 +377,24 @@ void rl_listen_close(rl_listen *l)
     rl_free(l);
 }
 
+void rl_ear_move(rl_ear *ear, rl_db *to)
+{
+    size_t at = 0;
+    channel *ch;
+
+    while ((ch = next_channel(ear, &at)))
+        RL_LIST_EACH (it, &ch->listens) {
+            rl_listen *l = RL_LIST_ENTRY(it, rl_listen, link);
+            l->ear = ear_of(to);
+            l->channel = channel_of(l->ear, ch->name);
+            l->untold = l->missed = true;
+            rl_list_remove(it);
+            rl_list_push(&l->channel->listens, it);
+            l->channel->again = l->channel->heard;
+        }
+    rl_ear_close(ear);
+}
+
 void rl_ear_close(rl_ear *ear)
 {
     size_t at = 0;

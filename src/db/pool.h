@@ -246,6 +246,7 @@ void rl_stage_drop(slot *s);            /* it is the stage no more */
 void rl_stage_lost(slot *s, const rl_err *why);
 
 /* listen.c */
-void rl_ear_close(rl_ear *ear); /* nobody is told any more; NULL is fine */
+void rl_ear_move(rl_ear *ear, rl_db *to); /* all who listen; it closes */
+void rl_ear_close(rl_ear *ear);           /* nobody is told any more; NULL is fine */
 
 #endif

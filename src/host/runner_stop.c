@@ -48,6 +48,7 @@ static void close_outside(rl_runner *r)
             rl_db_close(w->dbs[i], 1, on_closed, r);
         }
     w->ndbs = 0;
+    r->closing += rl_retired_close(w, on_closed, r);
     on_closed(r);
 }
 

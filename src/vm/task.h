@@ -52,6 +52,7 @@ struct rl_task {
     rl_list owned;            /* on its owner's list of tasks, or alone */
     double owner;             /* the consumer it runs for, by its number, or 0 */
     uint64_t began, measured; /* an event's, for core/route.h */
+    unsigned retirements;     /* an event's, for core/retired.h */
     int local; /* registry reference of the task's own table (task.own), or LUA_NOREF */
 };
 

@@ -88,6 +88,12 @@ function db.open(options) end
 ---@return true
 function db.close(handle) end
 
+--- The pool behind `other`, which is no handle any more, takes the place of the one behind
+--- `handle`. Events that are under way, and pins, keep the old one until they end.
+---@param handle rille.core.Database
+---@param other rille.core.Database
+function db.exchange(handle, other) end
+
 --- Run a statement on the task's pinned connection, or else on any. NULLs are absent from rows.
 --- Integers beyond 2^53 and JSON come as text, arrays as lists.
 ---@async

@@ -504,12 +504,48 @@ local function same(a, b)
   return true
 end
 
+--- A database that is to have other settings: the pool that has them, and is not used yet.
+---@class rille.db.Change
+---@field database rille.db.Database
+---@field settings rille.core.DatabaseOptions
+---@field handle any  the driver's
+
+local ENGINE = "database '%s' is open on %s; to have it on %s needs a restart"
+local MEMORY = "database '%s' is in memory, and would be lost: other settings need a restart"
+
+--- Open a pool with other settings beside the one that is used.
+---@param database rille.db.Database
+---@return rille.db.Change
+local function prepare(database, settings)
+  local driver = database.driver
+  local opts = { name = database.name }
+  for key, value in pairs(settings) do
+    opts[key] = value
+  end
+  local handle = driver.open(opts)
+  local backend, url = driver.backend(handle), driver.url(handle)
+  local change = { database = database, settings = settings, handle = handle }
+  local wrong
+  if backend ~= database.backend then
+    wrong = ENGINE:format(database.name, database.backend, backend)
+  elseif url == "sqlite::memory:" and database.url == url then
+    wrong = MEMORY:format(database.name)
+  end
+  if wrong then
+    db.discard({}, { change })
+    error(errors.ConfigurationError(wrong), 0)
+  end
+  return change
+end
+
 --- Open the databases of an application. One that is open already with the same settings stays
---- open, with its connections: pools survive a reload. All settings are checked before the
---- first one is opened. Raises `ConfigurationError`.
+--- open, with its connections: pools survive a reload. One with other settings is made ready to
+--- have them, and has them when `commit` says so; another engine, and what is in memory, are
+--- refused. What is wrong with any raises `ConfigurationError`, and changes nothing.
 ---@param settings table<string, string|rille.core.DatabaseOptions>  by name; a string is its URL
 ---@param driver table?
 ---@return string[] opened  names of those that were not open before
+---@return rille.db.Change[] changes
 function db.configure(settings, driver)
   local wanted = {}
   for name, given in pairs(settings) do
@@ -521,25 +557,54 @@ function db.configure(settings, driver)
       error(errors.ConfigurationError(("database '%s' needs a url"):format(name)), 0)
     end
     check_settings(name, given)
-    local open = rawget(db.databases, name)
-    if open and not same(open.settings, given) then
-      error(
-        errors.ConfigurationError(
-          ("database '%s' is open with other settings; changing them needs a restart"):format(name)
-        ),
-        0
-      )
-    end
     wanted[name] = given
   end
-  local opened = {}
-  for name, given in pairs(wanted) do
-    if not rawget(db.databases, name) then
-      db.databases[name] = Database(name, given, driver)
-      opened[#opened + 1] = name
+  local opened, changes = {}, {}
+  local ok, err = pcall(function()
+    for name, given in pairs(wanted) do
+      local open = rawget(db.databases, name)
+      if not open then
+        db.databases[name] = Database(name, given, driver)
+        opened[#opened + 1] = name
+      elseif not same(open.settings, given) then
+        changes[#changes + 1] = prepare(open, given)
+      end
     end
+  end)
+  if not ok then
+    db.discard(opened, changes)
+    error(err, 0)
   end
-  return opened
+  return opened, changes
+end
+
+--- Have databases what `configure` made ready for them.
+---@param changes rille.db.Change[]
+function db.commit(changes)
+  for _, change in ipairs(changes) do
+    local database = change.database
+    database.driver.exchange(database.handle, change.handle)
+    database.settings = change.settings
+    database.url = database.driver.url(database.handle)
+  end
+end
+
+--- Close what `configure` opened, and nobody has used.
+---@param opened string[]
+---@param changes rille.db.Change[]
+function db.discard(opened, changes)
+  local function close(driver, handle)
+    rille_core.task.spawn_detached(function()
+      driver.close(handle)
+    end)
+  end
+  for _, name in ipairs(opened) do
+    local database = db.forget(name)
+    close(database.driver, database.handle)
+  end
+  for _, change in ipairs(changes) do
+    close(change.database.driver, change.handle)
+  end
 end
 
 --- There is no database of this name any more. What was `configure`d and not used can be closed.
