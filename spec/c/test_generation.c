@@ -3,6 +3,13 @@
 
 #include "core/generation.h"
 
+static unsigned forgotten;
+
+static void forget(rl_generations *gs, rl_generation *g)
+{
+    forgotten++;
+}
+
 static bool knows(const rl_generations *gs, unsigned number)
 {
     for (unsigned i = 0; i < gs->n; i++)
@@ -15,7 +22,7 @@ static void serves_nothing_at_first(void)
 {
     rl_generations gs;
 
-    rl_generations_init(&gs);
+    rl_generations_init(&gs, forget);
     CHECK_INT(gs.serving->number, 0);
     CHECK(gs.before == NULL);
     rl_generations_change(&gs, 1, 0);
@@ -26,9 +33,10 @@ static void serves_nothing_at_first(void)
 
 static void keeps_what_somebody_runs(void)
 {
+    unsigned before = forgotten;
     rl_generations gs;
 
-    rl_generations_init(&gs);
+    rl_generations_init(&gs, forget);
     rl_generations_change(&gs, 1, 0);
     rl_generation *one = rl_generations_enter(&gs, 1);
     rl_generations_change(&gs, 2, 1);
@@ -41,6 +49,7 @@ static void keeps_what_somebody_runs(void)
     CHECK(knows(&gs, 1));
     rl_generations_leave(&gs, one);
     CHECK(!knows(&gs, 1));
+    CHECK_INT(forgotten - before, 3); /* 0, 2 and 1 */
     CHECK_INT(gs.n, 2);
     rl_generations_fini(&gs);
 }
@@ -49,7 +58,7 @@ static void goes_back_and_keeps_its_counts(void)
 {
     rl_generations gs;
 
-    rl_generations_init(&gs);
+    rl_generations_init(&gs, forget);
     rl_generations_change(&gs, 1, 0);
     gs.serving->events = 10;
     rl_generations_change(&gs, 2, 1);
@@ -66,7 +75,7 @@ static void has_a_place_for_whoever_names_a_stranger(void)
 {
     rl_generations gs;
 
-    rl_generations_init(&gs);
+    rl_generations_init(&gs, forget);
     rl_generations_change(&gs, 7, 0);
     rl_generation *g = rl_generations_enter(&gs, 99);
     CHECK_INT(g->number, 7);

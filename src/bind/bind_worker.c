@@ -41,7 +41,7 @@ static int l_generation(lua_State *L)
     luaL_argcheck(L, before >= 0, 2, "a number above 0 expected");
 
     if (!lua_isnoneornil(L, 1))
-        rl_generations_change(gs, (unsigned)serving, (unsigned)before);
+        rl_worker_change(rl_worker_of(L), (unsigned)serving, (unsigned)before);
     lua_pushinteger(L, (lua_Integer)gs->serving->number);
     return 1;
 }

@@ -335,6 +335,7 @@ void rl_consumer_end(rl_consumer *c)
     rl_free(c->close_reason);
     rl_names_drop(c);
     rl_generations_leave(&c->worker->generations, c->generation);
+    rl_server_release(&c->worker->server, c->limits);
     rl_slab_give(&c->worker->memory, c);
 }
 

@@ -31,16 +31,18 @@ static void drop(rl_generations *gs)
     unsigned kept = 0;
 
     for (unsigned i = 0; i < gs->n; i++)
-        if (is_over(gs, gs->at[i]))
+        if (is_over(gs, gs->at[i])) {
+            gs->forget(gs, gs->at[i]);
             rl_free(gs->at[i]);
-        else
+        } else {
             gs->at[kept++] = gs->at[i];
+        }
     gs->n = kept;
 }
 
-void rl_generations_init(rl_generations *gs)
+void rl_generations_init(rl_generations *gs, void (*forget)(rl_generations *, rl_generation *))
 {
-    *gs = (rl_generations){0};
+    *gs = (rl_generations){.forget = forget};
     gs->serving = find_or_add(gs, 0);
 }
 

@@ -10,20 +10,26 @@
 
 #include "base/base.h"
 
+typedef struct rl_generations rl_generations;
+
 typedef struct rl_generation {
     unsigned number;
     unsigned consumers;      /* that run it */
     uint64_t events, failed; /* handlers that have ended; of them, those that raised */
+    uint16_t *places;        /* of its sets of limits, which it holds (worker.h) */
+    unsigned nplaces;
 } rl_generation;
 
-typedef struct rl_generations {
+struct rl_generations {
     rl_generation **at;
     unsigned n;
     rl_generation *serving, *before; /* before: NULL when there is none to return to */
     unsigned epoch;
-} rl_generations;
+    void (*forget)(rl_generations *gs, rl_generation *g);
+};
 
-void rl_generations_init(rl_generations *gs); /* number 0 serves: nothing was loaded */
+/* Number 0 serves: nothing was loaded. forget: what goes with one that nobody runs any more. */
+void rl_generations_init(rl_generations *gs, void (*forget)(rl_generations *, rl_generation *));
 void rl_generations_fini(rl_generations *gs); /* nobody runs any */
 
 /* Another one serves (before: 0 for none), or the same ones otherwise. */

@@ -170,7 +170,7 @@ void rl_worker_unpack(rl_worker *w, int fd, rl_str in)
     uint32_t secure;
     rl_str text = {0};
 
-    c->limits = w->places[0];
+    rl_server_exchange(&w->server, &c->limits, w->places[0]);
     if (unpack_address(&in, &c->peer) && rl_unpack_u32(&in, &secure) &&
         rl_unpack_bytes(&in, &text)) {
         c->secure = secure;

@@ -107,8 +107,7 @@ bool rl_consumer_limit(rl_consumer *c, unsigned place)
 {
     rl_worker *w = c->worker;
 
-    RL_CHECK(place < w->server.nsets);
-    c->limits = (uint16_t)place;
+    rl_server_exchange(&w->server, &c->limits, (uint16_t)place);
     if (c->ws)
         rl_ws_conn_limit(c->ws, c->limits);
     if (!c->http || rl_http_conn_started(c->http))
@@ -216,6 +215,7 @@ rl_consumer *rl_consumer_new(rl_worker *w, enum rl_consumer_kind kind)
     c->born = (uint32_t)(rl_loop_now(&w->loop) / 1000);
     c->kind = (uint8_t)kind;
     c->self = LUA_NOREF;
+    rl_server_hold(&w->server, c->limits);
     c->generation = rl_generation_join(w->generations.serving);
     c->epoch = w->generations.epoch;
     c->state = RL_CONSUMER_OPENING;

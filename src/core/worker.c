@@ -76,6 +76,18 @@ static void name_channel(rl_layer *layer, void *owner, char out[RL_LAYER_NAME_MA
     snprintf(out, RL_LAYER_NAME_MAX + 1, "%s%.0f", layer->prefix, c->id);
 }
 
+static void release_places(rl_worker *w, uint16_t *places, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        rl_server_release(&w->server, places[i]);
+    rl_free(places);
+}
+
+static void forget_generation(rl_generations *gs, rl_generation *g)
+{
+    release_places(RL_CONTAINER_OF(gs, rl_worker, generations), g->places, g->nplaces);
+}
+
 int rl_worker_init(rl_worker *w, rl_crew *crew, unsigned index, const rl_vm_opts *vm, rl_err *err)
 {
     *w = (rl_worker){.crew = crew, .index = index, .memory = RL_SLAB_OF(rl_consumer)};
@@ -90,7 +102,7 @@ int rl_worker_init(rl_worker *w, rl_crew *crew, unsigned index, const rl_vm_opts
     rl_list_init(&w->services);
     rl_list_init(&w->witnesses);
     rl_outside_init(&w->outside);
-    rl_generations_init(&w->generations);
+    rl_generations_init(&w->generations, forget_generation);
 
     int rc = rl_loop_init(&w->loop);
     if (rc < 0)
@@ -136,15 +148,31 @@ void rl_worker_configure(rl_worker *w, const rl_worker_limits *limits,
 {
     w->limits = *limits;
     w->graces.after = limits->abandon_grace;
-    w->places = rl_realloc(w->places, n * sizeof(*w->places));
+    uint16_t *places = rl_calloc(n, sizeof(*places));
+    rl_server_configure(&w->server, server, sets, n, places);
+    release_places(w, w->places, w->nplaces);
+    w->places = places;
     w->nplaces = n;
-    rl_server_configure(&w->server, server, sets, n, w->places);
+}
+
+void rl_worker_change(rl_worker *w, unsigned serving, unsigned before)
+{
+    rl_generations_change(&w->generations, serving, before);
+    rl_generation *g = w->generations.serving;
+    uint16_t *places = rl_calloc(w->nplaces, sizeof(*places));
+
+    for (unsigned i = 0; i < w->nplaces; i++)
+        rl_server_hold(&w->server, places[i] = w->places[i]);
+    release_places(w, g->places, g->nplaces);
+    g->places = places;
+    g->nplaces = w->nplaces;
 }
 
 /* Downwards: first what could still call Lua, then Lua, then the loop. */
 void rl_worker_fini(rl_worker *w)
 {
     RL_CHECK(w->roster.count == 0 && w->ndbs == 0);
+    rl_generations_fini(&w->generations);
     rl_server_fini(&w->server);
     rl_timeouts_close(&w->graces);
     rl_timeout_stop(&w->sweep);
@@ -160,7 +188,6 @@ void rl_worker_fini(rl_worker *w)
     rl_meters_fini(&w->meters);
     rl_loop_remove_hook(&w->hook);
     rl_roster_fini(&w->roster);
-    rl_generations_fini(&w->generations);
     rl_slab_fini(&w->memory);
     rl_free(w->places);
     rl_loop_fini(&w->loop);

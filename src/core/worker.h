@@ -67,7 +67,8 @@ struct rl_worker {
     rl_layer layer;
     rl_outside outside;
     rl_worker_limits limits;
-    uint16_t *places; /* of the generation's sets of limits, among the server's */
+    uint16_t
+        *places; /* of the sets of limits that were configured last, among the server's: held */
     unsigned nplaces;
 
     rl_db *dbs[RL_MAX_DATABASES]; /* NULL: closed again */
@@ -122,6 +123,8 @@ int rl_worker_init(rl_worker *w, rl_crew *crew, unsigned index, const rl_vm_opts
 /* The limits of what is about to serve; sets[0] is everybody's, the others are routes'. */
 void rl_worker_configure(rl_worker *w, const rl_worker_limits *limits,
                          const rl_server_limits *server, const rl_limits *sets, unsigned n);
+/* The generation that these limits are of serves, and holds them for as long as anybody runs it. */
+void rl_worker_change(rl_worker *w, unsigned serving, unsigned before);
 /* Which groups keep their history (kept.h); takes the rules. */
 void rl_worker_keep(rl_worker *w, rl_rule *rules, unsigned n);
 void rl_worker_fini(rl_worker *w); /* drained, databases closed */

@@ -65,7 +65,7 @@ static void tell_gone(rl_http_conn *hc)
 static void begin_head(rl_http_conn *hc)
 {
     hc->parser = rl_http_new(&hc->server->http_limits);
-    hc->limits = 0;
+    rl_server_exchange(hc->server, &hc->limits, 0);
     hc->state = HEAD;
     hc->body_done = hc->started = hc->chunked = hc->no_body = hc->continued = false;
     hc->stays = false;
@@ -226,16 +226,22 @@ static bool on_eof(void *owner)
     return true;
 }
 
+static void free_conn(rl_http_conn *hc)
+{
+    rl_timeout_stop(&hc->timer);
+    rl_list_remove(&hc->link);
+    rl_server_release(hc->server, hc->limits);
+    rl_http_free(hc->parser);
+    rl_buf_fini(&hc->body);
+    rl_slab_give(&hc->server->http_memory, hc);
+}
+
 static void on_closed(void *owner, const rl_err *why)
 {
     rl_http_conn *hc = owner;
 
     tell_gone(hc);
-    rl_timeout_stop(&hc->timer);
-    rl_list_remove(&hc->link);
-    rl_http_free(hc->parser);
-    rl_buf_fini(&hc->body);
-    rl_slab_give(&hc->server->http_memory, hc);
+    free_conn(hc);
 }
 
 static const rl_conn_events conn_events = {
@@ -255,6 +261,7 @@ rl_conn *rl_http_conn_open(rl_server *s, int fd, rl_tls *keys)
         return NULL;
     }
     hc->server = s;
+    rl_server_hold(s, hc->limits);
     hc->born = (uint32_t)(rl_loop_now(s->loop) / 1000);
     hc->keep = true;
     rl_list_init(&hc->link);
@@ -324,7 +331,7 @@ rl_address rl_http_conn_client(const rl_http_conn *hc)
 
 bool rl_http_conn_limit(rl_http_conn *hc, uint16_t limits)
 {
-    hc->limits = limits;
+    rl_server_exchange(hc->server, &hc->limits, limits);
     if (!rl_http_limit_body(hc->parser, rl_http_limits_of(hc)->of.max_body))
         return false;
     if (!hc->body_done)
@@ -386,11 +393,7 @@ rl_ws_conn *rl_http_conn_upgrade(rl_http_conn *hc, rl_str subprotocol, rl_str he
 
     rl_http_tell_access(hc, hc->owner, 101, false);
     rl_ws_conn *ws = rl_ws_conn_open(hc->server, hc->conn, deflate, limits, events, owner);
-    rl_timeout_stop(&hc->timer);
-    rl_list_remove(&hc->link);
-    rl_http_free(hc->parser);
-    rl_buf_fini(&hc->body);
-    rl_slab_give(&hc->server->http_memory, hc);
+    free_conn(hc);
     return ws;
 }
 

@@ -5,8 +5,8 @@
  * filled in by it. Times are in ms. Where a limit can be off, 0 is off.
  *
  * Connections know the limits of their route by a small number, the set's place among the
- * server's; 0 is everybody's. Sets are kept as long as the server, since connections outlive a
- * reload; equal ones are one. */
+ * server's; 0 is everybody's, which is always there. Connections outlive a reload, so a set is kept
+ * for as long as anybody holds its place; equal ones are one. */
 #ifndef RL_NET_LIMIT_SET_H
 #define RL_NET_LIMIT_SET_H
 
@@ -43,6 +43,7 @@ typedef struct rl_limit_set {
     rl_timeouts *beats; /* when a WebSocket is looked at: ping, idleness, age */
     rl_timeouts *pongs;
     rl_timeouts *bodies; /* NULL: off */
+    unsigned holders;
 } rl_limit_set;
 
 #endif

@@ -78,15 +78,69 @@ static void fill_set(rl_server *s, rl_limit_set *set, const rl_limits *l)
 /* The place of a set like this; everybody's own when there are too many. */
 static uint16_t place_of(rl_server *s, const rl_limits *l)
 {
-    for (unsigned i = 1; i < s->nsets; i++)
-        if (memcmp(&s->sets[i]->of, l, sizeof(*l)) == 0)
+    unsigned at = s->nsets;
+
+    for (unsigned i = s->nsets; i-- > 1;) {
+        if (!s->sets[i])
+            at = i;
+        else if (memcmp(&s->sets[i]->of, l, sizeof(*l)) == 0)
             return (uint16_t)i;
-    if (s->nsets && s->nsets == UINT16_MAX)
+    }
+    if (at == UINT16_MAX)
         return 0;
-    s->sets = rl_realloc(s->sets, (s->nsets + 1) * sizeof(rl_limit_set *));
-    s->sets[s->nsets] = rl_calloc(1, sizeof(rl_limit_set));
-    fill_set(s, s->sets[s->nsets], l);
-    return (uint16_t)s->nsets++;
+    if (at == s->nsets)
+        s->sets = rl_realloc(s->sets, ++s->nsets * sizeof(rl_limit_set *));
+    s->sets[at] = rl_calloc(1, sizeof(rl_limit_set));
+    fill_set(s, s->sets[at], l);
+    return (uint16_t)at;
+}
+
+void rl_server_hold(rl_server *s, uint16_t place)
+{
+    RL_CHECK(place < s->nsets && s->sets[place]);
+    s->sets[place]->holders++;
+}
+
+void rl_server_release(rl_server *s, uint16_t place)
+{
+    if (--s->sets[place]->holders || place == 0)
+        return;
+    rl_free(s->sets[place]);
+    s->sets[place] = NULL;
+}
+
+void rl_server_exchange(rl_server *s, uint16_t *held, uint16_t place)
+{
+    rl_server_hold(s, place);
+    rl_server_release(s, *held);
+    *held = place;
+}
+
+static bool is_of_a_set(const rl_server *s, const rl_timeouts *list)
+{
+    for (unsigned i = 0; i < s->nsets; i++) {
+        const rl_limit_set *set = s->sets[i];
+        if (set && (set->beats == list || set->pongs == list || set->bodies == list))
+            return true;
+    }
+    return false;
+}
+
+static void free_deadlines(struct deadlines *d)
+{
+    rl_list_remove(&d->link);
+    rl_timeouts_free(d->list);
+    rl_free(d);
+}
+
+/* Those of a length that nothing has any more. */
+static void sweep_deadlines(rl_server *s)
+{
+    RL_LIST_EACH (it, &s->lists) {
+        struct deadlines *d = RL_LIST_ENTRY(it, struct deadlines, link);
+        if (rl_list_empty(&d->list->waiting) && !is_of_a_set(s, d->list))
+            free_deadlines(d);
+    }
 }
 
 void rl_server_configure(rl_server *s, const rl_server_limits *limits, const rl_limits *sets,
@@ -106,10 +160,12 @@ void rl_server_configure(rl_server *s, const rl_server_limits *limits, const rl_
         fill_set(s, s->sets[0], &sets[0]);
     for (unsigned i = 0; i < n; i++) {
         places[i] = i == 0 && s->nsets ? 0 : place_of(s, &sets[i]);
+        rl_server_hold(s, places[i]);
         /* As much as any route may have: which one it will be, no parser knows. */
         if (sets[i].max_body > s->http_limits.max_body)
             s->http_limits.max_body = sets[i].max_body;
     }
+    sweep_deadlines(s);
 }
 
 static void close_limits(rl_server *s)
@@ -119,11 +175,8 @@ static void close_limits(rl_server *s)
     while (s->nsets)
         rl_free(s->sets[--s->nsets]);
     rl_free(s->sets);
-    while ((it = rl_list_pop(&s->lists))) {
-        struct deadlines *d = RL_LIST_ENTRY(it, struct deadlines, link);
-        rl_timeouts_free(d->list);
-        rl_free(d);
-    }
+    while ((it = rl_list_first(&s->lists)))
+        free_deadlines(RL_LIST_ENTRY(it, struct deadlines, link));
 }
 
 void rl_server_fini(rl_server *s)

@@ -44,7 +44,7 @@ struct rl_server {
     rl_slab http_memory, ws_memory; /* of rl_http_conn and rl_ws_conn, */
     rl_server_limits limits;
     rl_http_limits http_limits;
-    rl_limit_set **sets; /* the first is everybody's */
+    rl_limit_set **sets; /* the first is everybody's; NULL: a place that is free */
     unsigned nsets;
     rl_list lists; /* of deadlines, by duration */
     const rl_server_events *events;
@@ -65,10 +65,15 @@ struct rl_server {
 /* Nobody may be connected before the first configure. */
 void rl_server_init(rl_server *s, rl_conns *conns, const rl_server_events *events);
 /* Other limits, also while it serves: sets[0] is everybody's; places[i] tells which number the
- * connections of sets[i] are to have. */
+ * connections of sets[i] are to have, and is held for the caller. */
 void rl_server_configure(rl_server *s, const rl_server_limits *limits, const rl_limits *sets,
                          unsigned n, uint16_t *places);
-/* Deadlines of this length (ms > 0), for as long as the server lives. */
+/* Have the set at this place stay, also over a configure. */
+void rl_server_hold(rl_server *s, uint16_t place);
+void rl_server_release(rl_server *s, uint16_t place);
+/* *held is to be `place` from now on. */
+void rl_server_exchange(rl_server *s, uint16_t *held, uint16_t place);
+/* Deadlines of this length (ms > 0): to start one, not to be kept. */
 rl_timeouts *rl_server_deadlines(rl_server *s, uint64_t after, rl_timeout_fn *fn);
 void rl_server_fini(rl_server *s);
 

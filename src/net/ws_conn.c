@@ -237,6 +237,7 @@ static void on_closed(void *owner, const rl_err *why)
         rl_buf_fini(&ws->parser->part);
     rl_free(ws->parser);
     rl_deflate_free(ws->deflate);
+    rl_server_release(ws->server, ws->limits);
     rl_slab_give(&ws->server->ws_memory, ws);
 }
 
@@ -255,7 +256,7 @@ static rl_ws_conn *new_ws(rl_server *s, rl_deflate *deflate, uint16_t limits,
     ws->events = events;
     ws->owner = owner;
     ws->deflate = deflate;
-    ws->limits = limits;
+    rl_server_hold(s, ws->limits = limits);
     ws->last_seen = rl_loop_now(s->loop);
     ws->born = ws->last_used = now_s(ws);
     rl_timeout_init(&ws->timer);
@@ -459,7 +460,7 @@ void rl_ws_on_pong_due(rl_timeout *t)
 
 void rl_ws_conn_limit(rl_ws_conn *ws, uint16_t limits)
 {
-    ws->limits = limits;
+    rl_server_exchange(ws->server, &ws->limits, limits);
     if (ws->state == OPEN)
         rl_timeout_start(set_of(ws)->beats, &ws->timer);
 }
