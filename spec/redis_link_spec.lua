@@ -59,7 +59,9 @@ describe("a link to a Redis", function()
     assert.same({ "\0\r\n\255", rille.null }, link:acall("MGET", "bytes", "nobody"))
     assert.same({ 1, { "two", { 3, {} } } }, link:acall("EVAL", "return {1,{'two',{3,{}}}}", 0))
     assert.equal("0.1", link:acall("ECHO", 0.1):sub(1, 3))
-    assert.equal(0.1, tonumber(link:acall("ECHO", 0.1)))
+    for _, n in ipairs { 0.1, 0, -7, -9007199254740992, 2 ^ 60, -1.5e300 } do
+      assert.equal(n, tonumber(link:acall("ECHO", n)))
+    end
   end)
 
   links_test("says what the server refuses, and goes on", function()

@@ -143,7 +143,8 @@ static bool to_argument(lua_State *L, int index, char room[NUMBER_SIZE], rl_str 
         return false;
     double d = lua_tonumber(L, index);
     bool whole = d == floor(d) && fabs(d) <= 9007199254740992.0;
-    int n = snprintf(room, NUMBER_SIZE, whole ? "%.0f" : "%.17g", d);
+    int n = whole ? snprintf(room, NUMBER_SIZE, "%lld", (long long)d)
+                  : snprintf(room, NUMBER_SIZE, "%.17g", d);
     *out = (rl_str){room, (size_t)n};
     return true;
 }
