@@ -283,6 +283,26 @@ describe("a query that is built a second time", function()
     ["aexists, behind an offset"] = function(n)
       return items:filter({ pages = n }):offset(n):aexists()
     end,
+    ["asave, an UPDATE"] = function(n, text)
+      local shop = Shop({ id = n, name = text, rank = n })
+      shop._db, shop._adding = items.database, nil
+      driver.answer = function()
+        return {}, 1
+      end
+      shop:asave()
+      shop.rank = F("rank") + n
+      shop:asave({ update_fields = { "rank" } })
+    end,
+    ["adelete of an object"] = function(n)
+      local mark = Mark({ id = n, stars = n })
+      mark._db = items.database
+      return mark:adelete()
+    end,
+    ["aremove of what is paired"] = function(n)
+      local item = Item({ id = n })
+      item._db = items.database
+      return item.tags:aclear()
+    end,
     ["adelete"] = function(n)
       return Mark.objects:using(items.database):filter({ stars = n }):adelete()
     end,

@@ -7,7 +7,6 @@
 ---
 --- Where nobody refers and nobody listens, it is one DELETE, as fast as by hand.
 
-local compile = require("rille.models.compile")
 local errors = require("rille.errors")
 local queries = require("rille.models.query")
 local relations = require("rille.models.relations")
@@ -62,7 +61,7 @@ local function lean(query)
 end
 
 local function referring(collector, field, keys)
-  local all = queries.new(field.model):_with({ order = {}, database = collector.using })
+  local all = queries.all_of(field.model, collector.using)
   return all:filter({ [field.name .. "__in"] = keys })
 end
 
@@ -194,29 +193,23 @@ end
 
 ---@async
 local function aexecute(collector)
-  local database, dialect, counts = collector.database, collector.database.dialect, {}
-  local ordered = in_order(collector.found)
+  local ordered, counts = in_order(collector.found), {}
   asignal(collector, "pre_delete", ordered)
   for _, query in ipairs(collector.fast) do
-    local sql, params = compile.delete(query, dialect)
-    local _, n = database:_arun(sql, params)
-    count(counts, query.model, n)
+    count(counts, query.model, query:_adelete_rows())
   end
   for _, entry in ipairs(collector.nulls) do
-    local sql, params = compile.update(entry.query, dialect, { { field = entry.field } })
-    database:_arun(sql, params)
+    entry.query:_aset({ { field = entry.field } })
   end
   for _, model in ipairs(ordered) do
     local keys = {}
     for i, row in ipairs(collector.found[model].rows) do
       keys[i] = row.pk
     end
-    local all = queries.new(model):_with({ order = {} })
+    local all = queries.all_of(model, collector.using)
     for first = 1, #keys, BATCH do
       local some = { unpack(keys, first, math.min(first + BATCH - 1, #keys)) }
-      local sql, params = compile.delete(all:filter({ pk__in = some }), dialect)
-      local _, n = database:_arun(sql, params)
-      count(counts, model, n)
+      count(counts, model, all:filter({ pk__in = some }):_adelete_rows())
     end
   end
   asignal(collector, "post_delete", ordered)
@@ -258,17 +251,6 @@ function deletion.is_alone(model)
   return is_fast(model, false)
 end
 
---- What that statement did, as `adelete` says it.
----@param model rille.models.Model
----@param n integer
----@return integer total
----@return table<string, integer> counts
-function deletion.alone(model, n)
-  local counts = {}
-  count(counts, model, n)
-  return total_of(counts)
-end
-
 --- Delete the rows of a query, and what goes with them.
 ---@async
 ---@param query rille.models.Query
@@ -277,9 +259,9 @@ end
 function deletion.of_query(query)
   local database, model = query:_database(), query.model
   if deletion.is_alone(model) then
-    local sql, params = compile.delete(query, database.dialect)
-    local _, n = database:_arun(sql, params)
-    return deletion.alone(model, n)
+    local counts = {}
+    count(counts, model, query:_adelete_rows())
+    return total_of(counts)
   end
   local plain = query:_with({ order = {}, related = {}, loaded = false, lock = false })
   plain.deferred, plain.masks, plain.prefetches, plain.annotations = nil, nil, nil, nil
@@ -296,8 +278,7 @@ end
 function deletion.of_instance(using, database, instance)
   local model = getmetatable(instance).model
   if deletion.is_alone(model) then
-    local one = queries.new(model):_with({ order = {}, database = using })
-    return deletion.of_query(one:filter({ pk = instance.pk }))
+    return queries.all_of(model, using):filter({ pk = instance.pk }):adelete()
   end
   return adelete_rows(using, database, model, { instance })
 end

@@ -353,37 +353,62 @@ local function arun(form, way, name, values)
   end
 end
 
-function methods:aupdate(...)
-  local form, values = rawget(self, "form"), nil
-  if form and select("#", ...) == 1 then
-    values = { unpack(self, 1, form.n) }
-    form = forms.step(form, values, "aupdate", outlines.condition, Query._changes, ...)
+--- A method that changes rows, by what `resolve` makes of what it is given.
+local function updater(name, take, resolve)
+  local method = Query[name]
+  methods[name] = function(self, ...)
+    local form, values = rawget(self, "form"), nil
+    if form and select("#", ...) == 1 then
+      values = { unpack(self, 1, form.n) }
+      form = forms.step(form, values, name, take, resolve, ...)
+    end
+    local matched = form and values and arun(form, "update", rawget(self, "database"), values)
+    if not matched then
+      return method(settle(self), ...)
+    end
+    if getmetatable(self) == Light then
+      self.cached = nil
+    end
+    return matched
   end
-  local matched = form and values and arun(form, "update", rawget(self, "database"), values)
-  if not matched then
-    return Query.aupdate(settle(self), ...)
-  end
-  if getmetatable(self) == Light then
-    self.cached = nil
-  end
-  return matched
+end
+
+updater("aupdate", outlines.condition, Query._changes)
+updater("_aset", outlines.sets, Query._sets)
+
+function methods:_adelete_rows()
+  return arun(self.form, "delete", rawget(self, "database"), self)
+    or Query._adelete_rows(ordinary(self))
 end
 
 function methods:adelete()
   local form = rawget(self, "form")
   local template = form and form.template
-  if template and deletion.is_alone(template.model) then
-    if pcall(template._check_deletable, template) then
-      local matched = arun(form, "delete", rawget(self, "database"), self)
-      if matched then
-        if getmetatable(self) == Light then
-          self.cached = nil
-        end
-        return deletion.alone(template.model, matched)
-      end
-    end
+  if not template or not deletion.is_alone(template.model)
+    or not pcall(template._check_deletable, template) then
+    return Query.adelete(settle(self))
   end
-  return Query.adelete(settle(self))
+  local query = derive(self, form)
+  if getmetatable(self) == Light then
+    self.cached = nil
+  end
+  return deletion.of_query(query)
+end
+
+--- All rows of a model in no order, whatever its managers say.
+---@param model rille.models.Model
+---@param database string|rille.db.Database|nil
+---@return rille.models.LightQuery
+function queries.all_of(model, database)
+  local meta = model._meta
+  local all = meta.all_rows
+  if not all then
+    all = { form = forms.root(queries.new(model):_with({ order = {} })) }
+    meta.all_rows = all
+  end
+  local query = derive(all, all.form)
+  query.database = database
+  return query
 end
 
 return { Light = Light, methods = methods }

@@ -350,6 +350,21 @@ function outlines.pairing(given)
   return lesson and { near = given.near, far = given.far, name = given.name, key = key }
 end
 
+--- What `_aset` takes, see `rille.models.writing`.
+function outlines.sets(given)
+  local copy = lesson and {}
+  word(#given)
+  for i = 1, #given do
+    local field_of = given[i].field
+    word(field_of)
+    local stand_in = operand(given[i].value)
+    if copy then
+      copy[i] = { field = field_of, value = stand_in }
+    end
+  end
+  return copy
+end
+
 -- Walks -------------------------------------------------------------------------------
 
 local NOBODYS = {} -- so that no query's values are kept

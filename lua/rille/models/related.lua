@@ -6,7 +6,6 @@
 ---
 --- Adds the methods to queries. Everything that takes several statements is one transaction.
 
-local compile = require("rille.models.compile")
 local errors = require("rille.errors")
 local open = require("rille.models.open")
 local queries = require("rille.models.query")
@@ -144,7 +143,7 @@ end
 
 --- All rows of a model, where the query looks.
 local function all_of(query, model)
-  return queries.new(model):_with({ order = {}, database = query.database })
+  return queries.all_of(model, query.database)
 end
 
 -- Foreign keys ------------------------------------------------------------------------
@@ -298,13 +297,9 @@ local function aremove_pairs(query, owner, keys)
   local word = keys and "remove" or "clear"
   return atomic(query, function()
     atell(query, owner, "pre_" .. word, keys)
-    local rows = pairs_of(query, owner, keys, false)
-    local database = query:_database()
-    local sql, params = compile.delete(rows, database.dialect)
-    local _, removed = database:_arun(sql, params)
+    local removed = pairs_of(query, owner, keys, false):_adelete_rows()
     if is_symmetrical(owner) then
-      rows = pairs_of(query, owner, keys, true)
-      database:_arun(compile.delete(rows, database.dialect))
+      pairs_of(query, owner, keys, true):_adelete_rows()
     end
     atell(query, owner, "post_" .. word, keys)
     return removed

@@ -3,7 +3,6 @@
 --- Values are checked, and made ready for the database, before anything is sent; the object then
 --- holds what a read would give.
 
-local compile = require("rille.models.compile")
 local copying = require("rille.models.copying")
 local db = require("rille.db")
 local errors = require("rille.errors")
@@ -11,7 +10,6 @@ local expressions = require("rille.models.expressions")
 local insert = require("rille.models.insert")
 local null = require("rille.core").null
 local queries = require("rille.models.query")
-local resolve = require("rille.models.resolve")
 local signals = require("rille.models.signals")
 
 local saving = {}
@@ -237,23 +235,21 @@ end
 ---@async
 ---@return integer matched
 local function update(meta, database, instance, fields)
-  local query = queries.new(meta.model):_with({ order = {} })
-  query = query:filter({ pk = rawget(instance, meta.pk.attr) })
+  local row = queries.all_of(meta.model, database):filter({ pk = rawget(instance, meta.pk.attr) })
   local changes, unknown = {}, {}
   for i, field in ipairs(fields) do
     local given = saving.expression_of(instance, field)
     if given then
-      changes[i] = { field = field, node = resolve.new_value(query, given, "asave", field.name) }
+      changes[i] = { field = field, value = given }
       unknown[#unknown + 1] = field.attr
     else
       changes[i] = { field = field, value = saving.wire_value(instance, field, false) }
     end
   end
   if #changes == 0 then
-    query.database = database
-    return query:aexists() and 1 or 0
+    return row:aexists() and 1 or 0
   end
-  local _, matched = database:_arun(compile.update(query, database.dialect, changes))
+  local matched = row:_aset(changes)
   if #unknown > 0 then
     saving.forget(instance, unknown)
   end

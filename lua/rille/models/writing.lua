@@ -52,6 +52,41 @@ function Query:_changes(changes)
   return self, list
 end
 
+local function same(value)
+  return value
+end
+
+--- What `_aset` was given, resolved: the query, and what to set.
+---@param given { field: rille.models.Field, value: any }[]  as the core is given it, or expressions
+---@return rille.models.Query
+---@return { field: rille.models.Field, value: any, node: rille.models.Node? }[]
+function Query:_sets(given)
+  local list = {}
+  for i, one in ipairs(given) do
+    local field, value = one.field, one.value
+    list[i] = { field = field }
+    if expressions.is_expression(value) then
+      list[i].node = resolve.new_value(self, value, "asave", field.name)
+    elseif value ~= nil then
+      list[i].value = open.map(value, same)
+    end
+  end
+  return self, list
+end
+
+--- Send an UPDATE; how many rows it changed.
+---@async
+local function aset(query, list)
+  query.cached = nil
+  if query.where == false then
+    return 0
+  end
+  local database = query:_database()
+  local sql, params = compile.update(query, database.dialect, list)
+  local _, matched = database:_arun(sql, params)
+  return matched
+end
+
 --- The rows changed, all at once, in the database: no instance is touched, and no
 --- `auto_now`. Values may be `F` expressions.
 ---@async
@@ -59,14 +94,14 @@ end
 ---@return integer matched
 function Query:aupdate(changes)
   local _, list = self:_changes(changes)
-  self.cached = nil
-  if self.where == false then
-    return 0
-  end
-  local database = self:_database()
-  local sql, params = compile.update(self, database.dialect, list)
-  local _, matched = database:_arun(sql, params)
-  return matched
+  return aset(self, list)
+end
+
+--- The same for values that are ready: of a row that is saved.
+---@async
+function Query:_aset(given)
+  local _, list = self:_sets(given)
+  return aset(self, list)
 end
 
 --- Raise if `adelete` is not for this query.
@@ -96,6 +131,19 @@ function Query:adelete()
     return 0, {}
   end
   return deletion.of_query(self)
+end
+
+--- Send a DELETE of the rows, whatever refers to them; how many there were.
+---@async
+---@return integer
+function Query:_adelete_rows()
+  if self.where == false then
+    return 0
+  end
+  local database = self:_database()
+  local sql, params = compile.delete(self, database.dialect)
+  local _, n = database:_arun(sql, params)
+  return n
 end
 
 --- Make an object and insert it.
