@@ -445,31 +445,6 @@ describe("the forms of a model", function()
     assert.is_true(size_of(form_of(held)) < 2000)
   end)
 
-  it("do not remember keys without end", function()
-    local function ask(key)
-      return (pcall(conditions.build, { model = Author }, { [key] = 1 }))
-    end
-    for _ = 1, 3 do
-      for i = 1, 1100 do
-        ask(("mentor__"):rep(i % 40) .. "age" .. (i % 2 == 0 and "__gt" or ""))
-        ask("unknown" .. i)
-      end
-    end
-    local n = 0
-    for _ in pairs(Author._meta.resolved) do
-      n = n + 1
-    end
-    assert.is_true(n <= 80)
-    assert.is_false(ask("mentor__unknown"))
-    Author._meta.resolved_count = 1000
-    ask(("mentor__"):rep(50) .. "age")
-    n = 0
-    for _ in pairs(Author._meta.resolved) do
-      n = n + 1
-    end
-    assert.equal(1, n)
-  end)
-
   it("belong to the model: one that is defined anew has its own", function()
     local old = form_of(books:filter({ pages = 1 }))
     local _, Again = define()

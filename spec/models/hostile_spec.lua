@@ -4,6 +4,7 @@ local backends = require("spec.support.backends")
 require("spec.support.fake_core")
 
 local compile = require("rille.models.compile")
+local conditions = require("rille.models.conditions")
 local dialects = require("rille.db.dialect")
 local errors = require("rille.errors")
 local json = require("rille.json")
@@ -248,6 +249,32 @@ describe("a filter that came as JSON", function()
     end
     assert.is_true(compiled > ROUNDS / 2, "compiled: " .. compiled)
     assert.is_true(refused > ROUNDS / 5, "refused: " .. refused)
+  end)
+
+  it("is not remembered without end, key by key", function()
+    shelf.Author._meta.resolved, shelf.Author._meta.resolved_count = {}, 0
+    local function ask(key)
+      return (pcall(conditions.build, { model = shelf.Author }, { [key] = 1 }))
+    end
+    for _ = 1, 3 do
+      for i = 1, 1100 do
+        ask(("mentor__"):rep(i % 40) .. "age" .. (i % 2 == 0 and "__gt" or ""))
+        ask("unknown" .. i)
+      end
+    end
+    local n = 0
+    for _ in pairs(shelf.Author._meta.resolved) do
+      n = n + 1
+    end
+    assert.is_true(n <= 80)
+    assert.is_false(ask("mentor__unknown"))
+    shelf.Author._meta.resolved_count = 1000
+    ask(("mentor__"):rep(50) .. "age")
+    n = 0
+    for _ in pairs(shelf.Author._meta.resolved) do
+      n = n + 1
+    end
+    assert.equal(1, n)
   end)
 
   it("would be noticed if it did more", function()

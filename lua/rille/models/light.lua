@@ -6,6 +6,7 @@
 
 local db = require("rille.db")
 local deletion = require("rille.models.deletion")
+local figures = require("rille.models.figures")
 local forms = require("rille.models.forms")
 local outlines = require("rille.models.outlines")
 local plans = require("rille.models.plans")
@@ -337,7 +338,7 @@ function methods:aaggregate(...)
   if not rows then
     return Query.aaggregate(ordinary(self), ...)
   end
-  return reading.read_aggregates(rows[1], form.list, database.dialect)
+  return figures.read(rows[1], form.list, database.dialect)
 end
 
 -- Writing ---------------------------------------------------------------------------
