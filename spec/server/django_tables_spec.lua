@@ -42,6 +42,10 @@ for _, backend in ipairs(backends.all({})) do
         :aget()
       assert.equal("readers", member.group.name)
       assert.equal(ann, member.user)
+      local readers = { authusergroups__group__name = "readers" }
+      assert.equal(ann, all("AuthUser"):aget(readers))
+      assert.equal(0, all("AuthUser"):exclude(readers):acount())
+      assert.equal(1, ann.authusergroups_set:acount())
       local may = all("AuthPermission"):filter({ content_type__model = "user" })
       assert.equal("Can add user", may:aget({ codename = "add_user" }).name)
     end)
