@@ -353,6 +353,46 @@ for backend, url in pairs(urls) do
   end)
 end
 
+describe("a consumer whose query takes long", function()
+  local Sleeper = rille.WebsocketConsumer:extend("Sleeper")
+
+  function Sleeper:receive(text)
+    if text == "echo" then
+      return self:asend { text_data = text }
+    end
+    rille.db:apinned(function(conn)
+      local pid = conn:aquery("SELECT pg_backend_pid() AS pid")[1].pid
+      self:asend { text_data = tostring(pid) }
+      local slept = pcall(conn.aquery, conn, "SELECT pg_sleep(60)")
+      self:asend { text_data = slept and "slept" or "woken" }
+    end)
+  end
+
+  it("delays no other", function()
+    local app = testing.load(rille.app {
+      databases = { default = urls.PostgreSQL },
+      routes = { rille.websocket("/", Sleeper) },
+    }, { transactional = true })
+    local ann = testing.WebsocketCommunicator(app, "/")
+    local bob = testing.WebsocketCommunicator(app, "/")
+    assert.is_true(ann:aconnect())
+    assert.is_true(bob:aconnect())
+    ann:asend_to { text_data = "sleep" }
+    local pid = ann:areceive_from(5)
+    for _ = 1, 3 do
+      bob:asend_to { text_data = "echo" }
+      assert.equal("echo", bob:areceive_from())
+    end
+    assert.is_true(ann:areceive_nothing(0))
+    repeat
+      rille.db:aquery("SELECT pg_cancel_backend($1)", pid)
+    until not ann:areceive_nothing(0.1)
+    assert.equal("woken", ann:areceive_from())
+    ann:adisconnect()
+    bob:adisconnect()
+  end)
+end)
+
 describe("the stage of a PostgreSQL database", function()
   local db
 
