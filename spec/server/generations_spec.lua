@@ -173,7 +173,8 @@ describe("generations", function()
     local bad = app("two", C, notify, typo)
     assert.truthy(fail_to_load(bad):find("has no LISTEN and NOTIFY", 1, true))
     reload(with("right.db"), 2)
-    assert.truthy(fail_to_load(with("wrong.db")):find("changing them needs a restart", 1, true))
+    local engine = 'databases = { other = "postgresql://127.0.0.1:1/x" },'
+    assert.truthy(fail_to_load(app("two", "", "", engine)):find("needs a restart", 1, true))
   end)
 
   it("keep what was begun: self, groups, tasks; a class says what else", function()
@@ -407,6 +408,7 @@ end)
       assert.equal(0, status, err)
       return out
     end
+    assert.truthy(change("status"):find("generation 2 %(%x+%) on trial beside 1 "))
     assert.truthy(change("rollback"):find("generation 1", 1, true))
     assert.equal("one", fetch("/word").body)
     for _, said in ipairs(ask(newcomers, 40)) do
@@ -475,6 +477,8 @@ end)]]
     assert.equal("done", fetch("/do").body)
     assert.same({ "one 2 1", "one 2 1" }, ask(client, 2))
     assert.equal(1, metric("rille_rollbacks_total", { reason = "errors" }))
+    local _, _, told = server.run { "status", "--control", folder .. "/control" }
+    assert.truthy(told:find("1 by itself, the last time because %d+ of %d+ events"), told)
     reload(raising("three", ""), 3)
     for _ = 1, 12 do
       fetch("/do")

@@ -11,6 +11,7 @@
 typedef struct rl_process_figures {
     const rl_code *code;
     uint64_t rolled_back_by_itself;
+    char why_rolled_back[200]; /* the last time of these */
     rl_history *history;
     rl_presence *presence;
     const char *unready; /* why it does not accept connections; NULL: it does */

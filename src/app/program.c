@@ -33,6 +33,7 @@ struct program {
     uv_timer_t patience; /* after a drain began */
     rl_pulse pulse;
     rl_probation probation;
+    char why[200]; /* it has the code before asked for */
     rl_admin admin;
     rl_control control;
     char *control_at; /* that was asked for: a flag's, or the script's; NULL: nobody did */
@@ -336,6 +337,8 @@ static void on_taken_back(void *arg, bool done, const char *text)
     struct program *p = arg;
 
     p->figures.rolled_back_by_itself += done;
+    if (done)
+        snprintf(p->figures.why_rolled_back, sizeof(p->figures.why_rolled_back), "%s", p->why);
 }
 
 static void on_probation_failed(void *arg, unsigned generation, const char *why)
@@ -343,6 +346,7 @@ static void on_probation_failed(void *arg, unsigned generation, const char *why)
     struct program *p = arg;
 
     rl_error("rolling back: %s", why);
+    snprintf(p->why, sizeof(p->why), "%s", why);
     rl_workers_take_back(p->workers, generation, on_taken_back, p);
 }
 

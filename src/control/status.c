@@ -99,7 +99,7 @@ static void add_duration(rl_buf *out, double seconds)
         rl_buf_printf(out, "%lu s", s);
 }
 
-static void add_code(rl_buf *out, const rl_code *code)
+static void add_code(rl_buf *out, const rl_code *code, const rl_process_figures *process)
 {
     rl_buf_printf(out, "code       generation %u (%s)", code->serving.number, code->serving.hash);
     if (code->previous.number)
@@ -111,6 +111,9 @@ static void add_code(rl_buf *out, const rl_code *code)
     if (code->rolled_back)
         rl_buf_printf(out, ", %llu rolled back", (unsigned long long)code->rolled_back);
     rl_buf_add_c(out, '\n');
+    if (process->rolled_back_by_itself)
+        rl_buf_printf(out, "           %llu by itself, the last time because %s\n",
+                      (unsigned long long)process->rolled_back_by_itself, process->why_rolled_back);
     if (code->trouble) {
         rl_buf_add_str(out, RL_STR("the last reload failed: "));
         rl_buf_add_str(out, rl_str_of(code->trouble));
@@ -195,7 +198,7 @@ void rl_status_text(rl_buf *out, const rl_status *s)
     rl_buf_printf(out, ", %s %s\n", state_of(s), s->settings->app);
     for (unsigned i = 0; i < s->nurls; i++)
         rl_buf_printf(out, "listening  %s\n", s->urls[i]);
-    add_code(out, s->code);
+    add_code(out, s->code, s->process);
     add_workers(out, s);
     add_routes(out, s);
     add_databases(out, s);
@@ -379,6 +382,9 @@ void rl_status_json(rl_buf *out, const rl_status *s)
     add_number(out, "reloads", s->code->loads);
     add_number(out, "reloads_failed", s->code->loads_failed);
     add_number(out, "rolled_back", s->code->rolled_back);
+    add_number(out, "rolled_back_by_itself", s->process->rolled_back_by_itself);
+    add_text(out, "why_rolled_back",
+             s->process->rolled_back_by_itself ? s->process->why_rolled_back : NULL);
     add_text(out, "trouble", s->code->trouble);
     begin(out, "workers", '[');
     for (unsigned w = 0; w < s->n; w++)

@@ -303,8 +303,13 @@ static void on_committed(rl_workers *ws, unsigned worker, const rl_report *rep)
     note_change(ws, what, &rep->loaded);
     tell_files(ws);
     ws->events.on_changed(ws->arg, what, &rep->loaded);
-    char *text =
-        rl_sprintf("generation %u (%s) serves", ws->code.serving.number, ws->code.serving.hash);
+    const rl_code *code = &ws->code;
+    char *text = code->trial ? rl_sprintf("generation %u (%s) serves, on trial beside %u (%s): "
+                                          "`rille promote` ends that well, `rille rollback` not",
+                                          code->serving.number, code->serving.hash,
+                                          code->previous.number, code->previous.hash)
+                             : rl_sprintf("generation %u (%s) serves", code->serving.number,
+                                          code->serving.hash);
     rl_wishes_tell(&ws->wishes, true, text);
     rl_free(text);
     next_change(ws);
