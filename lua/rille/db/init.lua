@@ -20,6 +20,7 @@ local errors = require("rille.errors")
 local null = rille_core.null
 local check_settings = require("rille.db.settings").check
 local transaction = require("rille.db.transaction")
+local tables = require("rille.tables")
 
 local db = {}
 
@@ -490,20 +491,6 @@ db.databases = setmetatable({}, {
   end,
 })
 
-local function same(a, b)
-  for key, value in pairs(a) do
-    if b[key] ~= value then
-      return false
-    end
-  end
-  for key in pairs(b) do
-    if a[key] == nil then
-      return false
-    end
-  end
-  return true
-end
-
 --- A database that is to have other settings: the pool that has them, and is not used yet.
 ---@class rille.db.Change
 ---@field database rille.db.Database
@@ -566,7 +553,7 @@ function db.configure(settings, driver)
       if not open then
         db.databases[name] = Database(name, given, driver)
         opened[#opened + 1] = name
-      elseif not same(open.settings, given) then
+      elseif not tables.same(open.settings, given) then
         changes[#changes + 1] = prepare(open, given)
       end
     end

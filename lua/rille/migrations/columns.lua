@@ -2,6 +2,7 @@
 
 local fields = require("rille.models.fields")
 local kinds = require("rille.models.kinds")
+local tables = require("rille.tables")
 
 local columns = {}
 
@@ -37,7 +38,7 @@ end
 
 local function check_kind(name, kind)
   if not kinds[kind] then
-    local all = table.concat(fields.sorted_keys(kinds), ", ")
+    local all = table.concat(tables.sorted_keys(kinds), ", ")
     local told = "column '%s': there is no kind '%s'; there are: %s"
     error(told:format(name, tostring(kind), all), 0)
   end
@@ -58,7 +59,7 @@ local function check(given)
   for option, value in pairs(given) do
     if option ~= 1 and option ~= 2 then
       if not OPTIONS[option] and not type_options[option] then
-        local all = table.concat(fields.sorted_keys(OPTIONS, type_options), ", ")
+        local all = table.concat(tables.sorted_keys(OPTIONS, type_options), ", ")
         local told = "column '%s' has no option '%s'; there are: %s"
         error(told:format(name, tostring(option), all), 0)
       end
@@ -74,7 +75,7 @@ local function check(given)
     error(told:format(name, given.references), 0)
   end
   if given.on_delete and not ON_DELETE[given.on_delete] then
-    local all = table.concat(fields.sorted_keys(ON_DELETE), ", ")
+    local all = table.concat(tables.sorted_keys(ON_DELETE), ", ")
     local told = "column '%s': on_delete cannot be '%s'; there are: %s"
     error(told:format(name, given.on_delete, all), 0)
   end

@@ -7,6 +7,7 @@
 local State = require("rille.migrations.state")
 local ddl = require("rille.db.ddl")
 local operations = require("rille.migrations.operations")
+local tables = require("rille.tables")
 
 ---@class rille.migrations.Choices
 ---@field renamed fun(what: "table"|"column", from: string, to: string, alike: boolean): boolean
@@ -51,7 +52,7 @@ local function alike(a, b)
         other.references = b.name .. "." .. key
       end
     end
-    if not State.same(other, column) then
+    if not tables.same(other, column) then
       return false
     end
   end
@@ -97,7 +98,7 @@ function Diff:rename_columns(name)
   local come = missing_in(new_names, old)
   for _, from in ipairs(missing_in(old_names, new)) do
     for i, to in ipairs(come) do
-      local same = State.same(essence(old[from]), essence(new[to]))
+      local same = tables.same(essence(old[from]), essence(new[to]))
       if self.choices.renamed("column", name .. "." .. from, name .. "." .. to, same) then
         self:say("rename_column", { table = name, column = from, to = to })
         table.remove(come, i)
@@ -124,7 +125,7 @@ local function beyond(list, others)
   for _, thing in ipairs(list) do
     local there = false
     for _, other in ipairs(others) do
-      there = there or State.same(thing, other)
+      there = there or tables.same(thing, other)
     end
     if not there then
       found[#found + 1] = thing
@@ -187,7 +188,7 @@ end
 function Diff:alter_columns(name)
   for _, column in ipairs(self.wanted:get(name).columns) do
     local old = State.find_column(self.state:get(name), column.name)
-    if not State.same(old, column) then
+    if not tables.same(old, column) then
       local needs = old.null and not column.null
       self:say("alter_column", {
         table = name,

@@ -1,9 +1,9 @@
 --- Operations as statements of PostgreSQL. Pure.
 
-local State = require("rille.migrations.state")
 local columns = require("rille.migrations.columns")
 local ddl = require("rille.db.ddl")
 local dialect = require("rille.db.dialect").postgresql
+local tables = require("rille.tables")
 
 local quote, quote_table = dialect.quote, dialect.quote_table
 
@@ -146,12 +146,12 @@ local function constraints(op, old, new, statements)
     statements[#statements + 1] = sql
   end
   local function gone(option)
-    return old[option] and not State.same(old[option], new[option])
+    return old[option] and not tables.same(old[option], new[option])
   end
   local function come(option)
-    return new[option] and not State.same(old[option], new[option])
+    return new[option] and not tables.same(old[option], new[option])
   end
-  local refers = not State.same(
+  local refers = not tables.same(
     { old.references, old.on_delete },
     { new.references, new.on_delete }
   )

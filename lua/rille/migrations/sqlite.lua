@@ -10,6 +10,7 @@ local State = require("rille.migrations.state")
 local columns = require("rille.migrations.columns")
 local ddl = require("rille.db.ddl")
 local dialect = require("rille.db.dialect").sqlite
+local tables = require("rille.tables")
 
 local quote, quote_table = dialect.quote, dialect.quote_table
 
@@ -100,7 +101,7 @@ function kinds.alter_column(op, before, after)
   local old, new = State.deep_copy((before:column(op.table, op.column.name))), op.column
   local index, only = old.index, { columns = { new.name } }
   old.index = new.index
-  if not op.using and State.same(old, new) then
+  if not op.using and tables.same(old, new) then
     if new.index and not index then
       return { ddl.create_index(op.table, only, dialect) }
     end

@@ -127,27 +127,6 @@ function State.place_of(list, columns)
   end
 end
 
---- Are two pieces of tables the same?
----@param a any
----@param b any
----@return boolean
-function State.same(a, b)
-  if type(a) ~= "table" or type(b) ~= "table" then
-    return a == b
-  end
-  for key, value in pairs(a) do
-    if not State.same(value, b[key]) then
-      return false
-    end
-  end
-  for key in pairs(b) do
-    if a[key] == nil then
-      return false
-    end
-  end
-  return true
-end
-
 State.deep_copy = deep_copy
 
 return State

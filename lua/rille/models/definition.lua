@@ -20,6 +20,7 @@ local fields = require("rille.models.fields")
 local instances = require("rille.models.instance")
 local managers = require("rille.models.manager")
 local many_to_many = require("rille.models.many_to_many")
+local tables = require("rille.tables")
 
 ---@class rille.models.Model
 ---@field __name string           "Folder"
@@ -81,7 +82,7 @@ local function check_options(options, level)
   for key, value in pairs(options) do
     local wanted = OPTIONS[key]
     if not wanted then
-      local known = table.concat(fields.sorted_keys(OPTIONS), ", ")
+      local known = table.concat(tables.sorted_keys(OPTIONS), ", ")
       error(("define has no option '%s'; there are: %s"):format(tostring(key), known), level + 1)
     end
     local fits = type(value) == wanted

@@ -10,6 +10,7 @@ local errors = require("rille.errors")
 local kinds = require("rille.models.kinds")
 local null = require("rille.core").null
 local time = require("rille.models.time")
+local tables = require("rille.tables")
 
 ---@class rille.models.Field
 ---@field kind string          of `kinds`, or "foreign_key"
@@ -70,17 +71,6 @@ local OF_KIND = {
 --- Options that shape a column's type.
 fields.type_options = { "max_length", "max_digits", "decimal_places" }
 
-local function sorted_keys(...)
-  local names = {}
-  for i = 1, select("#", ...) do
-    for name in pairs(select(i, ...) or {}) do
-      names[#names + 1] = name
-    end
-  end
-  table.sort(names)
-  return names
-end
-
 --- Raise unless every option is known, and of its type.
 ---@param kind string
 ---@param options table
@@ -92,7 +82,7 @@ local function check_options(kind, options, level)
   for name, value in pairs(options) do
     local wanted = COMMON[name] or (OF_KIND[kind] or {})[name]
     if not wanted then
-      local known = table.concat(sorted_keys(COMMON, OF_KIND[kind]), ", ")
+      local known = table.concat(tables.sorted_keys(COMMON, OF_KIND[kind]), ", ")
       error(
         ("models.%s has no option '%s'; there are: %s"):format(kind, tostring(name), known),
         level
@@ -158,8 +148,6 @@ function fields.new(kind, options, level)
   }
   return setmetatable(field, Field)
 end
-
-fields.sorted_keys = sorted_keys
 
 for kind in pairs(kinds) do
   --- `models.text { max_length = 50, null = true, … }` and its sisters.

@@ -6,6 +6,7 @@
 local errors = require("rille.errors")
 local fields = require("rille.models.fields")
 local relations = require("rille.models.relations")
+local tables = require("rille.tables")
 
 ---@class rille.models.ManyToMany
 ---@field kind "many_to_many"
@@ -42,7 +43,7 @@ local function many_to_many(to, options)
   for name, value in pairs(options) do
     local wanted = MANY_OPTIONS[name]
     if not wanted then
-      local known = table.concat(fields.sorted_keys(MANY_OPTIONS), ", ")
+      local known = table.concat(tables.sorted_keys(MANY_OPTIONS), ", ")
       error(
         ("models.many_to_many has no option '%s'; there are: %s"):format(tostring(name), known),
         2

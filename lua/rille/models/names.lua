@@ -8,6 +8,7 @@
 local fields = require("rille.models.fields")
 local functions = require("rille.models.functions")
 local paths = require("rille.models.paths")
+local tables = require("rille.tables")
 
 local names = {}
 
@@ -159,11 +160,11 @@ end
 ---@param kind string
 ---@return string[]
 function names.transforms_of(kind)
-  return fields.sorted_keys(TRANSFORMS[kind])
+  return tables.sorted_keys(TRANSFORMS[kind])
 end
 
 local function annotation_names(subject)
-  return subject.annotated and fields.sorted_keys(subject.annotated) or nil
+  return subject.annotated and tables.sorted_keys(subject.annotated) or nil
 end
 
 --- The error for a name that means nothing.

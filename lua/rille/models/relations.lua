@@ -12,6 +12,7 @@
 
 local errors = require("rille.errors")
 local fields = require("rille.models.fields")
+local tables = require("rille.tables")
 
 local Field = fields.Field
 
@@ -54,7 +55,7 @@ function relations.foreign_key(to, options)
   local field = fields.new("foreign_key", options, 2)
   local on_delete = field.on_delete or "restrict"
   if not IN_DATABASE[on_delete] then
-    local known = table.concat(fields.sorted_keys(IN_DATABASE), ", ")
+    local known = table.concat(tables.sorted_keys(IN_DATABASE), ", ")
     error(("on_delete cannot be '%s'; there are: %s"):format(on_delete, known), 2)
   end
   if on_delete == "set_null" and not field.null then

@@ -6,12 +6,12 @@
 
 local errors = require("rille.errors")
 local expressions = require("rille.models.expressions")
-local fields = require("rille.models.fields")
 local paths = require("rille.models.paths")
 local names = require("rille.models.names")
 local resolve = require("rille.models.resolve")
 
 local Query = require("rille.models.query").Query
+local tables = require("rille.tables")
 
 -- Annotations -----------------------------------------------------------------------------
 
@@ -275,7 +275,7 @@ local function truncated(self, what, wanted, name, unit, order)
     local told = "%s needs a field of days or times: '%s' is none"
     error(errors.FieldError(told:format(what, name)), 3)
   elseif not TRUNCATED[wanted][unit] then
-    local known = table.concat(fields.sorted_keys(TRUNCATED[wanted]), ", ")
+    local known = table.concat(tables.sorted_keys(TRUNCATED[wanted]), ", ")
     error(("%s goes by %s, not by '%s'"):format(what, known, tostring(unit)), 3)
   elseif order ~= nil and order ~= "ASC" and order ~= "DESC" then
     error(('the order of %s is "ASC" or "DESC"'):format(what), 3)

@@ -5,6 +5,7 @@
 --- count.
 
 local jutil = require("jit.util")
+local tables = require("rille.tables")
 
 local M = {}
 
@@ -112,15 +113,6 @@ function M.add(path)
   end
 end
 
-local function sorted_keys(set)
-  local keys = {}
-  for key in pairs(set) do
-    keys[#keys + 1] = key
-  end
-  table.sort(keys)
-  return keys
-end
-
 --- "3-5, 9"
 local function ranges(lines)
   local out = {}
@@ -142,11 +134,11 @@ end
 function M.finish(path)
   debug.sethook()
   local out, summary = {}, {}
-  for _, source in ipairs(sorted_keys(hits)) do
+  for _, source in ipairs(tables.sorted_keys(hits)) do
     local lines, hit, missed = hits[source], 0, {}
     local name = source:sub(2):gsub("^%./", "")
     out[#out + 1] = "SF:" .. name
-    local numbers = sorted_keys(lines)
+    local numbers = tables.sorted_keys(lines)
     for _, line in ipairs(numbers) do
       out[#out + 1] = ("DA:%d,%d"):format(line, lines[line])
       if lines[line] > 0 then

@@ -14,6 +14,7 @@
 local schema = require("rille.models.schema")
 local relations = require("rille.models.relations")
 local source = require("rille.source")
+local tables = require("rille.tables")
 
 local types = {}
 
@@ -135,15 +136,6 @@ local function other_end(relation, model)
   return relation.model, not relation.one_to_one
 end
 
-local function sorted(set)
-  local names = {}
-  for name in pairs(set) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
-  return names
-end
-
 --- What a script has defined on a model: methods of its instances, by name.
 local function own_methods(model)
   local found = {}
@@ -170,11 +162,11 @@ local function declare_instance(lines, model)
   for _, many in ipairs(meta.many_list) do
     field_line(lines, many.name, class_of(many:target()) .. "Query")
   end
-  for _, name in ipairs(sorted(meta.reverse)) do
+  for _, name in ipairs(tables.sorted_keys(meta.reverse)) do
     local there, several = other_end(meta.reverse[name], model)
     field_line(lines, name, class_of(there) .. (several and "Query" or "?"))
   end
-  for _, name in ipairs(sorted(own_methods(model))) do
+  for _, name in ipairs(tables.sorted_keys(own_methods(model))) do
     field_line(lines, name, ("fun(self: %s, ...: any): any"):format(class_of(model)))
   end
 end
@@ -243,7 +235,7 @@ end
 local function declare_query(lines, model, methods)
   local class = class_of(model)
   lines[#lines + 1] = ("---@class %sQuery : rille.models.Query"):format(class)
-  for _, name in ipairs(sorted(model._meta.methods or {})) do
+  for _, name in ipairs(tables.sorted_keys(model._meta.methods or {})) do
     field_line(lines, name, ("fun(self: %sQuery, ...: any): any"):format(class))
   end
   lines[#lines + 1] = "local Query = {}"
@@ -264,7 +256,7 @@ local function own_managers(model)
       found[name] = true
     end
   end
-  return sorted(found)
+  return tables.sorted_keys(found)
 end
 
 local function declare_model(lines, model)
