@@ -82,6 +82,11 @@ end
 
 ---@class rille.models.Expression
 ---@field kind string  "f", "value", "call", …: a function of `rille.models.resolve` is for each
+---@field bitand fun(self: rille.models.Expression, other: any): rille.models.Expression
+---@field bitor fun(self: rille.models.Expression, other: any): rille.models.Expression
+---@field bitxor fun(self: rille.models.Expression, other: any): rille.models.Expression
+---@field bitleftshift fun(self: rille.models.Expression, other: any): rille.models.Expression
+---@field bitrightshift fun(self: rille.models.Expression, other: any): rille.models.Expression
 ---@operator add(any): rille.models.Expression
 ---@operator sub(any): rille.models.Expression
 ---@operator mul(any): rille.models.Expression
