@@ -321,6 +321,10 @@ for _, backend in ipairs({ "postgresql", "sqlite" }) do
           books:limit(-1):alist()
         end,
         function()
+          books:filter({ pages = 1 }):limit(2):alatest("pages")
+          return
+        end,
+        function()
           books:limit(2):alast()
           return -- not a tail call: it is this line that is blamed
         end,

@@ -15,7 +15,8 @@
 --- - a query after `none`, or with a filter that is decided: nothing is sent;
 --- - a second `limit` or `offset`, whose number is made of both; `aget` behind one, which is cut
 ---   by itself;
---- - a `Prefetch` with a query of its own, and a query that was run before, inside of another.
+--- - a `Prefetch` with a query of its own, and a query that was run before, inside of another;
+--- - `acontains`, `aexplain`, a page of `aiterator`: they look at the parts of their query.
 ---
 --- What is given may come from afar, so a tree is bounded: one that is full begins anew. Nothing of
 --- a value is kept.

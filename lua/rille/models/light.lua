@@ -56,6 +56,8 @@ local function settle(self)
   return setmetatable(self, getmetatable(query))
 end
 
+-- Parts in which there is nothing open.
+local SHARED = { model = true, shape = true, distinct_on = true }
 -- What a light query has by itself, if at all.
 local ABSENT = { database = true, owner = true, cached = true }
 
@@ -63,8 +65,8 @@ function Light:__index(key)
   local method = methods[key]
   if method ~= nil then
     return method
-  elseif key == "model" then
-    return self.form.template.model
+  elseif SHARED[key] then
+    return self.form.template[key]
   elseif ABSENT[key] then
     return nil
   end
@@ -109,7 +111,7 @@ local function derive(self, form)
 end
 
 -- What goes on to other methods, and has no need of parts.
-for _, name in ipairs({ "aget_or_create", "aupdate_or_create" }) do
+for name in ("aearliest alatest ain_bulk aget_or_create aupdate_or_create"):gmatch("%S+") do
   local method = Query[name]
   methods[name] = function(self, ...)
     return method(rawget(self, "form") and derive(self, self.form) or self, ...)
@@ -122,6 +124,12 @@ end
 
 function methods:_is_sliced()
   return self.form.template:_is_sliced()
+end
+
+for _, name in ipairs({ "_check_not_sliced", "_check_not_combined" }) do
+  methods[name] = function(self, what, level)
+    return Query[name](self.form.template, what, level) -- a tail call: no level more
+  end
 end
 
 -- Builders --------------------------------------------------------------------------
@@ -206,7 +214,7 @@ local function with_length(plan, values)
 end
 
 -- Ways that give rows, and so may lock them.
-local LOCKS = { get = true, first = true, last = true, list = true }
+local LOCKS = { get = true, first = true, last = true, list = true, one = true }
 
 --- The rows as the database gives them; nil: this way of reading has no plan.
 ---@async
@@ -264,7 +272,8 @@ function methods:_aone()
 end
 
 function methods:_afetch(most)
-  local rows = not most and afetch(self.form, "list", rawget(self, "database"), self)
+  local way = not most and "list" or most == 1 and "one" or nil
+  local rows = way and afetch(self.form, way, rawget(self, "database"), self)
   return rows or Query._afetch(ordinary(self), most)
 end
 

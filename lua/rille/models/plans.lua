@@ -45,6 +45,10 @@ function ways.last(query, dialect)
   return compile.select(query:_by_key():reverse(), dialect, 1)
 end
 
+function ways.one(query, dialect)
+  return compile.select(query, dialect, 1)
+end
+
 function ways.list(query, dialect)
   return compile.select(query, dialect)
 end
@@ -138,8 +142,8 @@ local function sized_plan(sized, form, dialect, way, values)
   return plan
 end
 
---- A form compiled, once: `way` is "get", "first", "last", "list", "count", "exists", "update",
---- "aggregate" or "delete". nil: it cannot be, without its values.
+--- A form compiled, once: `way` is "get", "first", "last", "one", "list", "count", "exists",
+--- "update", "aggregate" or "delete". nil: it cannot be, without its values.
 ---@param form rille.models.Form
 ---@param dialect rille.db.Dialect
 ---@param way string
