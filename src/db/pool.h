@@ -229,6 +229,7 @@ enum { RL_BULK_MOST = 128 };         /* reads in one */
 bool rl_bulk_can(const rl_query *q); /* be part of one */
 /* Into that of one of these, which all can. False: none has its text. */
 bool rl_bulk_join(rl_query *q, rl_query *const *firsts, unsigned n);
+bool rl_bulk_pays(const rl_query *first);               /* else they are better off as themselves */
 void rl_bulk_write(const rl_query *first, rl_buf *out); /* its keys, as the server writes arrays */
 unsigned rl_bulk_take(rl_query *first, rl_query **all); /* apart: all of it, and how many */
 /* What the statement gave: as of rl_share_part(). */

@@ -20,8 +20,9 @@
  * one message is one transaction: now() is the same for all of it.
  *
  * A result goes to its coroutine as soon as it is read, so that the next one finds its memory still
- * warm. Reads of one shape that ask for a row by its key are one statement of the message (bulk.c). A
- * read runs again at most twice: it has failed with those first, and does not share at all then. */
+ * warm. Reads of one shape that ask for a row by its key are one statement of the message (bulk.c).
+ * A read runs again at most twice: it has failed with those first, and does not share at all then.
+ */
 #include "db/pool.h"
 
 #include <string.h>
@@ -152,6 +153,11 @@ static void write_batch(slot *s, unsigned n)
 
     RL_LIST_EACH (it, &s->batch) {
         rl_query *q = query_at(it);
+        rl_list *rider;
+        while (!rl_bulk_pays(q) && (rider = rl_list_pop(&q->bulk))) {
+            rl_list_insert_before(&q->req.link, rider);
+            sts[nsts++] = query_at(rider)->st;
+        }
         sts[nsts++] = q->st;
         if (rl_list_empty(&q->bulk))
             continue;
