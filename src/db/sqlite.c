@@ -7,6 +7,7 @@
  * cleared when the next statement is handed over, so it cannot hit that one. */
 #include "db/driver.h"
 #include "db/settings.h"
+#include "db/sqlite_error.h"
 #include "db/sqlite_row.h"
 #include "base/thread.h"
 
@@ -75,121 +76,16 @@ static uint64_t now_ms(void)
     return uv_hrtime() / 1000000;
 }
 
-/* Errors */
-
-static void set_state(rl_err *err, const char *sqlstate)
-{
-    memcpy(err->sqlstate, sqlstate, 6);
-}
-
-/* "UNIQUE constraint failed: person.name" has the column behind its last colon. */
-static void name_constraint(rl_err *err, const char *msg)
-{
-    const char *at = strstr(msg, "failed: ");
-
-    if (at)
-        snprintf(err->constraint, sizeof(err->constraint), "%s", at + strlen("failed: "));
-}
-
-static void constraint_error(rl_err *err, int rc, const char *msg)
-{
-    rl_err_set(err, RL_EINTEGRITY, "%s", msg);
-    name_constraint(err, msg);
-    switch (rc) {
-    case SQLITE_CONSTRAINT_UNIQUE:
-    case SQLITE_CONSTRAINT_PRIMARYKEY:
-    case SQLITE_CONSTRAINT_ROWID:
-        set_state(err, "23505");
-        return;
-    case SQLITE_CONSTRAINT_NOTNULL:
-        set_state(err, "23502");
-        return;
-    case SQLITE_CONSTRAINT_FOREIGNKEY:
-        set_state(err, "23503");
-        return;
-    case SQLITE_CONSTRAINT_CHECK:
-        set_state(err, "23514");
-        return;
-    default:
-        set_state(err, "23000");
-    }
-}
-
-/* SQLite gives one code for all that is wrong with a statement; its words tell more. */
-static void statement_error(rl_err *err, const char *msg)
-{
-    static const struct {
-        const char *words, *sqlstate;
-        int code;
-    } known[] = {
-        {"no such table", "42P01", RL_EPROGRAMMING},
-        {"no such column", "42703", RL_EPROGRAMMING},
-        {"has no column", "42703", RL_EPROGRAMMING},
-        {"no such function", "42883", RL_EPROGRAMMING},
-        {"ambiguous column", "42702", RL_EPROGRAMMING},
-        {"already exists", "42P07", RL_EPROGRAMMING},
-        {"syntax error", "42601", RL_EPROGRAMMING},
-        {"incomplete input", "42601", RL_EPROGRAMMING},
-        {"unrecognized token", "42601", RL_EPROGRAMMING},
-        {"within a transaction", "25001", RL_ETRANSACTION},
-        {"no transaction is active", "25P01", RL_ETRANSACTION},
-        {"no such savepoint", "3B001", RL_ETRANSACTION},
-        {"malformed JSON", "22P02", RL_EDATA},
-        {"integer overflow", "22003", RL_EDATA},
-        {"", "42000", RL_EPROGRAMMING},
-    };
-    size_t i = 0;
-
-    while (!strstr(msg, known[i].words))
-        i++;
-    rl_err_set(err, known[i].code, "%s", msg);
-    set_state(err, known[i].sqlstate);
-}
-
 static void fill_error(sqlite_conn *c, int rc)
 {
-    const char *msg = sqlite3_errmsg(c->db);
-
-    switch (rc & 0xff) {
-    case SQLITE_CONSTRAINT:
-        constraint_error(&c->err, rc, msg);
+    if ((rc & 0xff) != SQLITE_INTERRUPT) {
+        rl_sqlite_error(&c->err, c->db, rc, c->conf->path, c->conf->busy_timeout);
         return;
-    case SQLITE_INTERRUPT:
-        rl_err_set(&c->err, RL_EOPERATIONAL,
-                   atomic_load(&c->cancelled) ? "the statement was cancelled"
-                                              : "the statement took too long");
-        set_state(&c->err, "57014");
-        return;
-    case SQLITE_ERROR:
-        statement_error(&c->err, msg);
-        return;
-    case SQLITE_MISMATCH:
-        rl_err_set(&c->err, RL_EDATA, "%s", msg);
-        set_state(&c->err, "22000");
-        return;
-    case SQLITE_TOOBIG:
-        rl_err_set(&c->err, RL_EDATA, "%s", msg);
-        set_state(&c->err, "22001");
-        return;
-    case SQLITE_RANGE:
-    case SQLITE_MISUSE:
-        rl_err_set(&c->err, RL_EPROGRAMMING, "%s", msg);
-        return;
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        if (rc == SQLITE_BUSY_SNAPSHOT)
-            rl_err_set(&c->err, RL_EOPERATIONAL,
-                       "%s: %s: others have written since this transaction read; begin one that "
-                       "will write with BEGIN IMMEDIATE",
-                       c->conf->path, msg);
-        else
-            rl_err_set(&c->err, RL_EOPERATIONAL, "%s: %s for %g s by another connection or program",
-                       c->conf->path, msg, (double)c->conf->busy_timeout / 1000);
-        set_state(&c->err, rc == SQLITE_BUSY_SNAPSHOT ? "40001" : "55P03");
-        return;
-    default: /* the file, the disk, the memory */
-        rl_err_set(&c->err, RL_EOPERATIONAL, "%s: %s", c->conf->path, msg);
     }
+    rl_err_set(&c->err, RL_EOPERATIONAL,
+               atomic_load(&c->cancelled) ? "the statement was cancelled"
+                                          : "the statement took too long");
+    rl_sqlite_state(&c->err, "57014");
 }
 
 /* Giving up */
@@ -241,7 +137,7 @@ static int map_params(cached *k, rl_err *err)
         if (!numbered) {
             if (!name && n > 0)
                 name = "?";
-            set_state(err, "42P02");
+            rl_sqlite_state(err, "42P02");
             return rl_err_set(err, RL_EPROGRAMMING, "parameters are $1, $2, and so on, not %s",
                               name);
         }
@@ -280,7 +176,7 @@ static cached *compile(sqlite_conn *c, rl_str sql)
         }
         sqlite3_finalize(more);
         rl_err_set(&c->err, RL_EPROGRAMMING, "more than one statement at once");
-        set_state(&c->err, "42601");
+        rl_sqlite_state(&c->err, "42601");
     }
     cached_free(c, k);
     return NULL;
@@ -293,12 +189,12 @@ static bool accepts(sqlite_conn *c, const rl_statement *st)
         const rl_value *v = &st->params[i];
         if (v->kind == RL_ARRAY) {
             rl_err_set(&c->err, RL_ENOTSUPPORTED, "parameter $%u: SQLite has no arrays", i + 1);
-            set_state(&c->err, "0A000");
+            rl_sqlite_state(&c->err, "0A000");
             return false;
         }
         if (v->kind == RL_FLOAT && isnan(v->f)) {
             rl_err_set(&c->err, RL_EDATA, "parameter $%u: SQLite cannot keep NaN", i + 1);
-            set_state(&c->err, "22003");
+            rl_sqlite_state(&c->err, "22003");
             return false;
         }
     }
@@ -315,7 +211,7 @@ static void run(sqlite_conn *c, const rl_statement *st)
     if (st->nparams != k->nparams) {
         rl_err_set(&c->err, RL_EPROGRAMMING, "the statement has %u parameters, %u were given",
                    k->nparams, st->nparams);
-        set_state(&c->err, "08P01");
+        rl_sqlite_state(&c->err, "08P01");
         return;
     }
     if (!accepts(c, st))

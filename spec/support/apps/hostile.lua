@@ -80,37 +80,35 @@ function habits.garbage() -- much of it, little alive
   end
 end
 
+--- Until no memory is left for another piece of this size, or for a small table.
+local function fill(all, size)
+  pcall(function()
+    while true do
+      all[#all + 1] = size and ("y"):rep(size) .. #all or { #all }
+    end
+  end)
+end
+
 function habits.spawns_in_need()
   local all = {}
-  pcall(function()
-    while true do
-      all[#all + 1] = ("y"):rep(10000) .. #all
-    end
-  end)
-  pcall(function()
-    while true do
-      all[#all + 1] = { #all }
-    end
-  end)
+  fill(all, 10000)
+  fill(all)
   for _ = 1, 1000 do
     pcall(rille.spawn, function() end)
   end
-  all = nil
+  assert(#all > 0) -- it has been there until now
 end
 
 function habits.pushes_in_need() -- what C has made ready does not fit into Lua any more
   local big = { ("b"):rep(3e6) }
   local all = {}
-  pcall(function()
-    while true do
-      all[#all + 1] = ("y"):rep(100000) .. #all
-    end
-  end)
+  fill(all, 100000)
   for _ = 1, 20 do
     pcall(rille.json.encode, big)
     pcall(core.http.split, "/" .. ("p"):rep(20000))
     pcall(core.describe, big[1])
   end
+  assert(#all > 0)
 end
 
 function habits.cancels_in_need(self)
@@ -122,20 +120,12 @@ function habits.cancels_in_need(self)
   end
   rille.asleep(0.05)
   local all = {}
-  pcall(function()
-    while true do
-      all[#all + 1] = ("y"):rep(10000) .. #all
-    end
-  end)
-  pcall(function()
-    while true do
-      all[#all + 1] = { #all }
-    end
-  end)
+  fill(all, 10000)
+  fill(all)
   for i = 1, 300 do
     handles[i]:cancel()
   end
-  all = nil
+  assert(#all > 0)
   self:asend { text_data = "cancelled" }
 end
 
