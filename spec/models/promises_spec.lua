@@ -12,7 +12,7 @@ local Q, F = models.Q, models.F
 
 local Simple = models.define("promises_simple", {
   field = models.integer(),
-  created = models.timestamp({ auto_now_add = true }),
+  created = models.timestamp({ default = "2022-02-02T00:00:00Z" }),
 }, { name = "Simple" })
 local Related = models.define("promises_related", {
   simple = models.foreign_key(Simple, { on_delete = "cascade", related_name = "related" }),
@@ -53,14 +53,15 @@ for _, backend in ipairs(backends.all({ Simple, Related, Country })) do
     teardown(backend.drop)
     before_each(function()
       backend.empty()
-      s1 = simples:acreate({ field = 1 })
-      s2 = simples:acreate({ field = 2 })
-      s3 = simples:acreate({ field = 3 })
-      for i, one in ipairs({ s1, s2, s3 }) do
-        simples:filter({ pk = one.pk }):aupdate({ created = ("2022-01-0%dT00:00:00Z"):format(i) })
-        one:arefresh_from_db()
-        related:acreate({ simple = one })
+      local made, their = {}, {}
+      for i = 1, 3 do
+        made[i] = { field = i, created = ("2022-01-0%dT00:00:00Z"):format(i) }
       end
+      s1, s2, s3 = unpack(simples:abulk_create(made))
+      for i, one in ipairs({ s1, s2, s3 }) do
+        their[i] = { simple = one }
+      end
+      related:abulk_create(their)
     end)
 
     --- Run `fn`; how many statements that were is in `sent`.
