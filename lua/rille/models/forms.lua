@@ -125,11 +125,44 @@ function forms.step(form, values, name, take, build, ...)
   local place = outlines.follow(form.places, name, take, values, form.n, ...)
   local next_form = place and place[FORM] or learn(form, name, take, build, ...)
   if next_form then
-    local ok, fits = pcall(fit, next_form.lesson, values, form.n)
+    local lesson = next_form.lesson
+    if lesson.n == 0 then
+      return next_form
+    end
+    local ok, fits = pcall(fit, lesson, values, form.n)
     if ok and fits then
       return next_form
     end
   end
+end
+
+--- The form that `name(given)` leads to, if it is known and `given` is a name.
+---@param form rille.models.Form
+---@param name string
+---@param given string
+---@return rille.models.Form?
+function forms.named(form, name, given)
+  local place = form.places[name]
+  place = place and place[1]
+  place = place and place[given]
+  return place and place[FORM]
+end
+
+--- The same with one table of conditions, or another condition.
+---@param form rille.models.Form
+---@param values any[]
+---@param name string
+---@param build function
+---@param given any
+---@return rille.models.Form?
+function forms.filter(form, values, name, build, given)
+  local place = outlines.follow_plain(form.places, name, given, values, form.n)
+  local next_form = place and place[FORM]
+  if next_form then
+    local ok, fits = pcall(fit, next_form.lesson, values, form.n)
+    return ok and fits and next_form or nil
+  end
+  return forms.step(form, values, name, outlines.condition, build, given)
 end
 
 --- The form with one value more, for `limit` and `offset`. nil: the builders have to do it.

@@ -140,8 +140,11 @@ local function builder(name, take)
   methods[name] = function(self, ...)
     local old = rawget(self, "form")
     if old then
-      local query = derive(self, old)
-      local form = forms.step(old, query, name, take, method, ...)
+      local query, form = derive(self, old), nil
+      if take == outlines.name and select("#", ...) == 1 and type((...)) == "string" then
+        form = forms.named(old, name, ...)
+      end
+      form = form or forms.step(old, query, name, take, method, ...)
       if form then
         query.form = form
         return query
@@ -151,8 +154,23 @@ local function builder(name, take)
   end
 end
 
-builder("filter", outlines.condition)
-builder("exclude", outlines.condition)
+for _, name in ipairs({ "filter", "exclude" }) do
+  builder(name, outlines.condition)
+  local method, several = Query[name], methods[name]
+  methods[name] = function(self, ...)
+    local old = rawget(self, "form")
+    if not old or select("#", ...) ~= 1 then
+      return several(self, ...)
+    end
+    local query = derive(self, old)
+    local form = forms.filter(old, query, name, method, ...)
+    if not form then
+      return method(ordinary(self), ...)
+    end
+    query.form = form
+    return query
+  end
+end
 
 builder("_paired", outlines.pairing)
 
@@ -251,7 +269,7 @@ function methods:aget(...)
   local given = ...
   if form and select("#", ...) == 1 and type(given) == "table" then
     values = { unpack(self, 1, form.n) }
-    form = forms.step(form, values, "filter", outlines.condition, Query.filter, given)
+    form = forms.filter(form, values, "filter", Query.filter, given)
   elseif select("#", ...) > 0 then
     form = nil
   end

@@ -398,6 +398,46 @@ function outlines.follow(root, what, take, into, count, ...)
   return place
 end
 
+--- The same as `follow` with one table of conditions in which nothing is an expression, in one loop
+--- without a call: most queries are that, and this is what they cost. nil: unknown, or not such.
+---@param root rille.models.Place
+---@param what string
+---@param given any
+---@param into any[]
+---@param count integer
+---@return rille.models.Place?
+function outlines.follow_plain(root, what, given, into, count)
+  local place = root[what]
+  place = place and place[1]
+  if not place or type(given) ~= "table" or getmetatable(given) ~= nil then
+    return nil
+  end
+  for key, one in pairs(given) do
+    place = place[key]
+    if not place then
+      return nil
+    elseif one == null then
+      place = place[null]
+    elseif type(one) == "table" and getmetatable(one) ~= nil then
+      return nil
+    else
+      count = count + 1
+      into[count] = one
+      place = place[VALUE]
+      local asks = place and place[ASKS]
+      if asks then
+        for i = 1, #asks do
+          place = place and place[asks[i](one)]
+        end
+      end
+    end
+    if not place then
+      return nil
+    end
+  end
+  return place[NONE]
+end
+
 --- The same to learn: a lesson, the words of the way, and what stands for the arguments. nil: it
 --- has no form.
 ---@return rille.models.Lesson?
