@@ -14,7 +14,7 @@ SHAKE = (
     "GET /needy?name=ann HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
     "sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 ).encode()
-WORDS = b'{"text":"some words"}'
+WORDS = b"some words"
 MESSAGE = bytes([0x81, 0x80 + len(WORDS), 0, 0, 0, 0]) + WORDS
 GOODBYE = b"\x88\x82\0\0\0\0\x03\xe8"
 
