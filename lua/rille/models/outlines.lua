@@ -399,7 +399,8 @@ function outlines.follow(root, what, take, into, count, ...)
 end
 
 --- The same as `follow` with one table of conditions in which nothing is an expression, in one loop
---- without a call: most queries are that, and this is what they cost. nil: unknown, or not such.
+--- without a call: most queries are that, and the JIT rarely compiles a task that waits in between.
+--- The words have to be those of `follow`. nil: unknown, or not such.
 ---@param root rille.models.Place
 ---@param what string
 ---@param given any
