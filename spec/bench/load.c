@@ -180,7 +180,7 @@ static void parse_target(struct target *t, char *target)
 {
     char *slash = strchr(target, '/');
     char *colon = strchr(target, ':');
-    const char *path = slash ? strdup(slash) : "/";
+    char *path = strdup(slash ? slash : "/");
     char host[64];
 
     if (slash)
@@ -204,6 +204,7 @@ static void parse_target(struct target *t, char *target)
                                       path, target);
     if (t->request_len >= sizeof(t->request))
         fail("the path is too long");
+    free(path);
 }
 
 static bool is_mode(const char *word)
