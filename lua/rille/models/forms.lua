@@ -24,7 +24,9 @@
 local open = require("rille.models.open")
 local outlines = require("rille.models.outlines")
 
-local FORM = outlines.FORM
+local VALUE, ASKS = outlines.VALUE, outlines.ASKS
+--- Where a way may end: what is to be found there.
+local FORM = {}
 
 local forms = {
   MOST = 5000, -- places and forms in a tree
@@ -65,6 +67,57 @@ local function make_room(form)
   end
 end
 
+-- Ways ------------------------------------------------------------------------------
+
+local function next_place(tree, place, given)
+  local found = place[given]
+  if not found then
+    found = {}
+    place[given] = found
+    tree.size = tree.size + 1
+  end
+  return found
+end
+
+--- Let a place ask what a builder asked. What lies behind it lies elsewhere from now on.
+local function ask(place, asked)
+  local asks = place[ASKS] or {}
+  local known = {}
+  for _, property in ipairs(asks) do
+    known[property] = true
+  end
+  for _, property in ipairs(asked) do
+    if not known[property] then
+      for key in pairs(place) do
+        place[key] = nil
+      end
+      asks[#asks + 1] = property
+      place[ASKS] = asks
+    end
+  end
+  return asks
+end
+
+--- Make the way of a lesson.
+---@param root rille.models.Place
+---@param tree { size: integer }
+---@param noted_words any[]
+---@return rille.models.Place
+local function lay(root, tree, noted_words)
+  local place = root
+  for _, given in ipairs(noted_words) do
+    if open.is(given) then
+      place = next_place(tree, place, VALUE)
+      for _, property in ipairs(ask(place, given.asked)) do
+        place = next_place(tree, place, property(given.sample))
+      end
+    else
+      place = next_place(tree, place, given)
+    end
+  end
+  return place
+end
+
 -- Steps -----------------------------------------------------------------------------
 
 --- What the builders make of the values behind the first `base`; in place.
@@ -100,7 +153,7 @@ local function learn(form, name, take, build, ...)
   local next_form
   if ok and template.where ~= false and open.is_over(lesson) then
     make_room(form)
-    local place = outlines.lay(form.places, form.tree, words)
+    local place = lay(form.places, form.tree, words)
     next_form = new_form(form.tree, {
       template = template,
       list = list,
@@ -179,7 +232,7 @@ function forms.with_value(form, name, build)
   local template = build(form.template, form.n + 1)
   if template then
     make_room(form)
-    place = outlines.lay(form.places, form.tree, { name })
+    place = lay(form.places, form.tree, { name })
     place[FORM] = new_form(form.tree, { template = template, n = form.n + 1 })
     return place[FORM]
   end

@@ -28,8 +28,7 @@ local NONE, VALUE, CONDITION, TABLE = {}, {}, {}, {}
 local OPS = { ["and"] = {}, ["or"] = {}, xor = {}, ["not"] = {}, expression = {} }
 --- What a place asks of its value: properties.
 local ASKS = {}
---- Where a way may end: what is to be found there.
-outlines.FORM = {}
+outlines.VALUE, outlines.ASKS = VALUE, ASKS
 
 ---@alias rille.models.Place table<any, any>  by word: the next place
 
@@ -460,55 +459,6 @@ function outlines.learn(what, take, base, ...)
     return nil, its_words, copies
   end
   return learned, its_words, copies
-end
-
-local function next_place(tree, place, given)
-  local found = place[given]
-  if not found then
-    found = {}
-    place[given] = found
-    tree.size = tree.size + 1
-  end
-  return found
-end
-
---- Let a place ask what a builder asked. What lies behind it lies elsewhere from now on.
-local function ask(place, asked)
-  local asks = place[ASKS] or {}
-  local known = {}
-  for _, property in ipairs(asks) do
-    known[property] = true
-  end
-  for _, property in ipairs(asked) do
-    if not known[property] then
-      for key in pairs(place) do
-        place[key] = nil
-      end
-      asks[#asks + 1] = property
-      place[ASKS] = asks
-    end
-  end
-  return asks
-end
-
---- Make the way of a lesson.
----@param root rille.models.Place
----@param tree { size: integer }
----@param noted_words any[]
----@return rille.models.Place
-function outlines.lay(root, tree, noted_words)
-  local place = root
-  for _, given in ipairs(noted_words) do
-    if open.is(given) then
-      place = next_place(tree, place, VALUE)
-      for _, property in ipairs(ask(place, given.asked)) do
-        place = next_place(tree, place, property(given.sample))
-      end
-    else
-      place = next_place(tree, place, given)
-    end
-  end
-  return place
 end
 
 return outlines
