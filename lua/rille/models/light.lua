@@ -141,8 +141,9 @@ local function builder(name, take)
     local old = rawget(self, "form")
     if old then
       local query, form = derive(self, old), nil
-      if take == outlines.name and select("#", ...) == 1 and type((...)) == "string" then
-        form = forms.named(old, name, ...)
+      local given = ...
+      if take == outlines.name and select("#", ...) == 1 and type(given) == "string" then
+        form = forms.named(old, name, given)
       end
       form = form or forms.step(old, query, name, take, method, ...)
       if form then
@@ -158,14 +159,14 @@ for _, name in ipairs({ "filter", "exclude" }) do
   builder(name, outlines.condition)
   local method, several = Query[name], methods[name]
   methods[name] = function(self, ...)
-    local old = rawget(self, "form")
+    local old, given = rawget(self, "form"), ...
     if not old or select("#", ...) ~= 1 then
       return several(self, ...)
     end
     local query = derive(self, old)
-    local form = forms.filter(old, query, name, method, ...)
+    local form = forms.filter(old, query, name, method, given)
     if not form then
-      return method(ordinary(self), ...)
+      return method(ordinary(self), given)
     end
     query.form = form
     return query
