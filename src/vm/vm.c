@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "vm/task.h"
+#include "vm/traverse.h"
 #include "vm/watchdog.h"
 
 #include <luajit.h>
@@ -256,6 +257,7 @@ static int open_state(lua_State *L)
     if (!rl_need_init(&rl_vm_of(L)->need, L))
         return luaL_error(L, "rille knows 2.1 of 64 bits, and this is laid out differently");
     luaL_openlibs(L);
+    rl_traverse_open(L);
     lua_getfield(L, LUA_REGISTRYINDEX, "_PRELOAD");
     lua_pushcfunction(L, open_ffi);
     lua_setfield(L, -2, LUA_FFILIBNAME);
