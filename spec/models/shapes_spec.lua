@@ -7,6 +7,7 @@ local compile = require("rille.models.compile")
 local db = require("rille.db")
 local errors = require("rille.errors")
 local functions = require("rille.models.functions")
+local insert = require("rille.models.insert")
 local maker = require("spec.models.maker")
 local models = require("rille.models")
 local null = require("rille.core").null
@@ -156,6 +157,11 @@ describe("a query that is built a second time", function()
         return real[name](...)
       end
     end
+    local text = insert.text
+    insert.text = function(...)
+      count = count + 1
+      return text(...)
+    end
     local ok, err = pcall(function()
       ask(1, "a")
       count = 0
@@ -165,6 +171,7 @@ describe("a query that is built a second time", function()
     for name, fn in pairs(real) do
       compile[name] = fn
     end
+    insert.text = text
     assert.is_true(ok, tostring(err))
     return count
   end
@@ -301,6 +308,14 @@ describe("a query that is built a second time", function()
       shop:asave()
       shop.rank = F("rank") + n
       shop:asave({ update_fields = { "rank" } })
+    end,
+    ["acreate"] = function(n, text)
+      local database = items.database
+      driver.answer = function()
+        return { { id = n } }, 1
+      end
+      Shop.objects:using(database):acreate({ name = text, rank = n })
+      Shop.objects:using(database):acreate({ id = n, name = text, rank = n })
     end,
     ["adelete of an object"] = function(n)
       local mark = Mark({ id = n, stars = n })

@@ -207,6 +207,9 @@ local function arrange(meta, declared, level)
     end
     meta.by_name[field.name], meta.by_attr[field.attr] = field, field
     columns[field.column:lower()] = field
+    if field ~= meta.pk then
+      meta.keyless_fields[#meta.keyless_fields + 1] = field
+    end
     if field.kind == "foreign_key" then
       meta.relations[field.name] = field
       meta.relation_names[#meta.relation_names + 1] = field.name
@@ -334,6 +337,7 @@ local function new_meta(model, table_name, options)
     table = table_name,
     managed = options.managed ~= false,
     fields = {},
+    keyless_fields = {},
     by_name = {},
     by_attr = {},
     relations = {},

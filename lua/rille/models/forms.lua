@@ -16,7 +16,10 @@
 --- - a second `limit` or `offset`, whose number is made of both; `aget` behind one, which is cut
 ---   by itself;
 --- - a `Prefetch` with a query of its own, and a query that was run before, inside of another;
---- - `acontains`, `aexplain`, a page of `aiterator`: they look at the parts of their query.
+--- - `acontains`, `aexplain`, a page of `aiterator`: they look at the parts of their query;
+--- - `abulk_update`, whose text has a branch for each object; long lists of JSON behind `in`.
+---
+--- (The text of an INSERT depends on the model alone: `rille.models.insert` keeps it.)
 ---
 --- What is given may come from afar, so a tree is bounded: one that is full begins anew. Nothing of
 --- a value is kept.

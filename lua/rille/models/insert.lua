@@ -43,35 +43,59 @@ local function columns_of(dialect, list)
   return table.concat(columns, ", ")
 end
 
---- INSERT of rows that all give the same fields; returns the key of each.
----@param model rille.models.Model
----@param dialect rille.db.Dialect
----@param list rille.models.Field[]
----@param rows table[]  wire values by position; absent: NULL
----@param opts table?  `ignore_conflicts`; or `update` and `unique`, lists of fields
----@return string sql
----@return rille.models.Params params
-function insert.rows(model, dialect, list, rows, opts)
-  local statement = Statement.new(model, dialect)
-  local head, tail = "INSERT INTO " .. statement.base, tail_of(model, dialect, opts)
+--- The text of an INSERT of `n` rows.
+function insert.text(model, dialect, list, n, opts)
+  local head = "INSERT INTO " .. dialect.quote_table(model._meta.table)
+  local tail = tail_of(model, dialect, opts)
   if #list == 0 then
-    return head .. " DEFAULT VALUES" .. tail, statement.params
+    return head .. " DEFAULT VALUES" .. tail
   end
-  local tuples = {}
-  for i, row in ipairs(rows) do
+  local tuples, at = {}, 0
+  for i = 1, n do
     local marks = {}
     for j = 1, #list do
-      marks[j] = statement:param(row[j])
+      at = at + 1
+      marks[j] = "$" .. at
     end
     tuples[i] = "(" .. table.concat(marks, ", ") .. ")"
   end
-  local sql = ("%s (%s) VALUES %s%s"):format(
+  return ("%s (%s) VALUES %s%s"):format(
     head,
     columns_of(dialect, list),
     table.concat(tuples, ", "),
     tail
   )
-  return sql, statement.params
+end
+
+--- Of one row whose key is wanted: by the list of its fields, which is a model's own, and dialect.
+local of_one = setmetatable({}, { __mode = "k" })
+
+local function text_of_one(model, dialect, list)
+  local texts = of_one[list] or {}
+  of_one[list] = texts
+  texts[dialect] = texts[dialect] or insert.text(model, dialect, list, 1)
+  return texts[dialect]
+end
+
+--- INSERT of rows that all give the same fields; returns the key of each.
+---@param model rille.models.Model
+---@param dialect rille.db.Dialect
+---@param list rille.models.Field[]  the same table for the same fields of a model
+---@param rows table[]  wire values by position; absent: NULL
+---@param opts table?  `ignore_conflicts`; or `update` and `unique`, lists of fields
+---@return string sql
+---@return rille.models.Params params
+function insert.rows(model, dialect, list, rows, opts)
+  local params = { n = #list * #rows }
+  for i, row in ipairs(rows) do
+    for j = 1, #list do
+      params[(i - 1) * #list + j] = row[j]
+    end
+  end
+  if #rows == 1 and not opts then
+    return text_of_one(model, dialect, list), params
+  end
+  return insert.text(model, dialect, list, #rows, opts), params
 end
 
 --- Can these fields be given as arrays?

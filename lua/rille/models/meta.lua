@@ -6,6 +6,7 @@ local errors = require("rille.errors")
 ---@field model rille.models.Model
 ---@field table string
 ---@field fields rille.models.Field[]            the key first, then by name
+---@field keyless_fields rille.models.Field[]    the same without the key
 ---@field by_name table<string, rille.models.Field>
 ---@field by_attr table<string, rille.models.Field>
 ---@field pk rille.models.Field

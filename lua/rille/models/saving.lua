@@ -100,16 +100,7 @@ end
 
 --- Every field to insert: all, but a key that the database makes.
 local function insert_fields(meta, with_key)
-  if with_key then
-    return meta.fields
-  end
-  local list = {}
-  for _, field in ipairs(meta.fields) do
-    if field ~= meta.pk then
-      list[#list + 1] = field
-    end
-  end
-  return list
+  return with_key and meta.fields or meta.keyless_fields
 end
 
 --- The keys that the database made.
