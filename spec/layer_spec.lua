@@ -198,7 +198,7 @@ describe("the channel layer", function()
       end
       assert.equal(2, dropped)
       assert.equal(before + 2, core.worker.counters().mailbox_dropped_newest)
-      assert.equal("1 2", texts(channel, 2))
+      assert.truthy(texts(channel, 100):find("^1 2 3 .* 99 100$"))
     end)
 
     it("ends with its task, and whoever waits is told", function()

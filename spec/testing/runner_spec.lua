@@ -58,6 +58,14 @@ describe("rille test", function()
         ann:adisconnect()]],
       '/room with 1 unread messages, the first "read me", opened at %S*kit_spec.lua:9',
     },
+    ["an unread message in a channel of its own"] = {
+      [[local reply = rille.channel_layer:new_channel()
+        for i = 1, 3 do
+          rille.channel_layer:asend(reply, { type = "an.answer", i = i })
+        end
+        assert.equal(1, rille.channel_layer:areceive(reply).i)]],
+      'channel with 2 unread messages, the first of type "an.answer", opened at %S*kit_spec.lua:9',
+    },
     ["an error that nobody has seen"] = {
       [[local ann = testing.WebsocketCommunicator(Echo, "/room")
         ann:aconnect()

@@ -9,6 +9,7 @@ local database = require("rille.testing.database")
 local errors = require("rille.errors")
 local jobs = require("rille.testing.jobs")
 local opened = require("rille.testing.opened")
+local replies = require("rille.testing.replies")
 local task = require("rille.task")
 
 local M = {}
@@ -155,6 +156,7 @@ local function arun(arguments)
     error("rille test needs busted, which is not installed (Debian's package: lua-busted)", 0)
   end
   take_over()
+  replies.watch()
   -- In a chunk by our name, by which busted complains of its options.
   local chunk = loadstring('require("busted.runner")({ standalone = false })', "@rille test")
   local ok, err = pcall(chunk)
