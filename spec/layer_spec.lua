@@ -376,3 +376,29 @@ describe("the channel layer", function()
     end)
   end)
 end)
+
+describe("a message of another process", function()
+  local outside = require("rille.layer.outside")
+  local real, dropped
+
+  before_each(function()
+    real, dropped = outside.drop, {}
+    function outside.drop(n, reason, why)
+      dropped[#dropped + 1] = ("%d %s: %s"):format(n, reason, why)
+    end
+  end)
+
+  after_each(function()
+    outside.drop = real
+  end)
+
+  it("reaches the channel, or is dropped, which is counted and told", function()
+    local channel = layer:new_channel()
+    outside.deliver_or_drop(channel, { type = "said", text = "hello" })
+    assert.equal("hello", layer:areceive(channel).text)
+    assert.same({}, dropped)
+    outside.deliver_or_drop(core.layer.prefix .. "t0", { type = "said" })
+    assert.equal(1, #dropped)
+    assert.truthy(dropped[1]:find("^1 unheard: nobody has the channel specific%."), dropped[1])
+  end)
+end)

@@ -390,7 +390,7 @@ end
 local function deliver(send, name, message)
   local body, text, bytes = encode_theirs(message)
   if not body then
-    return 0, 0
+    return 0, 1
   end
   layer.count_up("received", 1)
   local ok, delivered, dropped = pcall(send, name, body, text, bytes)
@@ -399,7 +399,7 @@ local function deliver(send, name, message)
   end
   layer.count_up("malformed", 1)
   tell("malformed", "a message of another process is dropped: " .. tostring(delivered))
-  return 0, 0
+  return 0, 1
 end
 
 --- A message of another process for this worker's members of a group.
@@ -424,7 +424,7 @@ end
 ---@param channel string
 ---@param message table
 ---@return integer delivered  1 also when it is on its way to another worker
----@return integer dropped
+---@return integer dropped    0, and 0 delivered: nobody has it
 function M.deliver(channel, message)
   return deliver(layer.send, channel, message)
 end
@@ -440,6 +440,22 @@ M.tell = tell
 function M.drop(n, reason, why)
   layer.count_up(reason, n)
   tell(reason, why)
+end
+
+--- Nobody has the channel that a message was for.
+---@param channel string
+function M.drop_unheard(channel)
+  M.drop(1, "unheard", ("nobody has the channel %s"):format(channel))
+end
+
+--- As `deliver`, of a message that nobody keeps until somebody has the channel.
+---@param channel string
+---@param message table
+function M.deliver_or_drop(channel, message)
+  local delivered, dropped = M.deliver(channel, message)
+  if delivered + dropped == 0 then
+    M.drop_unheard(channel)
+  end
 end
 
 --- All groups with members on this worker, and the open channels with names of their own.

@@ -255,7 +255,7 @@ end
 function Postgres:asend(channel, message)
   if channel:find("!", 1, true) then
     if self:notify_channel(channel, message) == 0 then
-      outside.drop(1, "unheard", ("nobody has the channel %s"):format(channel))
+      outside.drop_unheard(channel)
     end
     return
   end

@@ -246,10 +246,7 @@ function Leader:take(payload)
   elseif target == self.layer.asking.name then
     self.layer.asking:take(message)
   else
-    local delivered, dropped = outside.deliver(target, message)
-    if delivered + dropped == 0 then
-      outside.drop(1, "unheard", ("nobody has the channel %s"):format(target))
-    end
+    outside.deliver_or_drop(target, message)
   end
 end
 

@@ -142,7 +142,7 @@ function Pubsub:asend(channel, message)
     return self.links[self:place(channel)]:acall("PUBLISH", channel, payload)
   end)
   if heard == 0 then
-    outside.drop(1, "unheard", ("nobody has the channel %s"):format(channel))
+    outside.drop_unheard(channel)
   end
 end
 
@@ -178,10 +178,7 @@ function Pubsub:take(topic, payload)
       self.asking:take(message)
     end
   else
-    local delivered, dropped = outside.deliver(topic, message)
-    if delivered + dropped == 0 then
-      outside.drop(1, "unheard", ("nobody has the channel %s"):format(topic))
-    end
+    outside.deliver_or_drop(topic, message)
   end
 end
 

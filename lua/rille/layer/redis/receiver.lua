@@ -38,10 +38,7 @@ function Receiver:hand(channel, message, group)
   elseif group and layer.is_member(group, channel) then
     return
   end
-  local delivered, dropped = outside.deliver(channel, message)
-  if delivered + dropped == 0 then
-    outside.drop(1, "unheard", ("nobody has the channel %s"):format(channel))
-  end
+  outside.deliver_or_drop(channel, message)
 end
 
 --- A trace of ours that could not be removed when it should have been.
