@@ -1,6 +1,7 @@
 --- Related objects that come along, in how many statements; raw queries; what is deferred.
 
 local backends = require("spec.support.backends")
+local statements = require("spec.support.statements")
 require("spec.support.fake_core")
 
 local errors = require("rille.errors")
@@ -26,18 +27,9 @@ for _, backend in ipairs(backends.all(shelf.all)) do
 
     --- Run `fn`, and count its statements.
     local function count(fn)
-      local read, run = database._aread, database._arun
-      sent = 0
-      for name, method in pairs({ _aread = read, _arun = run }) do
-        database[name] = function(...)
-          sent = sent + 1
-          return method(...)
-        end
-      end
-      local results = { pcall(fn) }
-      database._aread, database._arun = nil, nil
-      assert(results[1], results[2])
-      return results[2]
+      local result
+      sent, result = statements.count(database, fn)
+      return result
     end
 
     setup(function()

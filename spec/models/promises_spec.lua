@@ -2,6 +2,7 @@
 --- all: results, what is not asked again, and which mistakes are which errors.
 
 local backends = require("spec.support.backends")
+local statements = require("spec.support.statements")
 require("spec.support.fake_core")
 
 local errors = require("rille.errors")
@@ -64,20 +65,11 @@ for _, backend in ipairs(backends.all({ Simple, Related, Country })) do
       related:abulk_create(their)
     end)
 
-    --- Run `fn`; how many statements that were is in `sent`.
+    --- Run `fn`, and count its statements.
     local function count(fn)
-      local read, run = database._aread, database._arun
-      sent = 0
-      for name, method in pairs({ _aread = read, _arun = run }) do
-        database[name] = function(...)
-          sent = sent + 1
-          return method(...)
-        end
-      end
-      local results = { pcall(fn) }
-      database._aread, database._arun = nil, nil
-      assert(results[1], results[2])
-      return results[2]
+      local result
+      sent, result = statements.count(database, fn)
+      return result
     end
 
     local function fields(list)
