@@ -6,12 +6,12 @@
  * - A closure is made in two steps, itself and one block for each variable that it closes over. If
  *   one of these is refused, LuaJIT gives the closure back later with the size of one that closes
  *   over nothing (lj_func.c, in every version so far): bytes would be missing, and a heap that goes
- * by the size would take a block for another. So a closure that was granted gets the rest, too.
+ *   by the size would take a block for another. So a closure that was granted gets the rest, too.
  * - Compiled code has its own idea of where the frame is, which the function that throws the error
  *   does not ask for (lj_err_mem, until June 2023): it takes another slot of the stack for the
  *   frame's function, and the process crashes. So the coroutine is told first.
  * - The library `ffi`, refused something while it is being loaded, leaves a part of itself over
- * which lua_close() stumbles. While it loads, nothing is refused (vm.c).
+ *   which lua_close() stumbles. While it loads, nothing is refused (vm.c).
  *
  * spec/c/test_need.c refuses what scripts ask for, block by block; spec/server/need_spec.lua does
  * it to the library. */
