@@ -1,6 +1,7 @@
 --- COPY out of a real PostgreSQL and into it.
 
 local errors = require("rille.errors")
+local raised = require("spec.support.raised")
 local rille = require("rille")
 local Database = require("rille.db").Database
 
@@ -14,16 +15,12 @@ local function resident()
   return tonumber(kib) / 1024
 end
 
-local function raised_by(fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok, "nothing was raised")
-  return err
-end
+local raised_by = raised.by
 
 local function raises(class, part, fn, ...)
   local err = raised_by(fn, ...)
-  assert.is_true(errors.is_error(err, class), tostring(err))
-  assert.truthy(err.message:find(part, 1, true), err.message)
+  raised.is(class, err)
+  raised.says(part, err)
   return err
 end
 

@@ -1,4 +1,5 @@
 local fake_core = require("spec.support.fake_core")
+local raised = require("spec.support.raised")
 
 local class = require("rille.class")
 local db = require("rille.db")
@@ -23,11 +24,7 @@ describe("Database", function()
     return err
   end
 
-  local function raised_by(fn, ...)
-    local ok, err = pcall(fn, ...)
-    assert.is_false(ok)
-    return err
-  end
+  local raised_by = raised.by
 
   describe("statements", function()
     it("passes parameters on with their number, so that nil is NULL", function()

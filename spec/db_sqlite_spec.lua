@@ -2,6 +2,7 @@
 
 local databases = require("spec.support.databases")
 local errors = require("rille.errors")
+local raised = require("spec.support.raised")
 local rille = require("rille")
 
 local ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
@@ -27,8 +28,7 @@ describe("on SQLite a database", function()
   end)
 
   local function raised_by(fn, ...)
-    local ok, err = pcall(fn, ...)
-    assert.is_false(ok, "nothing was raised")
+    local err = raised.by(fn, ...)
     assert.is_true(errors.is_error(err), tostring(err))
     return err
   end

@@ -2,22 +2,17 @@
 
 local errors = require("rille.errors")
 local eventually = require("spec.support.eventually")
+local raised = require("spec.support.raised")
 local rille = require("rille")
 local Database = require("rille.db").Database
 
 local TransactionManagementError = errors.TransactionManagementError
 
-local function raised_by(fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok, "nothing was raised")
-  return err
-end
+local raised_by = raised.by
 
 --- Raises a TransactionManagementError that says `text`.
 local function refused(text, fn, ...)
-  local err = raised_by(fn, ...)
-  assert.is_true(errors.is_error(err, TransactionManagementError), tostring(err))
-  assert.truthy(err.message:find(text, 1, true), err.message)
+  raised.says(text, raised.is(TransactionManagementError, raised_by(fn, ...)))
 end
 
 --- The same specs for every backend.

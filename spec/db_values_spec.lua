@@ -1,6 +1,7 @@
 --- Values on their way to a database and back, on SQLite and on a real PostgreSQL.
 
 local errors = require("rille.errors")
+local raised = require("spec.support.raised")
 local rille = require("rille")
 local db_module = require("rille.db")
 
@@ -21,18 +22,14 @@ local odd_text = every_byte:sub(2, 128)
   .. "é ß 😀 \226\128\168 日本語 \239\191\191 {}[],;NULL $1 '' \"\\"
 
 local function raises(class, part, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok, "nothing was raised")
-  assert.is_true(errors.is_error(err, class), tostring(err))
-  assert.truthy(err.message:find(part, 1, true), err.message)
+  raised.says(part, raised.is(class, raised.by(fn, ...)))
 end
 
 --- A mistake in the call: a plain error message.
 local function misuse(part, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok, "nothing was raised")
+  local err = raised.by(fn, ...)
   assert.is_string(err)
-  assert.truthy(err:find(part, 1, true), err)
+  raised.says(part, err)
 end
 
 local function is_nan(value)

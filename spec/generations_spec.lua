@@ -5,6 +5,7 @@ local errors = require("rille.errors")
 local eventually = require("spec.support.eventually")
 local generations = require("rille.generations")
 local loader = require("rille.loader")
+local raised = require("spec.support.raised")
 local routing = require("rille.routing")
 local script = require("spec.support.script")
 
@@ -39,10 +40,7 @@ local function share(path, n)
 end
 
 local function refusal(fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.is_true(errors.is_error(err, errors.ConfigurationError), tostring(err))
-  return err.message
+  return raised.is(errors.ConfigurationError, raised.by(fn, ...))
 end
 
 describe("generations", function()

@@ -1,12 +1,11 @@
 local errors = require("rille.errors")
 local json = require("rille.json")
+local raised = require("spec.support.raised")
 
 local encode, decode = json.encode, json.decode
 
 local function fails(text, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.truthy(tostring(err):find(text, 1, true), tostring(err))
+  raised.says(text, raised.by(fn, ...))
 end
 
 describe("encoding JSON", function()

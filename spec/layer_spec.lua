@@ -1,20 +1,14 @@
 local core = require("rille.core")
 local errors = require("rille.errors")
 local layer = require("rille.layer")
+local raised = require("spec.support.raised")
 local task = require("rille.task")
 local Database = require("rille.db").Database
 
 local PLAIN = { type = "chat.message", text = "hi" }
 
-local function raised_by(fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok, "nothing was raised")
-  return tostring(err)
-end
-
 local function refuses(text, method, ...)
-  local err = raised_by(layer[method], layer, ...)
-  assert.truthy(err:find(text, 1, true), err)
+  raised.says(text, raised.by(layer[method], layer, ...))
 end
 
 describe("the channel layer", function()
@@ -124,7 +118,7 @@ describe("the channel layer", function()
     end)
 
     it("is refused at the line that sent it", function()
-      local err = raised_by(function()
+      local err = raised.by(function()
         local delivered = layer:agroup_send("room", {})
         return delivered
       end)

@@ -1,12 +1,11 @@
 --- The list of limits: what may be given, what becomes of it, and that README tells the truth.
 local Limits = require("rille.limits")
+local raised = require("spec.support.raised")
 local routing = require("rille.routing")
 
 describe("limits", function()
   local function refuses(told, fn, ...)
-    local ok, err = pcall(fn, ...)
-    assert.is_false(ok)
-    assert.truthy(tostring(err):find(told, 1, true), tostring(err))
+    raised.says(told, raised.by(fn, ...))
   end
 
   --- As README says it.

@@ -1,13 +1,13 @@
 --- What a script counts: rille.metrics. How it is shown: spec/server/admin_spec.lua.
+local raised = require("spec.support.raised")
 local rille = require("rille")
 
 local metrics = rille.metrics
 
 describe("metrics of a script", function()
   local function refused(text, fn, ...)
-    local ok, err = pcall(fn, ...)
-    assert.is_false(ok)
-    assert.truthy(tostring(err):find(text, 1, true), tostring(err))
+    local err = raised.by(fn, ...)
+    raised.says(text, err)
     return err
   end
 

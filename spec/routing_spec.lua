@@ -2,6 +2,7 @@ local App = require("rille.app")
 local Consumer = require("rille.consumer")
 local errors = require("rille.errors")
 local http = require("rille.consumer.http")
+local raised = require("spec.support.raised")
 local routing = require("rille.routing")
 local websocket = require("rille.consumer.websocket")
 
@@ -20,15 +21,11 @@ local function captures(pattern, path)
 end
 
 local function refusal(fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.is_true(errors.is_error(err, errors.ConfigurationError), tostring(err))
-  return err.message
+  return raised.is(errors.ConfigurationError, raised.by(fn, ...))
 end
 
 local function says(text, fn, ...)
-  local message = refusal(fn, ...)
-  assert.truthy(message:find(text, 1, true), message)
+  raised.says(text, refusal(fn, ...))
 end
 
 describe("a route's pattern", function()

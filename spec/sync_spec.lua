@@ -1,11 +1,8 @@
 local errors = require("rille.errors")
+local raised = require("spec.support.raised")
 local rille = require("rille")
 
-local function raised_by(fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok, "nothing was raised")
-  return err
-end
+local raised_by = raised.by
 
 describe("a queue", function()
   it("hands every value over once, in order", function()

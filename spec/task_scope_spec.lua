@@ -1,14 +1,11 @@
 local core = require("rille.core")
 local errors = require("rille.errors")
 local eventually = require("spec.support.eventually")
+local raised = require("spec.support.raised")
 local rille = require("rille")
 local task = require("rille.task")
 
-local function raised_by(fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok, "nothing was raised")
-  return err
-end
+local raised_by = raised.by
 
 local function hang()
   rille.asleep(1000)

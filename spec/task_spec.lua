@@ -1,15 +1,11 @@
 local core = require("rille.core")
 local errors = require("rille.errors")
+local raised = require("spec.support.raised")
 local task = require("rille.task")
 
 local asleep, spawn = task.asleep, task.spawn
 
---- What fn raises; it must raise.
-local function raised_by(fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok, "nothing was raised")
-  return err
-end
+local raised_by = raised.by
 
 local function raises(class, fn, ...)
   local err = raised_by(fn, ...)

@@ -2,17 +2,14 @@
 --- to a connection is told in spec/server.
 
 local Consumer = require("rille.consumer")
+local raised = require("spec.support.raised")
 local Scope = require("rille.scope")
 local errors = require("rille.errors")
 local http = require("rille.consumer.http")
 local task = require("rille.task")
 local websocket = require("rille.consumer.websocket")
 
-local function raised_by(fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok, "nothing was raised")
-  return err
-end
+local raised_by = raised.by
 
 --- An instance for a connection that is gone.
 local function open(cls)

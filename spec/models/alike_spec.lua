@@ -6,6 +6,7 @@ require("spec.support.fake_core")
 local compile = require("rille.models.compile")
 local dialects = require("rille.db.dialect")
 local models = require("rille.models")
+local raised = require("spec.support.raised")
 
 local Note = models.define("alike_note", { text = models.text() }, { name = "Note" })
 local ALIKE = {
@@ -15,11 +16,7 @@ local ALIKE = {
   ["an accent"] = Note.objects:filter({ text__unaccent = "x" }),
 }
 
-local function message_of(fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  return err.message
-end
+local message_of = raised.message
 
 describe("on SQLite", function()
   for what, query in pairs(ALIKE) do

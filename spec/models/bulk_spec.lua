@@ -1,6 +1,7 @@
 --- The bulk methods, on real databases.
 
 local backends = require("spec.support.backends")
+local raised = require("spec.support.raised")
 require("spec.support.fake_core")
 
 local errors = require("rille.errors")
@@ -11,9 +12,7 @@ local shelf = require("spec.models.shelf")()
 local Author, Book = shelf.Author, shelf.Book
 
 local function is_raised(class, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.is_true(errors.is_error(err, class), tostring(err))
+  raised.is(class, raised.by(fn, ...))
 end
 
 for _, backend in ipairs(backends.all(shelf.all)) do

@@ -5,6 +5,7 @@ local dialects = require("rille.db.dialect")
 local errors = require("rille.errors")
 local models = require("rille.models")
 local null = require("rille.core").null
+local raised = require("spec.support.raised")
 local resolve = require("rille.models.resolve")
 
 local Q, F = models.Q, models.F
@@ -33,11 +34,7 @@ local function params_of(...)
   return { n = select("#", ...), ... }
 end
 
-local function message_of(fn)
-  local ok, err = pcall(fn)
-  assert.is_false(ok)
-  return type(err) == "table" and err.message or err, err
-end
+local message_of = raised.message
 
 describe("compiling a query", function()
   it("selects every column, named as the attribute where that differs", function()

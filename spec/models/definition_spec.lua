@@ -1,6 +1,7 @@
 --- What a model can say about itself beyond its columns: bases, managers, constraints, pairs.
 
 local backends = require("spec.support.backends")
+local raised = require("spec.support.raised")
 require("spec.support.fake_core")
 
 local dialects = require("rille.db.dialect")
@@ -10,11 +11,7 @@ local schema = require("rille.models.schema")
 
 local Q = models.Q
 
-local function raised_by(fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  return type(err) == "table" and err.message or err
-end
+local message_of = raised.message
 
 describe("a field", function()
   it("checks its digits and what its validators say before anything is sent", function()
@@ -24,7 +21,7 @@ describe("a field", function()
       price:write(fits)
     end
     for _, wrong in ipairs({ "1234", "1.234", 1000 }) do
-      local message = raised_by(price.write, price, wrong)
+      local message = message_of(price.write, price, wrong)
       assert.truthy(message:find("at most 5 digits, 2 of them", 1, true))
     end
     local even = models.integer({
@@ -36,7 +33,7 @@ describe("a field", function()
     })
     even.name = "even"
     even:write(2)
-    assert.equal("Field 'even': must be even", raised_by(even.write, even, 3))
+    assert.equal("Field 'even': must be even", message_of(even.write, even, 3))
   end)
 
   it("takes choices as values or with labels", function()
@@ -45,7 +42,7 @@ describe("a field", function()
     })
     local field = Order._meta.by_name.state
     assert.equal("new", field:write("new"))
-    assert.equal("Field 'state' cannot be 'lost'.", raised_by(field.write, field, "lost"))
+    assert.equal("Field 'state' cannot be 'lost'.", message_of(field.write, field, "lost"))
     assert.equal("On its way", field:label_of("sent"))
     assert.equal("Just in", Order({ state = "new" }):get_state_display())
     assert.is_nil(Order():get_state_display())
@@ -63,7 +60,7 @@ describe("a field", function()
       { "has no option 'null'", models.many_to_many, "self", { null = true } },
       { "many_to_many needs a model,", models.many_to_many, "self", { through = "x" } },
     }) do
-      local message = raised_by(mistake[2], mistake[3], mistake[4])
+      local message = message_of(mistake[2], mistake[3], mistake[4])
       assert.truthy(message:find(mistake[1], 1, true), message)
     end
   end)
@@ -131,7 +128,7 @@ describe("a model", function()
       { "are the same; give one", { unique = {}, unique_together = {} } },
       { "is a list of models.UniqueConstraint", { constraints = { { "a" } } } },
     }) do
-      local message = raised_by(define(mistake[2]))
+      local message = message_of(define(mistake[2]))
       assert.truthy(message:find(mistake[1], 1, true), message)
     end
   end)
@@ -193,7 +190,7 @@ describe("relations", function()
     assert.equal(Membership, through)
     assert.same({ "club", "person" }, { near.name, far.name })
     Club._meta.many.members.near, Club._meta.many.members.through_fields = nil, nil
-    local message = raised_by(Club._meta.many.members.between, Club._meta.many.members)
+    local message = message_of(Club._meta.many.members.between, Club._meta.many.members)
     assert.truthy(message:find("more than one foreign key to Person", 1, true))
   end)
 
@@ -201,7 +198,7 @@ describe("relations", function()
     local Tag = models.define("tag", {})
     local Post = models.define("post", { tags = models.many_to_many(Tag) })
     assert.equal(1, #Post._meta.fields)
-    assert.truthy(raised_by(Post, { tags = {} }):find("is many-to-many", 1, true))
+    assert.truthy(message_of(Post, { tags = {} }):find("is many-to-many", 1, true))
   end)
 end)
 
@@ -249,7 +246,7 @@ CREATE TABLE IF NOT EXISTS "seat" (
     local A = models.define("a", { tags = models.array(models.text({ max_length = 5 })) })
     local create = schema.statements(A, dialects.postgresql)[1]
     assert.truthy(create:find('"tags" text[] NOT NULL', 1, true))
-    local message = raised_by(schema.statements, A, dialects.sqlite)
+    local message = message_of(schema.statements, A, dialects.sqlite)
     assert.truthy(message:find("which need PostgreSQL", 1, true))
   end)
 end)

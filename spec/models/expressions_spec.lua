@@ -1,6 +1,7 @@
 --- Expressions, functions, aggregates and combinations, on real databases.
 
 local backends = require("spec.support.backends")
+local raised = require("spec.support.raised")
 require("spec.support.fake_core")
 
 local dialects = require("rille.db.dialect")
@@ -15,11 +16,7 @@ local Exists, Subquery, OuterRef = models.Exists, models.Subquery, models.OuterR
 local shelf = require("spec.models.shelf")()
 local Author, Book, Review = shelf.Author, shelf.Book, shelf.Review
 
-local function message_of(fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  return type(err) == "table" and err.message or err
-end
+local message_of = raised.message
 
 describe("an expression", function()
   it("is the same text wherever it stands", function()

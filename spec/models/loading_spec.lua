@@ -1,6 +1,7 @@
 --- Related objects that come along, in how many statements; raw queries; what is deferred.
 
 local backends = require("spec.support.backends")
+local raised = require("spec.support.raised")
 local statements = require("spec.support.statements")
 require("spec.support.fake_core")
 
@@ -12,11 +13,7 @@ local Prefetch, Q = models.Prefetch, models.Q
 local shelf = require("spec.models.shelf")()
 local Author, Book, Review, Tag = shelf.Author, shelf.Book, shelf.Review, shelf.Tag
 
-local function message_of(fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  return type(err) == "table" and err.message or err
-end
+local message_of = raised.message
 
 for _, backend in ipairs(backends.all(shelf.all)) do
   describe("loading on " .. backend.name, function()

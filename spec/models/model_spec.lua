@@ -1,4 +1,5 @@
 local fake_core = require("spec.support.fake_core")
+local raised = require("spec.support.raised")
 
 local class = require("rille.class")
 local db = require("rille.db")
@@ -6,11 +7,7 @@ local errors = require("rille.errors")
 local models = require("rille.models")
 local null = require("rille.core").null
 
-local function raised_by(fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  return err
-end
+local raised_by = raised.by
 
 describe("define", function()
   it("adds an id when there is no primary key, and puts the key first", function()

@@ -2,6 +2,7 @@
 --- `asave`, `adelete`, `arefresh_from_db`, and the managers at both ends of a relation.
 
 local backends = require("spec.support.backends")
+local raised = require("spec.support.raised")
 require("spec.support.fake_core")
 
 local errors = require("rille.errors")
@@ -38,17 +39,7 @@ Between = models.define("objects_between", {
   weight = models.integer({ default = 0 }),
 }, { name = "Between" })
 
---- What a call raises.
-local function raised_by(fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  return err
-end
-
-local function is(class, err)
-  assert.is_true(errors.is_error(err, class), tostring(err))
-  return err.message
-end
+local raised_by, is = raised.by, raised.is
 
 for _, backend in ipairs(backends.all({ Simple, Related, Many, Between })) do
   describe("on " .. backend.name, function()

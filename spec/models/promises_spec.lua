@@ -2,6 +2,7 @@
 --- all: results, what is not asked again, and which mistakes are which errors.
 
 local backends = require("spec.support.backends")
+local raised = require("spec.support.raised")
 local statements = require("spec.support.statements")
 require("spec.support.fake_core")
 
@@ -26,22 +27,7 @@ local Country = models.define("promises_country", {
   first = models.timestamp({ auto_now_add = true }),
 }, { name = "Country", get_latest_by = "iso" })
 
---- What a call raises.
-local function raised_by(fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  return err
-end
-
-local function is(class, err)
-  assert.is_true(errors.is_error(err, class), tostring(err))
-  return err.message
-end
-
-local function says(text, err)
-  err = type(err) == "table" and err.message or err
-  assert.truthy(tostring(err):find(text, 1, true), tostring(err))
-end
+local raised_by, is, says = raised.by, raised.is, raised.says
 
 for _, backend in ipairs(backends.all({ Simple, Related, Country })) do
   describe("on " .. backend.name, function()

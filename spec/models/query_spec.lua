@@ -1,4 +1,5 @@
 local fake_core = require("spec.support.fake_core")
+local raised = require("spec.support.raised")
 
 local db = require("rille.db")
 local errors = require("rille.errors")
@@ -38,11 +39,7 @@ describe("a query", function()
     end
   end
 
-  local function raised_by(fn, ...)
-    local ok, err = pcall(fn, ...)
-    assert.is_false(ok)
-    return err
-  end
+  local raised_by = raised.by
 
   it("is not changed by its builders", function()
     local before = tostring(authors)
