@@ -5,6 +5,7 @@ local Scope = require("rille.scope")
 local answer = require("rille.answer")
 local channels = require("rille.channels")
 local core = require("rille.core")
+local direct = require("rille.consumer.direct")
 local generations = require("rille.generations")
 local json = require("rille.json")
 local layer = require("rille.layer")
@@ -245,13 +246,17 @@ function M.page(text, again)
   return M.pages and M.pages.of_handler(text, again)
 end
 
---- A message from the client.
+--- A message from the client, and those behind it that were read with it: each is an event of its
+--- own, though not a coroutine.
 ---@async
 ---@param self rille.WebsocketConsumer
 ---@param text string?
 ---@param bytes string?
 function M.receive(self, text, bytes)
-  return getmetatable(self).receive(self, text, bytes)
+  repeat
+    getmetatable(self).receive(self, text, bytes)
+    text, bytes = direct.following()
+  until text == nil and bytes == nil
 end
 
 --- A message from the layer, perhaps one that its group keeps.

@@ -37,6 +37,20 @@ static inline void trace_ws_event(rl_buf *out, const rl_ws_event *ev)
     trace_bytes(out, ev->data);
 }
 
+/* One event, read as a server reads: a message that lies whole at p by the short way. */
+static inline size_t trace_ws_take(rl_ws *ws, const rl_ws_rules *rules, char *p, size_t n,
+                                   rl_ws_event *ev)
+{
+    bool text;
+    rl_str data;
+    size_t used = ws->over || !rl_ws_is_idle(ws) ? 0 : rl_ws_whole(rules, p, n, &text, &data);
+
+    if (used == 0)
+        return rl_ws_feed(ws, rules, p, n, ev);
+    *ev = (rl_ws_event){.type = text ? RL_WS_TEXT : RL_WS_BINARY, .data = data};
+    return used;
+}
+
 /* Takes deflate; NULL: not negotiated. */
 static inline void trace_ws_deflate(rl_buf *out, const rl_ws_rules *rules, rl_deflate *deflate,
                                     rl_str in, trace_cuts cuts)
@@ -53,7 +67,7 @@ static inline void trace_ws_deflate(rl_buf *out, const rl_ws_rules *rules, rl_de
             memcpy(piece, in.p + at, n);
         at += n;
         do {
-            used += rl_ws_feed(&ws, rules, piece + used, n - used, &ev);
+            used += trace_ws_take(&ws, rules, piece + used, n - used, &ev);
             if (ev.type != RL_WS_NONE)
                 trace_ws_event(out, &ev);
             /* What came, not what was announced; and of what was inflated no more than may be. */

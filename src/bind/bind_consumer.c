@@ -208,6 +208,7 @@ int rl_open_consumer(lua_State *L)
     luaL_register(L, NULL, functions);
     rl_open_consumer_http(L);
     rl_open_consumer_facts(L);
+    rl_open_consumer_direct(L);
     rl_open_consumer_look(L);
     return 1;
 }

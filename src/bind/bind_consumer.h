@@ -27,8 +27,9 @@ static inline int rl_bind_outcome(lua_State *L, int rc, const rl_err *err)
     return 1;
 }
 
-void rl_open_consumer_http(lua_State *L);  /* the handshake's, or a request's, answer */
-void rl_open_consumer_facts(lua_State *L); /* who is there, and how */
-void rl_open_consumer_look(lua_State *L);  /* for whoever looks into a process */
+void rl_open_consumer_http(lua_State *L);   /* the handshake's, or a request's, answer */
+void rl_open_consumer_facts(lua_State *L);  /* who is there, and how */
+void rl_open_consumer_direct(lua_State *L); /* what compiled Lua calls by itself */
+void rl_open_consumer_look(lua_State *L);   /* for whoever looks into a process */
 
 #endif

@@ -42,6 +42,11 @@ int rl_consumer_send(rl_consumer *c, bool text, rl_str data, rl_err *err)
     return 0;
 }
 
+bool rl_consumer_append(rl_consumer *c, bool text, rl_str data)
+{
+    return c->ws && c->state == RL_CONSUMER_OPEN && rl_ws_conn_append(c->ws, text, data);
+}
+
 bool rl_consumer_is_over(rl_consumer *c)
 {
     if (c->ws)

@@ -93,6 +93,11 @@ void rl_consumer_nudge(rl_consumer *c)
     rl_consumer_stir(c);
 }
 
+static bool must_adopt(const rl_consumer *c)
+{
+    return RL_UNLIKELY(c->epoch != c->worker->generations.epoch) && !c->pinned;
+}
+
 /* [function, self] for an event of a bound consumer. The first one after a change of the code goes
  * through dispatch.adopt, which gives self its new class. Returns the number of arguments so far.
  */
@@ -100,7 +105,7 @@ static int push_event(rl_consumer *c, lua_State *co, enum rl_entry entry)
 {
     int nargs = 1;
 
-    if (RL_UNLIKELY(c->epoch != c->worker->generations.epoch) && !c->pinned) {
+    if (must_adopt(c)) {
         rl_consumer_push_entry(c, co, RL_ENTRY_ADOPT);
         c->epoch = c->worker->generations.epoch;
         nargs = 2;
@@ -142,6 +147,14 @@ static void on_source_ended(rl_task *t, void *arg, lua_State *co, bool failed)
     event_ended(arg, t, RL_OCCASION_SOURCE, co, failed);
 }
 
+/* An event begins in t. */
+static void note_beginning(rl_worker *w, rl_task *t)
+{
+    t->began = rl_loop_now(&w->loop);
+    t->retirements = w->retired.count + 1;
+    t->measured = ++w->routes.events % RL_ROUTE_SAMPLE ? 0 : rl_clock_ns();
+}
+
 rl_task *rl_consumer_begin(rl_consumer *c, rl_task_ended_fn *ended)
 {
     rl_worker *w = c->worker;
@@ -149,9 +162,7 @@ rl_task *rl_consumer_begin(rl_consumer *c, rl_task_ended_fn *ended)
     rl_worker_boundary(w);
     c->task = rl_task_new(&w->vm, ended, c);
     c->task->owner = c->id;
-    c->task->began = rl_loop_now(&w->loop);
-    c->task->retirements = w->retired.count + 1;
-    c->task->measured = ++w->routes.events % RL_ROUTE_SAMPLE ? 0 : rl_clock_ns();
+    note_beginning(w, c->task);
     return c->task;
 }
 
@@ -181,6 +192,22 @@ static void run_message(rl_consumer *c, bool text, rl_str data)
         lua_pushnil(co);
     lua_pushlstring(co, data.p, data.n);
     rl_task_start(t, nargs + (text ? 1 : 2));
+}
+
+bool rl_consumer_next(rl_worker *w, bool *text, rl_str *data)
+{
+    rl_task *t = w->vm.running;
+
+    if (RL_UNLIKELY(!t || t->ended != on_receive_ended))
+        return false;
+    rl_consumer *c = t->arg;
+    if (c->state != RL_CONSUMER_OPEN || c->nqueued || c->failed || must_adopt(c) ||
+        rl_worker_is_due(w) || !rl_task_renew(t) || !rl_ws_conn_next(c->ws, text, data))
+        return false;
+    rl_consumer_ended(c, t, RL_OCCASION_RECEIVE);
+    rl_worker_boundary(w);
+    note_beginning(w, t);
+    return true;
 }
 
 /* group, epoch, offset: where the message stands in its group's history. */

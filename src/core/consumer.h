@@ -116,6 +116,13 @@ void rl_consumer_run(rl_consumer *c, unsigned generation);
 /* The class of its successor may want to know at once (on_reload): an event of its own. */
 void rl_consumer_nudge(rl_consumer *c);
 
+/* The coroutine that has handled a message goes on with the next of those that were read at once:
+ * what else lies between two events is done. False: it has to end; the core goes on by itself. */
+bool rl_consumer_next(rl_worker *w, bool *text, rl_str *data);
+/* A message that only joins others which leave at the end of the turn; no Lua is met on the way.
+ * False: it takes more than that, rl_consumer_send(). */
+bool rl_consumer_append(rl_consumer *c, bool text, rl_str data);
+
 /* For drain and abort. */
 void rl_consumer_leave(rl_consumer *c, uint16_t code, rl_str reason);
 void rl_consumer_abort(rl_consumer *c);

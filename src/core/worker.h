@@ -151,6 +151,15 @@ void rl_worker_cancel_services(rl_worker *w); /* the end of all */
 /* The end of patience: cancel every handler and drop every connection. */
 void rl_worker_abort(rl_worker *w);
 
+/* Will the next boundary find something to do? */
+static inline bool rl_worker_is_due(const rl_worker *w)
+{
+    for (unsigned i = 0; i < w->ndbs; i++)
+        if (w->dbs[i] && rl_db_is_due(w->dbs[i]))
+            return true;
+    return false;
+}
+
 /* The database boundary (contract section 5, point 3): before an event, and after the last. */
 static inline void rl_worker_boundary(rl_worker *w)
 {

@@ -234,6 +234,7 @@ void rl_db_each_lease(const rl_db *db, void (*fn)(void *arg, const char *where),
 /* The boundary: retire what is past its age, begin a new health-check epoch. With nothing to do
  * it is a comparison or two. Never touches a lease. */
 void rl_db_close_old(rl_db *db);
+bool rl_db_is_due(const rl_db *db); /* whether that would find anything to do */
 
 /* Classes of errors, from RL_EOPERATIONAL to RL_ENOTSUPPORTED. */
 enum { RL_DB_ERRORS = 6 };

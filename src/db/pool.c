@@ -343,10 +343,15 @@ static void tick(uv_timer_t *timer)
     rl_pool_wake_at(db, next_tick(db));
 }
 
+bool rl_db_is_due(const rl_db *db)
+{
+    return RL_UNLIKELY(rl_loop_now(db->loop) >= db->due);
+}
+
 void rl_db_close_old(rl_db *db)
 {
     db->epoch++;
-    if (RL_LIKELY(rl_loop_now(db->loop) < db->due))
+    if (!rl_db_is_due(db))
         return;
     sweep(db, rl_pool_now(), true);
     rl_pool_pump(db);

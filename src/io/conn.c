@@ -212,6 +212,19 @@ void rl_conn_write2(rl_conn *c, const void *head, size_t nhead, const void *p, s
         rl_conn_flush_now(c);
 }
 
+char *rl_conn_room(rl_conn *c, size_t n)
+{
+    size_t after = c->out.len + n;
+
+    if (RL_UNLIKELY(c->closed || c->finishing || c->blocked || c->over || c->lent) ||
+        RL_UNLIKELY(after >= FLUSH_AT || after > c->all->high_water))
+        return NULL;
+    if (RL_UNLIKELY(c->out.cap < after))
+        rl_conns_lend(c->all, &c->out, n);
+    enlist(c);
+    return c->out.data + c->out.len;
+}
+
 void rl_conn_write_shared(rl_conn *c, rl_shared *bytes)
 {
     if (c->closed || c->finishing)

@@ -131,6 +131,14 @@ void rl_conn_own(rl_conn *c, const rl_conn_events *events, void *owner); /* hand
 /* Copied. Nothing happens on a closed connection: its on_closed is on the way. */
 void rl_conn_write(rl_conn *c, const void *p, size_t n);
 void rl_conn_write2(rl_conn *c, const void *head, size_t nhead, const void *p, size_t n);
+/* Where n bytes can be put that leave at the end of the turn with what else is written; the caller
+ * says how many it has put there, at once. NULL: they may not be, or not without more ado
+ * (rl_conn_write). */
+char *rl_conn_room(rl_conn *c, size_t n);
+static inline void rl_conn_filled(rl_conn *c, size_t n)
+{
+    c->out.len += n;
+}
 /* Sent from where they are, unless more is written in the same turn. */
 void rl_conn_write_shared(rl_conn *c, rl_shared *bytes);
 static inline size_t rl_conn_pending(const rl_conn *c) /* bytes not yet in the kernel */

@@ -60,6 +60,7 @@ struct rl_server {
     uint64_t refused_logged_at;
     uint64_t proxied_logged_at[3];      /* by what was wrong */
     uint64_t messages_in, messages_out; /* of WebSockets */
+    struct rl_ws_reading *reading;      /* of a WebSocket, while it is on the stack; else NULL */
 };
 
 /* Nobody may be connected before the first configure. */

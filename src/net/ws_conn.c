@@ -174,49 +174,94 @@ static void put_away(rl_ws_conn *ws, const rl_ws *parser)
     }
 }
 
+/* What was read, while it is told of. */
+typedef struct rl_ws_reading {
+    rl_ws_conn *ws;
+    rl_ws *parser;
+    char *p;
+    size_t n, used;
+    struct rl_ws_reading *around;
+} rl_ws_reading;
+
+static void count_received(rl_ws_conn *ws)
+{
+    ws->messages_in++;
+    ws->server->messages_in++;
+}
+
+bool rl_ws_conn_next(rl_ws_conn *ws, bool *text, rl_str *data)
+{
+    rl_ws_reading *r = ws->server->reading;
+
+    if (!r || r->ws != ws || ws->state != OPEN || ws->paused || !rl_ws_is_idle(r->parser))
+        return false;
+    size_t n = rl_ws_whole(&set_of(ws)->ws_rules, r->p + r->used, r->n - r->used, text, data);
+    if (n == 0)
+        return false;
+    r->used += n;
+    ws->used = true;
+    count_received(ws);
+    return true;
+}
+
+/* What comes next, when it is not simply a message. False: nothing does. */
+static bool take_event(rl_ws_conn *ws, rl_ws_reading *r)
+{
+    rl_ws_event ev;
+
+    r->used += rl_ws_feed(r->parser, &set_of(ws)->ws_rules, r->p + r->used, r->n - r->used, &ev);
+    switch (ev.type) {
+    case RL_WS_NONE:
+        return false;
+    case RL_WS_PONG:
+        is_flood(ws);
+        break;
+    case RL_WS_TEXT:
+    case RL_WS_BINARY:
+        ws->used = true;
+        if (ws->state != OPEN)
+            break;
+        count_received(ws);
+        ws->events->on_message(ws->owner, ev.type == RL_WS_TEXT, ev.data);
+        break;
+    case RL_WS_PING:
+        on_ping(ws, ev.data);
+        break;
+    case RL_WS_CLOSE:
+        on_peer_close(ws, &ev, r->used == r->n);
+        r->used = r->n;
+        return false;
+    case RL_WS_ERROR:
+        on_peer_error(ws, &ev);
+        r->used = r->n;
+        return false;
+    }
+    return true;
+}
+
 static size_t on_data(void *owner, char *p, size_t n)
 {
     rl_ws_conn *ws = owner;
+    rl_server *s = ws->server;
     rl_ws fresh = {.deflate = ws->deflate}, *parser = ws->parser ? ws->parser : &fresh;
-    size_t used = 0;
-    rl_ws_event ev;
+    rl_ws_reading r = {.ws = ws, .parser = parser, .p = p, .n = n, .around = s->reading};
+    bool text, more = true;
+    rl_str data;
 
-    ws->last_seen = rl_loop_now(ws->server->loop);
+    ws->last_seen = rl_loop_now(s->loop);
     ws->pinged = false;
     if (ws->conn->hung_up) /* what came before the end is all there will be: take it */
         ws->paused = false;
+    s->reading = &r;
     do {
-        used += rl_ws_feed(parser, &set_of(ws)->ws_rules, p + used, n - used, &ev);
-        switch (ev.type) {
-        case RL_WS_NONE:
-            break;
-        case RL_WS_PONG:
-            is_flood(ws);
-            break;
-        case RL_WS_TEXT:
-        case RL_WS_BINARY:
-            ws->used = true;
-            if (ws->state != OPEN)
-                break;
-            ws->messages_in++;
-            ws->server->messages_in++;
-            ws->events->on_message(ws->owner, ev.type == RL_WS_TEXT, ev.data);
-            break;
-        case RL_WS_PING:
-            on_ping(ws, ev.data);
-            break;
-        case RL_WS_CLOSE:
-            on_peer_close(ws, &ev, used == n);
-            put_away(ws, parser);
-            return n;
-        case RL_WS_ERROR:
-            on_peer_error(ws, &ev);
-            put_away(ws, parser);
-            return n;
-        }
-    } while (ev.type != RL_WS_NONE && !ws->paused && !(used == n && rl_ws_is_idle(parser)));
+        if (rl_ws_conn_next(ws, &text, &data))
+            ws->events->on_message(ws->owner, text, data);
+        else
+            more = take_event(ws, &r);
+    } while (more && !ws->paused && !(r.used == n && rl_ws_is_idle(parser)));
+    s->reading = r.around;
     put_away(ws, parser);
-    return used;
+    return r.used;
 }
 
 static void on_drain(void *owner)
@@ -301,6 +346,20 @@ void rl_ws_conn_send(rl_ws_conn *ws, bool text, rl_str data)
     else
         n = rl_ws_head(head, opcode, data.n);
     rl_conn_write2(ws->conn, head, n, data.p, data.n);
+}
+
+bool rl_ws_conn_append(rl_ws_conn *ws, bool text, rl_str data)
+{
+    char *to;
+
+    if (ws->state != OPEN || ws->deflate || !(to = rl_conn_room(ws->conn, RL_WS_HEAD_MAX + data.n)))
+        return false;
+    size_t head = rl_ws_head(to, text ? RL_WS_OP_TEXT : RL_WS_OP_BINARY, data.n);
+    memcpy(to + head, data.p, data.n);
+    rl_conn_filled(ws->conn, head + data.n);
+    ws->used = true;
+    count_sent(ws);
+    return true;
 }
 
 static rl_str payload_of(rl_str frame)

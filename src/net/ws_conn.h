@@ -10,7 +10,8 @@
 #include "net/server.h"
 
 typedef struct rl_ws_conn_events {
-    /* One whole message, borrowed. To have no more of them for now, pause. */
+    /* One whole message, borrowed. To have no more of them for now, pause; to have the next one
+     * without returning, rl_ws_conn_next(). */
     void (*on_message)(void *owner, bool text, rl_str data);
     void (*on_drain)(void *owner);
     void (*on_closed)(void *owner, uint16_t code, rl_str reason);
@@ -25,7 +26,15 @@ rl_ws_conn *rl_ws_conn_open(rl_server *s, rl_conn *conn, rl_deflate *deflate, ui
 
 rl_conn *rl_ws_conn_stream(const rl_ws_conn *ws);
 
+/* From inside on_message: the message behind that one, borrowed until on_message returns. False: it
+ * has not come whole, or something else comes first, which is told when on_message has returned. */
+bool rl_ws_conn_next(rl_ws_conn *ws, bool *text, rl_str *data);
+
 void rl_ws_conn_send(rl_ws_conn *ws, bool text, rl_str data);
+/* The same for a message that only joins others in the cork: nothing is called, nothing else
+ * happens. False: it takes more than that (compression, a cork that is full, a peer that does not
+ * read). */
+bool rl_ws_conn_append(rl_ws_conn *ws, bool text, rl_str data);
 /* A frame that is encoded already, for fan-out. 0: that is done. Else this connection wants it
  * compressed, and nothing was sent; one compressed frame will do for all that answer the same. */
 uint32_t rl_ws_conn_send_frame(rl_ws_conn *ws, rl_shared *frame);

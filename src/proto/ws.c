@@ -312,6 +312,30 @@ static void take_whole(rl_ws *ws, const rl_ws_rules *rules, const frame *f, char
         tell_message(f->opcode, data, ev);
 }
 
+size_t rl_ws_whole(const rl_ws_rules *rules, char *p, size_t n, bool *text, rl_str *data)
+{
+    const uint8_t *in = (const uint8_t *)p;
+    size_t head = 2 + 4, length;
+
+    if (n < head || (in[0] != (0x80 | RL_WS_OP_TEXT) && in[0] != (0x80 | RL_WS_OP_BINARY)))
+        return 0;
+    length = in[1] ^ 0x80u; /* over 127: it is not masked */
+    if (RL_UNLIKELY(length >= 126)) {
+        head += 2;
+        length = (size_t)in[2] << 8 | in[3];
+        if (in[1] != (0x80 | 126) || n < head || length < 126)
+            return 0;
+    }
+    if (length > n - head || length > least(rules->max_frame, most_of_message(rules)))
+        return 0;
+    *text = in[0] & RL_WS_OP_TEXT;
+    *data = (rl_str){p + head, length};
+    if (RL_LIKELY(unmask(p + head, length, in + head - 4)) || !*text || rl_utf8_valid(*data))
+        return head + length;
+    unmask(p + head, length, in + head - 4); /* as it came: twice is not at all */
+    return 0;
+}
+
 static void begin(rl_ws *ws, const frame *f)
 {
     ws->inside = true;

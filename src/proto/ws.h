@@ -100,6 +100,11 @@ static inline bool rl_ws_is_idle(const rl_ws *ws)
     return !ws->inside && !ws->message && !ws->head_len && !ws->part.data;
 }
 
+/* What rl_ws_feed() would tell first, where that is a text or binary message in one frame which
+ * lies whole at p[0..n), of a parser that is idle: nearly always, and in a fraction of the time.
+ * Returns how many bytes it takes; 0: it is something else, feed it. */
+size_t rl_ws_whole(const rl_ws_rules *rules, char *p, size_t n, bool *text, rl_str *data);
+
 /* Use bytes from p[0..n) up to the end of one event; returns how many. */
 size_t rl_ws_feed(rl_ws *ws, const rl_ws_rules *rules, char *p, size_t n, rl_ws_event *ev);
 

@@ -156,6 +156,16 @@ bool rl_task_run_ready(rl_vm *vm)
     return n > 0;
 }
 
+bool rl_task_renew(rl_task *t)
+{
+    rl_vm *vm = t->vm;
+
+    if (t->cancelled || t->interrupts || t->shields || t->op || t->local != LUA_NOREF ||
+        !rl_list_empty(&t->guards) || vm->gc_stress)
+        return false;
+    return rl_vm_extend_slice(vm);
+}
+
 static bool is_cancelled(const rl_task *t)
 {
     return t->cancelled && (!t->shields || t->vm->merciless);
@@ -169,6 +179,11 @@ static void why_not_wait(const rl_task *t, rl_err *err)
         rl_err_set(err, RL_ECANCELLED, "the scope was cancelled");
     else
         rl_err_set(err, RL_ETIMEOUT, "the deadline has passed");
+}
+
+bool rl_task_may_wait(const rl_task *t)
+{
+    return !t->op && !t->cancelled && !t->interrupts && lua_isyieldable(t->co);
 }
 
 rl_task *rl_task_current(lua_State *L)

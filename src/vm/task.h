@@ -66,10 +66,18 @@ static inline lua_State *rl_task_stack(rl_task *t)
 void rl_task_start(rl_task *t, int nargs);
 void rl_task_queue(rl_task *t, int nargs); /* run it at the end of the turn */
 
+/* The running task's function goes on with another event of its owner's: as if it had ended and
+ * begun again, and with the CPU time of another run. False: it has to end, since it leaves
+ * something behind that is seen to then, or should be looked at between two events. */
+bool rl_task_renew(rl_task *t);
+
 /* Every function that parks calls this among its checks, before it starts anything: it is the
  * last thing that may raise. Raises when there is no task, when the task was cancelled, and
  * where LuaJIT cannot suspend (table.sort, string.gsub, require). */
 rl_task *rl_task_current(lua_State *L);
+
+/* Would it raise nothing, asked of the running task's own coroutine? */
+bool rl_task_may_wait(const rl_task *t);
 
 /* The same question without raising: the running task, or NULL. */
 static inline rl_task *rl_task_running(lua_State *L)

@@ -135,6 +135,14 @@ bool rl_vm_renew_slice(rl_vm *vm)
     return condemned;
 }
 
+bool rl_vm_extend_slice(rl_vm *vm)
+{
+    if (RL_UNLIKELY(__atomic_load_n(&vm->condemned, __ATOMIC_ACQUIRE)))
+        return false;
+    __atomic_store_n(&vm->slice, vm->slice + 2, __ATOMIC_RELEASE);
+    return true;
+}
+
 void rl_vm_enter(rl_vm *vm)
 {
     vm->exposed++;

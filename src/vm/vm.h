@@ -91,6 +91,8 @@ void rl_vm_end_script(rl_vm *vm);
 /* While a script runs: from here on it has the CPU time of another run. True: it was being
  * interrupted for what it has had, and is not any longer. */
 bool rl_vm_renew_slice(rl_vm *vm);
+/* The same without absolving, for where Lua's API may not be called: false, it is condemned. */
+bool rl_vm_extend_slice(rl_vm *vm);
 void rl_vm_collect_all(rl_vm *vm);
 
 /* A buffer for a function that Lua calls, which an error may leave at any push: one that was not

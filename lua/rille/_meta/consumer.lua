@@ -99,6 +99,13 @@ function consumer.answered(id) end
 ---@return rille.Closed? err
 function consumer.send(id, text, bytes) end
 
+--- For `rille.consumer.direct` only, which has their types: where this worker is, and two functions
+--- that compiled code calls by themselves.
+---@return lightuserdata worker
+---@return lightuserdata take_next
+---@return lightuserdata append
+function consumer.direct() end
+
 --- Close a WebSocket; before accept, refuse it with 403. Closing twice is harmless.
 ---@param id number
 ---@param code integer?   default 1000; 1000 to 1014 without the reserved ones, 3000 to 4999

@@ -2,6 +2,7 @@
 
 local Consumer = require("rille.consumer")
 local core = require("rille.core")
+local direct = require("rille.consumer.direct")
 local errors = require("rille.errors")
 local json = require("rille.json")
 
@@ -52,9 +53,9 @@ function WebsocketConsumer:asend(message)
   if text == nil and bytes == nil then
     error("asend needs { text_data = … } or { bytes_data = … }", 2)
   end
-  -- Keep this shape: where a call's results go on as they are, a trace ends, and a message that was
-  -- made only for this is then never made. Any other continues behind the call, and makes it.
-  check(send(self._id, text, bytes))
+  if not direct.send(self._id, text, bytes) then
+    check(send(self._id, text, bytes))
+  end
 end
 
 --- Close, or before accept refuse with 403.
@@ -94,7 +95,10 @@ function JsonWebsocketConsumer:receive_json(content) end
 ---@async
 ---@param content any
 function JsonWebsocketConsumer:asend_json(content)
-  check(send(self._id, json.encode(content), nil))
+  local text = json.encode(content)
+  if not direct.send(self._id, text, nil) then
+    check(send(self._id, text, nil))
+  end
 end
 
 return { WebsocketConsumer = WebsocketConsumer, JsonWebsocketConsumer = JsonWebsocketConsumer }
