@@ -166,6 +166,33 @@ static void message_knows_the_frame_of_compiled_code(void)
     CHECK(loop.counters.memory_refused - refused > 100);
 }
 
+/* A function whose variables do not fit into the stack, which cannot grow: the message must not be
+ * written behind them. The stacks on both sides belong to others, and are full. */
+static void message_stays_in_its_stack(void)
+{
+    refuse("local function hold()\n"
+           "  local a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p = 1, 2, 3, 4, 5, 6, 7, 8\n"
+           "  i, j, k, l, m, n, o, p = 9, 10, 11, 12, 13, 14, 15, 16\n"
+           "  coroutine.yield()\n"
+           "  return a + b + c + d + e + f + g + h + i + j + k + l + m + n + o + p\n"
+           "end\n"
+           "local holders, wide = {}, {}\n"
+           "pcall(function()\n"
+           "  for n = 1, 12 do\n"
+           "    local names = ('v'):rep(20 + 6 * n):gsub('.', '%0,', 19 + 6 * n)\n"
+           "    wide[n] = coroutine.create(loadstring('local ' .. names))\n"
+           "    local holder = coroutine.wrap(hold)\n"
+           "    holder()\n"
+           "    holders[n] = holder\n"
+           "  end\n"
+           "end)\n"
+           "for n = 1, #wide do coroutine.resume(wide[n]) end\n"
+           "for n = 1, #holders do\n"
+           "  if holders[n]() ~= 136 then return 'a neighbour was changed' end\n"
+           "end\n"
+           "return 'well'");
+}
+
 /* Into a state of its own each time, for it loads only once. */
 static void ffi_loads_whole_or_not_at_all(void)
 {
@@ -228,6 +255,7 @@ int main(void)
     message_harms_no_frame();
     message_harms_no_variable();
     message_knows_the_frame_of_compiled_code();
+    message_stays_in_its_stack();
     ffi_loads_whole_or_not_at_all();
     nothing_is_lost();
     close_vm();

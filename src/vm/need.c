@@ -1,5 +1,6 @@
 #include "vm/need.h"
 
+#include <lauxlib.h>
 #include <string.h>
 
 /* Bytes, of a LuaJIT of 64 bits (lj_obj.h). */
@@ -9,6 +10,8 @@ enum {
     VARIABLE = 8, /* more, for each that it closes over */
     VARIABLES = 60,
     OWED = 48,          /* GCupval */
+    KIND = 10,          /* where a function has it, and a coroutine that of no Lua function */
+    ADDRESS = 47,       /* bits of it in a slot */
     GLOBAL_STATE = 768, /* as much of it as is searched; what lies behind is one block with it */
 };
 
@@ -17,12 +20,28 @@ struct state {
     char header[16];
     void **global;
     void *link;
-    char *base, *top;
+    char *base, *top, *end, *stack;
 };
 
 static struct state *state_of(void *L)
 {
     return L;
+}
+
+/* What lies beneath the variables: the function, and a link to the frame before. */
+static uint64_t *function_of(const struct state *s)
+{
+    return (uint64_t *)(void *)(s->base - 2 * SLOT);
+}
+
+static bool is_lua_function(const void *object)
+{
+    return ((const char *)object)[KIND] == 0;
+}
+
+static void *address_in(uint64_t slot)
+{
+    return (void *)(uintptr_t)(slot & ((UINT64_C(1) << ADDRESS) - 1));
 }
 
 /* A closure over one variable is of a variable's own size, and may have taken what was owed to
@@ -40,23 +59,40 @@ bool rl_need_is_owed(rl_need *need, const void *p, size_t size)
     return false;
 }
 
-void rl_need_brace(rl_need *need)
+/* Nobody returns to a function of Lua that was refused a stack: it is replaced by the coroutine, as
+ * LuaJIT has it at a stack's bottom. */
+void rl_need_brace(rl_need *need, const void *p)
 {
+    struct state *s = state_of(need->running[0]);
+
     if (need->running[1])
-        state_of(need->running[0])->base = need->running[1];
+        s->base = need->running[1];
+    if (p && p == s->stack && is_lua_function(address_in(*function_of(s)))) {
+        s->top = s->base;
+        *function_of(s) = need->tag | (uintptr_t)s;
+    }
 }
 
-static bool is_laid_out_so(lua_State *L)
+static bool is_laid_out_so(rl_need *need, lua_State *L)
 {
     const struct state *s = state_of(L);
+    int top = lua_gettop(L);
+    bool so = s->top - s->base == (ptrdiff_t)top * SLOT && s->stack < s->base && s->base <= s->end;
 
-    return s->top - s->base == (ptrdiff_t)lua_gettop(L) * SLOT;
+    lua_pushthread(L);
+    uint64_t slot = ((const uint64_t *)(const void *)s->top)[-1];
+    need->tag = slot & ~((UINT64_C(1) << ADDRESS) - 1);
+    so = so && address_in(slot) == L && !is_lua_function(L) && luaL_loadstring(L, "") == 0 &&
+         is_lua_function(lua_topointer(L, -1));
+    lua_settop(L, top);
+    return so;
 }
 
 /* For where LuaJIT notes who runs: it says so, whoever runs. */
 struct search {
     void **at;
     bool fits[GLOBAL_STATE / sizeof(void *)];
+    bool odd; /* a frame was not as expected */
 };
 
 static void compare(struct search *search, lua_State *L)
@@ -67,15 +103,19 @@ static void compare(struct search *search, lua_State *L)
 
 static int compare_in_coroutine(lua_State *co)
 {
-    compare(lua_touserdata(co, 1), co);
+    struct search *search = lua_touserdata(co, 1);
+    const void *function = address_in(*function_of(state_of(co)));
+
+    compare(search, co);
+    search->odd |= function != lua_topointer(co, 2) || is_lua_function(function);
     return 0;
 }
 
 bool rl_need_init(rl_need *need, lua_State *L)
 {
-    struct search search;
+    struct search search = {0};
 
-    if (sizeof(void *) != 8 || !is_laid_out_so(L))
+    if (sizeof(void *) != 8 || !is_laid_out_so(need, L))
         return false;
     search.at = state_of(L)->global;
     memset(search.fits, true, sizeof(search.fits));
@@ -84,7 +124,8 @@ bool rl_need_init(rl_need *need, lua_State *L)
     for (size_t i = 0; i < RL_COUNT(some); i++) {
         lua_pushcfunction(some[i], compare_in_coroutine);
         lua_pushlightuserdata(some[i], &search);
-        if (lua_resume(some[i], 1) != 0)
+        lua_pushvalue(some[i], 1);
+        if (lua_resume(some[i], 2) != 0 || search.odd)
             return false;
     }
     lua_pop(L, (int)RL_COUNT(some));

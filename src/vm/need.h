@@ -10,6 +10,9 @@
  * - Compiled code has its own idea of where the frame is, which the function that throws the error
  *   does not ask for (lj_err_mem, until June 2023): it takes another slot of the stack for the
  *   frame's function, and the process crashes. So the coroutine is told first.
+ * - A function whose variables do not fit into the stack, which cannot grow, is in its frame
+ *   already: the message would be written behind all of its variables, outside of the stack
+ *   (lj_err_mem, until February 2024). So the frame is made one that has none.
  * - The library `ffi`, refused something while it is being loaded, leaves a part of itself over
  *   which lua_close() stumbles. While it loads, nothing is refused (vm.c).
  *
@@ -24,6 +27,7 @@
 
 typedef struct rl_need {
     void **running;    /* LuaJIT's notes: the coroutine, and the frame if its code is compiled */
+    uint64_t tag;      /* of a coroutine in a slot of the stack, beside its address */
     uint32_t owed;     /* blocks for the closure that was granted last */
     bool tested;       /* a byte that is lost aborts the process */
     uint64_t injected; /* for tests: so many are refused, */
@@ -37,8 +41,9 @@ bool rl_need_init(rl_need *need, lua_State *L) RL_MUST_USE;
  * every block that a script wants; p is what is to grow, or NULL. */
 bool rl_need_is_owed(rl_need *need, const void *p, size_t size);
 
-/* To be called before a script is refused a block, when nothing but the error can follow. */
-void rl_need_brace(rl_need *need);
+/* To be called before a script is refused a block, when nothing but the error can follow; p is what
+ * was to grow, or NULL. */
+void rl_need_brace(rl_need *need, const void *p);
 
 /* For tests: of what scripts ask for from now, so many blocks are granted, and then so many are
  * not. */

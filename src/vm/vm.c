@@ -32,7 +32,7 @@ static bool grant(rl_vm *vm, const void *p, size_t nsize, size_t more)
     if (vm->used + more > vm->limit || rl_need_injects(&vm->need)) {
         vm->refused = true;
         vm->loop->counters.memory_refused++;
-        rl_need_brace(&vm->need);
+        rl_need_brace(&vm->need, p);
         return false;
     }
     if (vm->used + more > vm->net && !vm->net_open)
