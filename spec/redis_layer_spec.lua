@@ -196,10 +196,20 @@ describe("a plan of the core layer", function()
     }
   end
 
+  --- As Redis tells of them: each with its score.
+  local function scored(names)
+    local members = {}
+    for i, name in ipairs(names) do
+      members[2 * i - 1], members[2 * i] = name, ("%d.5"):format(100 + i)
+    end
+    return members
+  end
+
   it("has one payload for those who share a key", function()
     local named = { OTHER .. "g.room", OTHER .. "5", "specific.django!a", "specific.django!b" }
-    local plan = plans():make("digest", named, "room")
-    assert.equal("digest", plan.digest)
+    local plan = plans():make("names", scored(named), "room")
+    assert.equal("names", plan.known_by)
+    assert.equal(101.5, plan.oldest)
     assert.same({ "asgi" .. OTHER, "asgispecific.django!" }, plan.first.keys)
     assert.same({ { named[1], named[2] }, { named[3], named[4] } }, plan.first.members)
     assert.same({ #named[1], #named[3] }, plan.first.capacities)
@@ -209,13 +219,15 @@ describe("a plan of the core layer", function()
   end)
 
   it("leaves out who has it from memory", function()
-    local plan = plans():make("d", { OWN .. "g.room", NEXT .. "g.room", OWN .. "7" }, "room")
+    local members = scored { OWN .. "g.room", NEXT .. "g.room", OWN .. "7" }
+    local plan = plans():make("d", members, "room")
     assert.same({}, plan.first.keys)
     assert.same({ OWN .. "7" }, plan.own)
   end)
 
   it("names those of another worker behind a mark of the group", function()
-    local plan = plans():make("d", { NEXT .. "g.room", NEXT .. "3", NEXT .. "4" }, "room")
+    local members = scored { NEXT .. "g.room", NEXT .. "3", NEXT .. "4" }
+    local plan = plans():make("d", members, "room")
     assert.same({ { NEXT .. "x.room", NEXT .. "3", NEXT .. "4" } }, plan.first.members)
     assert.equal("room", Names.marked(plan.first.members[1][1]))
   end)
@@ -226,7 +238,7 @@ describe("a plan of the core layer", function()
       named[i] = ("specific.%d!x"):format(i)
       missing["asgi" .. Names.shared(named[i])] = ring.place(Names.shared(named[i]), 3)
     end
-    local plan = plans(3):make("d", named, "room")
+    local plan = plans(3):make("d", scored(named), "room")
     assert.equal(ring.place("room", 3), plan.first.place)
     for _, batch in ipairs { plan.first, unpack(plan.rest) } do
       assert.is_true(#batch.keys <= 500)
@@ -244,8 +256,8 @@ describe("a plan of the core layer", function()
     all:remember("left", all:make("l", {}, "left"))
     for i = 1, 8192 do
       all:remember(tostring(i), kept)
-      assert.equal("k", all:known("kept").digest)
+      assert.equal("k", all:known("kept").known_by)
     end
-    assert.equal("", all:known("left").digest)
+    assert.equal("", all:known("left").known_by)
   end)
 end)

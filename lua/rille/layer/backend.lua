@@ -136,27 +136,29 @@ function Backend:agroup_count(group) end
 ---@return string[]?  nil: it cannot tell
 function Backend:agroup_members(group) end
 
+local function finish_attempt(self, ok, ...)
+  if ok then
+    return ...
+  end
+  local err = ...
+  if errors.is_error(err, self.failures) then
+    layer.count_up("refused", 1)
+    local told = errors.LayerError(("the layer %s: %s"):format(self.options.name, err.message))
+    told.may_have_run = self.in_doubt(err)
+    error(told, 0)
+  end
+  error(err, 0)
+end
+
 --- For backends: do something with connections that may be lost while we do, and then raise
 --- `LayerError`. What failed was refused, or may have happened: the sender learns which.
 ---@async
 ---@generic T
----@param fn async fun(): T
+---@param fn async fun(...: any): T
+---@param ... any  for it
 ---@return T
-function Backend:attempt(fn)
-  local function finish(ok, ...)
-    if ok then
-      return ...
-    end
-    local err = ...
-    if errors.is_error(err, self.failures) then
-      layer.count_up("refused", 1)
-      local told = errors.LayerError(("the layer %s: %s"):format(self.options.name, err.message))
-      told.may_have_run = self.in_doubt(err)
-      error(told, 0)
-    end
-    error(err, 0)
-  end
-  return finish(pcall(fn))
+function Backend:attempt(fn, ...)
+  return finish_attempt(self, pcall(fn, ...))
 end
 
 --- For backends, and what they are made of: do something with what came; one message that is bad is

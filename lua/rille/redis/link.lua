@@ -186,25 +186,33 @@ end
 ---@param ... string|number
 ---@return any reply
 function Link:aeval(script, keys, ...)
+  local words, n = { unpack(keys) }, #keys
+  for i = 1, select("#", ...) do
+    words[n + i] = (select(i, ...))
+  end
+  return self:arun(script, n, words)
+end
+
+--- The same with everything in one list.
+---@async
+---@param script string
+---@param keys integer  how many of the words are keys: the first
+---@param words (string|number)[]
+---@return any reply
+function Link:arun(script, keys, words)
   local digest = self._digests[script]
   if digest == nil then
     local ok, loaded = self:_try("SCRIPT", "LOAD", script)
     digest = ok and loaded
     self._digests[script] = digest -- false: not allowed
   end
-  local words = { "EVALSHA", digest, #keys, unpack(keys) }
-  local n, given = #words, { ... }
-  for i = 1, #given do
-    words[n + i] = given[i]
-  end
   if digest then
-    local ok, reply = self:_try(unpack(words))
+    local ok, reply = self:_try("EVALSHA", digest, keys, unpack(words))
     if ok then
       return reply
     end
   end
-  words[1], words[2] = "EVAL", script
-  return self:acall(unpack(words))
+  return self:acall("EVAL", script, keys, unpack(words))
 end
 
 --- Its life

@@ -8,7 +8,7 @@
 --- to any other, and may add a consumer's own `channel_name` to groups, and take it out again.
 ---
 --- Members of the sender's own process have had a message through memory, so a sender leaves its
---- own workers out. It remembers a group's members (`plans.lua`) and the digest of their names:
+--- own workers out. It remembers a group's members (`plans.lua`) and what they are known by:
 --- Redis compares and pushes in one step (`scripts.lua`), or tells who they are now.
 ---
 --- Scores are the time of sending, and those of one worker always grow: what one sender sends to
@@ -242,12 +242,13 @@ function Core:score()
   return ("%.6f"):format(now)
 end
 
---- Write what every push ends with: the score, what is too old to wait, how long the key may live.
-function Core:finish(arguments)
-  local n, expiry = #arguments, self.settings.expiry
-  arguments[n + 1], arguments[n + 2] = self:score(), math.floor(clock.now()) - expiry
-  arguments[n + 3] = expiry
-  return arguments
+--- Write what every push begins with behind its keys: the score, what is too old to wait, how long
+--- a key may live. -> how many words there are now
+function Core:begin(words)
+  local n, expiry = #words, self.settings.expiry
+  words[n + 1], words[n + 2] = self:score(), math.floor(clock.now()) - expiry
+  words[n + 3] = expiry
+  return n + 3
 end
 
 --- To a channel of another process, or to one that any process may receive from.
@@ -260,51 +261,58 @@ function Core:asend(channel, message)
   local place = specific and self:place(name) or self.turn % #self.links + 1
   self.turn = specific and self.turn or place
   local payload = self.payload:encode(message, specific and channel or nil)
-  local keys = { self.settings.prefix .. name }
-  local arguments = self:finish { payload, self.capacity(channel) }
-  local full = self:attempt(function()
-    return self.links[place]:aeval(scripts.PUSH, keys, unpack(arguments))
-  end)
-  if #full > 0 then
+  local words = { self.settings.prefix .. name }
+  local n = self:begin(words)
+  words[n + 1], words[n + 2] = payload, self.capacity(channel)
+  local link = self.links[place]
+  local full = self:attempt(link.arun, link, scripts.PUSH, 1, words)
+  if full then
     outside.drop(1, "full", ("channel %s is full"):format(channel))
   end
 end
 
---- Write a batch behind what the arguments have already.
-function Core:fill(arguments, batch, message)
-  local n, count = #arguments, #batch.keys
+--- Write the push of a batch behind its keys, and what there may be.
+function Core:fill(words, batch, message)
+  local n = self:begin(words)
   for i, members in ipairs(batch.members) do
-    arguments[n + i] = self.payload:encode(message, members)
+    words[n + 1], words[n + 2] = self.payload:encode(message, members), batch.capacities[i]
+    n = n + 2
   end
-  for i, capacity in ipairs(batch.capacities) do
-    arguments[n + count + i] = capacity
-  end
-  return self:finish(arguments)
+  return words
+end
+
+--- -> how many of them had no room
+function Core:push(batch, message)
+  local words = self:fill({ unpack(batch.keys) }, batch, message)
+  local full = self.links[batch.place]:arun(scripts.PUSH, #batch.keys, words)
+  return full and #full or 0
 end
 
 --- Push to those members whose messages the group's server holds, and learn of the others.
 ---@return rille.layer.redis.Plan
 ---@return integer full  members that had no room
 function Core:agree(group, message)
-  local link = self.links[self:place(group)]
+  local link, lapsed = self.links[self:place(group)], self:lapsed()
   local plan = self.plans:known(group)
+  local known_by = plan.oldest > lapsed and plan.known_by or "?" -- else somebody's has lapsed
   for _ = 1, TRIES do
-    local arguments = self:fill({ "(" .. self:lapsed(), plan.digest }, plan.first, message)
-    local reply = link:aeval(scripts.GROUP_SEND, plan.asked, unpack(arguments))
-    if reply[1] == "" then
-      return plan, #reply[2]
+    local words = { unpack(plan.asked) }
+    local n = #words
+    words[n + 1], words[n + 2] = known_by, lapsed
+    local reply = link:arun(scripts.GROUP_SEND, n, self:fill(words, plan.first, message))
+    if not reply or type(reply[1]) == "number" then
+      return plan, reply and #reply or 0
     end
     plan = self.plans:remember(group, self.plans:make(reply[1], reply[2], group))
+    known_by = plan.known_by
   end
-  local arguments = self:fill({}, plan.first, message)
-  return plan, #link:aeval(scripts.PUSH, plan.first.keys, unpack(arguments))
+  return plan, self:push(plan.first, message)
 end
 
 function Core:push_to_group(group, message)
   local plan, full = self:agree(group, message)
   for _, batch in ipairs(plan.rest) do
-    local arguments = self:fill({}, batch, message)
-    full = full + #self.links[batch.place]:aeval(scripts.PUSH, batch.keys, unpack(arguments))
+    full = full + self:push(batch, message)
   end
   return plan, full
 end
@@ -314,9 +322,7 @@ end
 ---@param group string
 ---@param message table
 function Core:agroup_send(group, message)
-  local plan, full = self:attempt(function()
-    return self:push_to_group(group, message)
-  end)
+  local plan, full = self:attempt(self.push_to_group, self, group, message)
   if full > 0 then
     outside.drop(full, "full", ("group %s has processes that are full"):format(group))
   end

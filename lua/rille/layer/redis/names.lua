@@ -10,7 +10,7 @@ local LONGEST = 99 -- bytes of a channel's name
 
 ---@class rille.layer.redis.Names
 ---@field own string  "specific.<32 hexadecimal digits>!"
----@field private _groups table<string, string>  of members that do not tell their group: which
+---@field private _groups table<string, string>  of members that stand for ours: which
 local Names = {}
 Names.__index = Names
 
@@ -57,8 +57,8 @@ function Names:member(group)
   local name = self.own .. "g." .. group
   if #name > LONGEST then
     name = self.own .. ("h.%d.%08x"):format(#group, ring.crc32(group) % 2 ^ 32)
-    self._groups[name] = group
   end
+  self._groups[name] = group
   return name
 end
 
@@ -66,7 +66,7 @@ end
 ---@param channel string
 ---@return string?
 function Names:group_of(channel)
-  return channel:match("^[^!]*!g%.(.*)$") or self._groups[channel]
+  return self._groups[channel] or channel:match("^[^!]*!g%.(.*)$")
 end
 
 --- We have nobody in that group any more.

@@ -1,8 +1,7 @@
 --- Who is to be sent what, for the members of a group: worked out once for as long as they stay.
 ---
---- A plan belongs to a list of members, of which it keeps the digest that Redis makes of it
---- (`scripts.lua`). Members of one process share a key, so there is one payload for them; keys of
---- one server go in batches.
+--- A plan belongs to a list of members, and keeps what Redis knows these by (`scripts.lua`). There
+--- is one payload for those of one process, who share a key; keys of one server go in batches.
 
 local Names = require("rille.layer.redis.names")
 
@@ -16,7 +15,8 @@ local MOST = 4096 -- plans that are remembered, twice over
 ---@field capacities integer[]   of each: messages that may wait
 
 ---@class rille.layer.redis.Plan
----@field digest string
+---@field known_by string
+---@field oldest number                   the score of the membership that lapses first
 ---@field first rille.layer.redis.Batch   what goes along with the question who the members are: of
 ---                                        the group's own server, and maybe of nobody
 ---@field asked string[]                  the group's key, and those of `first`
@@ -61,20 +61,22 @@ end
 
 --- Of our own only those are told that Redis alone knows to be members, added by name; on another
 --- worker they are named behind a mark, so that only who is no member there is told.
----@param digest string
----@param names string[]
+---@param known_by string
+---@param members string[]  a name, its score, and so on
 ---@param group string
 ---@return rille.layer.redis.Plan
-function Plans:make(digest, names, group)
+function Plans:make(known_by, members, group)
   local batches, filling, by_key, own = {}, {}, {}, {}
-  for _, channel in ipairs(names) do
+  local oldest = math.huge
+  for i = 1, #members, 2 do
+    local channel = members[i]
     local name = Names.shared(channel)
-    local members = by_key[name]
-    local told = self.ours[name] and Names.is_for_all(channel)
+    oldest = math.min(oldest, tonumber(members[i + 1]))
+    local told, sharing = self.ours[name] and Names.is_for_all(channel), by_key[name]
     if not told and name == self.own then
       own[#own + 1] = channel
-    elseif not told and members then
-      members[#members + 1] = channel
+    elseif not told and sharing then
+      sharing[#sharing + 1] = channel
     elseif not told then
       by_key[name] = self.ours[name] and { Names.mark(name, group), channel } or { channel }
       add(self, batches, filling, channel, by_key[name])
@@ -90,7 +92,9 @@ function Plans:make(digest, names, group)
   end
   first = first or new_batch(place)
   local asked = { self.group_key(group), unpack(first.keys) }
-  return { digest = digest, first = first, asked = asked, rest = rest, own = own }
+  local plan = { known_by = known_by, oldest = oldest }
+  plan.first, plan.asked, plan.rest, plan.own = first, asked, rest, own
+  return plan
 end
 
 --- Remember a plan. When there are too many, those that were not asked for since the last time are
@@ -107,7 +111,7 @@ function Plans:remember(group, plan)
   return plan
 end
 
---- The last one of a group; at first one of nobody, with a digest that no list has.
+--- The last one of a group; at first one of nobody.
 ---@param group string
 ---@return rille.layer.redis.Plan
 function Plans:known(group)

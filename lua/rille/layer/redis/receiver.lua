@@ -50,6 +50,9 @@ function Receiver:forget(group)
   outside.serve(function()
     pcall(self.unregister, self, { group })
     self.forgetting[group] = nil
+    if not self.groups[group] then
+      self.names:forget(group)
+    end
   end)
 end
 
@@ -69,6 +72,9 @@ end
 --- Members of a group that a sender has sent to, with one message for our key. Who is among the
 --- members for all has it from there.
 function Receiver:hand_to_members(channels, message)
+  if not channels[2] and self.names:group_of(channels[1]) then -- as a rille writes it
+    return self:hand_to_group(channels[1], message)
+  end
   local group
   for _, channel in ipairs(channels) do
     if Names.is_for_all(channel) then
