@@ -160,6 +160,28 @@ for _, backend in ipairs(backends.all({ Shelf, Box }, "PostgreSQL")) do
       end)
     end)
 
+    it("stay one statement where several connections idle", function()
+      local wide = databases.open("wide", database.settings, { max_connections = 4 })
+      local own = Box.objects:using(wide)
+      learn(own, { pk = 1 }, wide)
+      local each, many = keys(BOXES), {}
+      for i = 1, 160 do -- more than a batch takes
+        many[i] = each[i % BOXES + 1]
+      end
+      for _ = 1, stressed and 1 or 20 do
+        all(own, many) -- until there are two connections to share
+        local before = wide:stats()
+        all(own, each)
+        local after = wide:stats()
+        local bulks, coalesced = after.bulks - before.bulks, after.coalesced - before.coalesced
+        if before.shared == 2 and bulks == 1 and coalesced == BOXES then
+          return
+        end
+        rille.asleep(0.1)
+      end
+      assert.truthy(stressed, "they never were one")
+    end)
+
     it("are statements in a transaction, and alone", function()
       learn(boxes, { pk = 1 })
       local before = database:stats().bulks

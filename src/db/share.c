@@ -175,15 +175,16 @@ static void write_batch(slot *s, unsigned n)
     rl_buf_fini(&keys);
 }
 
+/* At most so many statements; what joins one is none. */
 static void send_batch(rl_db *db, slot *s, unsigned most)
 {
     rl_query *firsts[MOST];
-    unsigned n = 0, nfirsts = 0;
+    unsigned n = 0, nsts = 0, nfirsts = 0;
     size_t bytes = 0;
     uint64_t now = rl_clock_ns();
     rl_list *it;
 
-    while (n < most && (it = rl_list_first(&db->reads))) {
+    while (n < MOST && nsts < most && (it = rl_list_first(&db->reads))) {
         rl_query *q = query_at(it);
         bool can = rl_bulk_can(q);
         bytes += bytes_of(q->st);
@@ -197,12 +198,14 @@ static void send_batch(rl_db *db, slot *s, unsigned most)
         if (can)
             firsts[nfirsts++] = q;
         rl_list_push(&s->batch, &q->req.link);
+        nsts++;
     }
     db->stats.reads += n;
     write_batch(s, n);
 }
 
-/* Those that idle share the work: one is answered while the next still runs. */
+/* Those that idle share the statements: one is answered while the next still runs. Reads that are
+ * one statement together stay so: what a server does for a statement it would do twice. */
 static unsigned fair_share(const rl_db *db)
 {
     unsigned idle = 0, most;
