@@ -3,37 +3,20 @@
 local core = require("rille.core")
 local errors = require("rille.errors")
 local eventually = require("spec.support.eventually")
-local redis = require("rille.redis")
+local links = require("spec.support.links")
+local raised = require("spec.support.raised")
 local rille = require("rille")
 local servers = require("spec.support.redis")
 
-local links = {}
+local open = links.open
 
-local function open(url, options)
-  local link = redis.open(url, options)
-  links[#links + 1] = link
-  return link
-end
-
---- A test whose links are closed at its end.
 local function links_test(name, test)
-  it(name, function()
-    local ok, err = pcall(test)
-    for i = #links, 1, -1 do
-      links[i]:close()
-      links[i] = nil
-    end
-    if not ok then
-      error(err, 0)
-    end
-  end)
+  it(name, links.closing(test))
 end
 
 local function fails_with(class, pattern, fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.is_true(errors.is_error(err, class), tostring(err))
-  assert.matches(pattern, err.message)
+  local err = raised.by(fn, ...)
+  assert.matches(pattern, raised.is(class, err))
   return err
 end
 

@@ -3,31 +3,15 @@
 local core = require("rille.core")
 local errors = require("rille.errors")
 local eventually = require("spec.support.eventually")
-local redis = require("rille.redis")
+local links = require("spec.support.links")
 local rille = require("rille")
 local server = require("spec.support.server")
 local servers = require("spec.support.redis")
 
-local links = {}
+local open = links.open
 
-local function open(url, options)
-  local link = redis.open(url, options)
-  links[#links + 1] = link
-  return link
-end
-
---- A test whose links are closed at its end.
 local function links_test(name, test)
-  it(name, function()
-    local ok, err = pcall(test)
-    for i = #links, 1, -1 do
-      links[i]:close()
-      links[i] = nil
-    end
-    if not ok then
-      error(err, 0)
-    end
-  end)
+  it(name, links.closing(test))
 end
 
 --- Why a link does not come up.

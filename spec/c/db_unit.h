@@ -7,6 +7,8 @@
 #include "db/db.h"
 #include "io/loop.h"
 
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -52,6 +54,21 @@ static inline void on_db_closed(void *arg)
 {
     *(bool *)arg = true;
     rl_loop_stop(&loop);
+}
+
+/* The URL of a PostgreSQL to test with, and everything ready for that; NULL: there is none. */
+static inline const char *begin_with_postgres(void)
+{
+    const char *url = getenv("RILLE_TEST_POSTGRES");
+
+    if (!url || !*url) {
+        printf("needs RILLE_TEST_POSTGRES, the URL of a server\n");
+        return NULL;
+    }
+    alarm(200);
+    signal(SIGPIPE, SIG_IGN);
+    CHECK_INT(rl_loop_init(&loop), 0);
+    return url;
 }
 
 static inline void wait_for(const bool *done)

@@ -2,8 +2,6 @@
  * a statement of its own. */
 #include "db_unit.h"
 
-#include <signal.h>
-
 static const char *url;
 
 enum { MANY = 300, FEW = 40 };
@@ -453,12 +451,9 @@ static void are_told_of_once(void)
 
 int main(void)
 {
-    url = getenv("RILLE_TEST_POSTGRES");
-    if (!url || !*url)
-        return 77;
-    alarm(200);
-    signal(SIGPIPE, SIG_IGN);
-    CHECK(rl_loop_init(&loop) == 0);
+    url = begin_with_postgres();
+    if (!url)
+        return SKIPPED;
     rl_db *db = open_db((rl_db_opts){.url = url});
     must(db, NULL, "DROP TABLE IF EXISTS bulk_keyed, bulk_gone, bulk_uuid");
     must(db, NULL, "CREATE TABLE bulk_keyed (k int PRIMARY KEY, v int)");

@@ -259,14 +259,11 @@ static void hears_long_and_many(void)
 
 int main(void)
 {
-    const char *given = getenv("RILLE_TEST_POSTGRES");
-    if (!given || !*given) {
-        printf("needs RILLE_TEST_POSTGRES, the URL of a server\n");
-        return 77; /* skipped */
-    }
+    const char *given = begin_with_postgres();
+    if (!given)
+        return SKIPPED;
     snprintf(url, sizeof(url), "%s%capplication_name=test_db_listen", given,
              strchr(given, '?') ? '&' : '?');
-    CHECK_INT(rl_loop_init(&loop), 0);
     shares_one_connection_between_channels();
     quotes_names_and_refuses_what_would_be_cut();
     tells_of_a_gap_and_goes_on();

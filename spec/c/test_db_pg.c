@@ -712,12 +712,9 @@ static void gives_up_a_copy(void)
 
 int main(void)
 {
-    url = getenv("RILLE_TEST_POSTGRES");
-    if (!url || !*url)
-        return 77;
-    alarm(200);
-    signal(SIGPIPE, SIG_IGN);
-    CHECK(rl_loop_init(&loop) == 0);
+    url = begin_with_postgres();
+    if (!url)
+        return SKIPPED;
     never_shows_a_password();
     keeps_types_both_ways();
     maps_errors();

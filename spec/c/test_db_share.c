@@ -1,8 +1,6 @@
 /* Reads that share connections, on a real PostgreSQL: what one of them does is felt by no other. */
 #include "db_unit.h"
 
-#include <signal.h>
-
 static const char *url;
 
 enum { MANY = 60 };
@@ -357,12 +355,9 @@ static void end_with_the_database(void)
 
 int main(void)
 {
-    url = getenv("RILLE_TEST_POSTGRES");
-    if (!url || !*url)
-        return 77;
-    alarm(200);
-    signal(SIGPIPE, SIG_IGN);
-    CHECK(rl_loop_init(&loop) == 0);
+    url = begin_with_postgres();
+    if (!url)
+        return SKIPPED;
     send_together_and_answer_in_order();
     take_what_comes_while_a_batch_is_out();
     keep_their_errors_to_themselves();

@@ -16,14 +16,6 @@ describe("a server among enemies", function()
     return it_runs
   end
 
-  --- It ends well, and no sanitizer that it was built with has a complaint.
-  local function ends_well()
-    assert.equal(0, it_runs:stop(), it_runs:stderr())
-    for _, word in ipairs { "Sanitizer", "runtime error:", "check failed", "bytes were lost" } do
-      assert.is_nil(it_runs:stderr():find(word, 1, true), it_runs:stderr())
-    end
-  end
-
   after_each(server.clean)
 
   local function get(path, close)
@@ -96,7 +88,7 @@ describe("a server among enemies", function()
     after_each(function()
       assert.is_true(serves())
       is_alone()
-      ends_well()
+      it_runs:ends_well()
     end)
 
     it("answers pipelined requests in order, however long each takes", function()
@@ -183,7 +175,7 @@ describe("a server among enemies", function()
     after_each(function()
       assert.is_true(serves())
       is_alone()
-      ends_well()
+      it_runs:ends_well()
     end)
 
     for _, name in ipairs { "recursion", "memory", "rep", "bare_yield", "sentinel_yield" } do
@@ -270,7 +262,7 @@ describe("a server among enemies", function()
     after_each(function()
       assert.is_true(serves())
       is_alone()
-      ends_well()
+      it_runs:ends_well()
     end)
 
     it("delivers every message that stands before the close, before disconnect", function()

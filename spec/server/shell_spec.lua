@@ -23,15 +23,24 @@ local BINARY = os.getenv("RILLE_BIN") or ".build/src/rille"
 describe("rille shell", function()
   local folder, path, env
 
-  --- What the command prints for this input, and its status.
-  local function run(input, ...)
-    local words = { "env" }
+  --- The words that run the command.
+  local function command(...)
+    local words = { "/usr/bin/env" }
     for name, value in pairs(env) do
       words[#words + 1] = name .. "=" .. value
     end
     words[#words + 1] = BINARY
     for _, word in ipairs { ... } do
-      words[#words + 1] = server.quote(word)
+      words[#words + 1] = word
+    end
+    return words
+  end
+
+  --- What the command prints for this input, and its status.
+  local function run(input, ...)
+    local words = command(...)
+    for i, word in ipairs(words) do
+      words[i] = server.quote(word)
     end
     server.write(folder .. "/input", input)
     local line = ("timeout 20 %s <%s/input 2>%s/err; echo \"status $?\""):format(
@@ -188,15 +197,7 @@ if true then
 
   --- Somebody at a terminal.
   local function typist(steps, ...)
-    local words = { "env" }
-    for name, value in pairs(env) do
-      words[#words + 1] = name .. "=" .. value
-    end
-    words[#words + 1] = BINARY
-    for _, word in ipairs { ... } do
-      words[#words + 1] = word
-    end
-    return clients.open("typist.py", steps, "/usr/bin/env", unpack(words, 2))
+    return clients.open("typist.py", steps, unpack(command(...)))
   end
 
   it("is a prompt on a terminal: Ctrl-C ends what runs, Ctrl-D leaves", function()

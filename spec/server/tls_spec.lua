@@ -41,13 +41,6 @@ describe("TLS", function()
     return it_runs
   end
 
-  local function ends_well()
-    assert.equal(0, it_runs:stop(), it_runs:stderr())
-    for _, word in ipairs { "Sanitizer", "runtime error:", "check failed" } do
-      assert.is_nil(it_runs:stderr():find(word, 1, true), it_runs:stderr())
-    end
-  end
-
   --- What OpenSSL's client says of a connection; by default it asks for "/" and waits.
   local function s_client(options, said)
     local request = said or "GET / HTTP/1.1\\r\\nhost: x\\r\\nconnection: close\\r\\n\\r\\n"
@@ -87,7 +80,7 @@ describe("TLS", function()
         has(said, "Verification: OK", "200 OK", ('"version":"%s"'):format(version))
         has(said, '"scheme":"https"', "SSL3 alert read:warning:close notify")
       end
-      ends_well()
+      it_runs:ends_well()
     end)
 
     it("is nothing older, and no 1.2 where 1.3 is demanded", function()
@@ -96,7 +89,7 @@ describe("TLS", function()
         has(s_client(flag .. " -cipher DEFAULT@SECLEVEL=0"), "alert protocol version")
       end
       has(s_client("-tls1_2 -cipher AES128-SHA256"), "alert handshake failure")
-      ends_well()
+      it_runs:ends_well()
       server.clean()
       local words = pairs_of("a")
       words[#words + 1] = "--tls-min-version=1.3"
@@ -141,14 +134,14 @@ describe("TLS", function()
           has(s_client(flag .. " -servername a.test -sess_in " .. kept), "Reused, TLSv1")
         end
       end
-      ends_well()
+      it_runs:ends_well()
     end)
 
     it("lets no client renegotiate", function()
       start()
       local line = "(sleep 0.2; echo R; sleep 0.2) | openssl s_client -tls1_2 -connect 127.0.0.1:%d"
       has(server.shell(line:format(it_runs.port) .. " 2>&1"), "RENEGOTIATING", "no renegotiation")
-      ends_well()
+      it_runs:ends_well()
     end)
 
     it("checks clients, if it is told to", function()
@@ -162,7 +155,7 @@ describe("TLS", function()
       has(s_client("-tls1_3"), "alert certificate required")
       local own = ("-cert %s -key %s"):format(path("other.pem"), path("other.key"))
       has(s_client("-tls1_2 " .. own), "alert unknown ca")
-      ends_well()
+      it_runs:ends_well()
     end)
   end)
 
@@ -171,7 +164,9 @@ describe("TLS", function()
       start(nil, { REQUEST_TIMEOUT = "1" })
     end)
 
-    after_each(ends_well)
+    after_each(function()
+      it_runs:ends_well()
+    end)
 
     it("slow: byte by byte, in either version", function()
       for _, version in ipairs { "1.2", "1.3" } do
@@ -227,7 +222,9 @@ describe("TLS", function()
       start()
     end)
 
-    after_each(ends_well)
+    after_each(function()
+      it_runs:ends_well()
+    end)
 
     it("carries big bodies both ways", function()
       local big = path("big")
@@ -303,7 +300,7 @@ describe("TLS", function()
     assert.same({}, ended.failed)
     assert.same({ "localhost", "new" }, ended.names)
     assert.is_true(ended.answered >= 40)
-    ends_well()
+    it_runs:ends_well()
   end)
 
   it("lets a storm of handshakes delay nobody #slow", function()
@@ -324,7 +321,7 @@ describe("TLS", function()
     local found = client.events[1]
     -- On the loop they would all be worked off in one turn, and `longest` be the whole storm.
     assert.is_true(found.longest < found.storm / 3, json.encode(found))
-    ends_well()
+    it_runs:ends_well()
   end)
 
   describe("is not begun", function()

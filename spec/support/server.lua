@@ -228,6 +228,15 @@ function Server:stop()
   return status
 end
 
+--- Ask it to stop: it does, with status 0, and no sanitizer that it was built with complains.
+function Server:ends_well()
+  local status, said = self:stop(), self:stderr()
+  assert(status == 0, said)
+  for _, word in ipairs { "Sanitizer", "runtime error:", "check failed", "bytes were lost" } do
+    assert(not said:find(word, 1, true), said)
+  end
+end
+
 --- End what is still running and remove the scratch folders.
 function server.clean()
   for i = #running, 1, -1 do
