@@ -58,9 +58,15 @@ void turn(struct load *l, int timeout)
         }
         if (events[i].events & EPOLLOUT)
             flush(l, c);
-        if (events[i].events & ~(uint32_t)EPOLLOUT)
+        if (!(events[i].events & ~(uint32_t)EPOLLOUT))
+            continue;
+        if (l->gather && !c->tail_len)
+            gather_recv(l, c);
+        else
             on_readable(l, c);
     }
+    if (l->gather)
+        gather_run(l);
 }
 
 static void run_until(struct load *l, uint64_t end)
@@ -93,6 +99,8 @@ static void run(struct load *l)
     }
     if (l->mode[0] == 'f')
         publish(l, start);
+    if (l->gather)
+        gather_run(l);
     run_until(l, start + (uint64_t)(l->warmup * 1e9));
     begin_window(l);
     run_until(l, l->begun + (uint64_t)(l->seconds * 1e9));
@@ -327,6 +335,8 @@ int main(int argc, char **argv)
     l.epoll = epoll_create1(EPOLL_CLOEXEC);
     l.in = allocate(1, IN_SIZE);
     make_frames(&l);
+    if (l.mode[0] == 's' || l.mode[0] == 'w')
+        l.gather = gather_new();
     l.conns = allocate(l.connections, sizeof(*l.conns));
     if (l.mode[0] != 'c')
         open_all(&l);

@@ -2,7 +2,8 @@
  *
  * load.c reads the command line, runs the windows and reports; dial.c opens
  * connections; wire.c makes frames, sends them and checks what comes back,
- * select.c those that vary, fan.c those that go to many; pace.c sends by the
+ * select.c those that vary, fan.c those that go to many; gather.c has many of
+ * them read or sent at once; pace.c sends by the
  * clock; measure.c keeps time and counts. Whatever goes wrong is the end of the
  * run: fail() does not return.
  */
@@ -80,6 +81,7 @@ struct load {
     size_t frame_len;
 
     int epoll;
+    struct gather *gather; /* select and walk; else NULL */
     struct conn *conns;
     uint8_t *in; /* IN_SIZE */
     uint32_t next_id;
@@ -146,7 +148,17 @@ void send_walk(struct load *l, struct conn *c, uint64_t now);
 
 /* One recv: check the replies in it and send as many messages. */
 void on_readable(struct load *l, struct conn *c);
+/* The same of what a recv into `bytes` brought; n: how much, or -errno. Only where no
+ * tail is kept. */
+void take_received(struct load *l, struct conn *c, uint8_t *bytes, ssize_t n);
 void keep_tail(struct conn *c, const uint8_t *bytes, size_t n);
+
+/* gather.c: done by gather_run() at the latest */
+
+struct gather *gather_new(void);
+void gather_recv(struct load *l, struct conn *c); /* take_received() tells */
+void gather_send(struct load *l, struct conn *c, const uint8_t *bytes, size_t n);
+void gather_run(struct load *l);
 
 /* select.c */
 

@@ -37,7 +37,7 @@ void send_selects(struct load *l, struct conn *c, uint64_t now)
         n = snprintf(text, sizeof(text), "%u", c->asked[i]);
         len += frame_put(frames + len, OP_TEXT, (uint8_t *)text, (size_t)n, 0x5bd1e995u);
     }
-    send_small(c, frames, len);
+    gather_send(l, c, frames, len);
 }
 
 void check_select(struct load *l, struct conn *c, const uint8_t *bytes, size_t n, uint64_t now)

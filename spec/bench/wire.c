@@ -1,11 +1,11 @@
 /* wire.c - frames out, replies in.
  *
  * One recv and one send per readable socket, however many messages the recv
- * brought. All frames are masked beforehand: `ring` holds a power of two of
- * them, twice in a row, so that whatever a connection owes is one contiguous
- * run from its own offset, and the reply to its n-th message must carry the
- * payload of frame n modulo the cycle. Lengths and kinds are checked on every
- * reply, contents on one in sixteen.
+ * brought; many of them in one call where gather.c has them. All frames are masked beforehand:
+ * `ring` holds a power of two of them, twice in a row, so that whatever a connection owes is one
+ * contiguous run from its own offset, and the reply to its n-th message must carry the payload of
+ * frame n modulo the cycle. Lengths and kinds are checked on every reply, contents on one in
+ * sixteen.
  */
 #include "load.h"
 
@@ -118,7 +118,7 @@ void send_walk(struct load *l, struct conn *c, uint64_t now)
     c->id = l->next_id;
     c->sent_at[0] = now;
     n = snprintf(text, sizeof(text), "%u", c->id);
-    send_small(c, frame, frame_put(frame, OP_TEXT, (uint8_t *)text, (size_t)n, 0x5bd1e995u));
+    gather_send(l, c, frame, frame_put(frame, OP_TEXT, (uint8_t *)text, (size_t)n, 0x5bd1e995u));
 }
 
 /* Receiving */
@@ -232,27 +232,39 @@ void keep_tail(struct conn *c, const uint8_t *bytes, size_t n)
     memcpy(c->tail, bytes, n);
 }
 
-void on_readable(struct load *l, struct conn *c)
+/* len bytes at `bytes`, of which the last n came with a recv that was answered so. */
+static void take(struct load *l, struct conn *c, uint8_t *bytes, size_t len, ssize_t n)
 {
-    size_t len = c->tail_len, at = 0, used;
+    size_t at = 0, used;
     uint64_t now;
-    ssize_t n;
 
-    memcpy(l->in, c->tail ? c->tail : l->in, len);
-    n = recv(c->fd, l->in + len, IN_SIZE - len, 0);
-    if (n < 0 && errno == EAGAIN)
+    if (n == -EAGAIN)
         return;
     if (n <= 0)
-        fail("the server closed a connection: %s", n < 0 ? strerror(errno) : "end of stream");
-    len += (size_t)n;
+        fail("the server closed a connection: %s", n < 0 ? strerror((int)-n) : "end of stream");
 
     now = now_ns();
     c->answered = 0;
-    while ((used = take_frame(l, c, l->in + at, len - at, now)) > 0)
+    while ((used = take_frame(l, c, bytes + at, len - at, now)) > 0)
         at += used;
-    keep_tail(c, l->in + at, len - at);
+    keep_tail(c, bytes + at, len - at);
     if (c->answered && l->mode[0] == 's')
         send_selects(l, c, now);
     else if (c->answered && l->mode[0] == 'e')
         send_echoes(l, c, c->answered, now);
+}
+
+void take_received(struct load *l, struct conn *c, uint8_t *bytes, ssize_t n)
+{
+    take(l, c, bytes, n > 0 ? (size_t)n : 0, n);
+}
+
+void on_readable(struct load *l, struct conn *c)
+{
+    size_t kept = c->tail_len;
+    ssize_t n;
+
+    memcpy(l->in, c->tail ? c->tail : l->in, kept);
+    n = recv(c->fd, l->in + kept, IN_SIZE - kept, 0);
+    take(l, c, l->in, kept + (n > 0 ? (size_t)n : 0), n < 0 ? -errno : n);
 }
