@@ -28,7 +28,7 @@ static int run(const rl_settings *settings, int argc)
 {
     switch (settings->command) {
     case RL_CMD_HELP:
-        rl_settings_help(settings->help_for);
+        rl_command_help(settings->help_for);
         return argc < 2 ? 2 : 0;
     case RL_CMD_VERSION:
         printf("rille %s\n", RILLE_VERSION);

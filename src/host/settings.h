@@ -6,30 +6,12 @@
 #define RL_HOST_SETTINGS_H
 
 #include "host/certificates.h"
+#include "host/commands.h"
 #include "base/err.h"
 #include "base/log.h"
 
 #define RL_MAX_ADDRESSES 16
 #define RL_MAX_LIMITS    64
-
-typedef enum rl_command {
-    RL_CMD_HELP,
-    RL_CMD_RUN,
-    RL_CMD_DEV,
-    RL_CMD_TEST,
-    RL_CMD_CHECK,
-    RL_CMD_ROUTES,
-    RL_CMD_TOOL, /* in Lua: lua/rille/tools */
-    RL_CMD_SEND,
-    RL_CMD_SHELL,
-    RL_CMD_ATTACH,
-    RL_CMD_STATUS,
-    RL_CMD_RELOAD,
-    RL_CMD_ROLLBACK,
-    RL_CMD_PROMOTE,
-    RL_CMD_UPGRADE,
-    RL_CMD_VERSION,
-} rl_command;
 
 /* Strings are argv's or the environment's. */
 typedef struct rl_settings {
@@ -78,7 +60,5 @@ static inline bool rl_settings_watch(const rl_settings *s)
 {
     return s->watch || s->command == RL_CMD_DEV;
 }
-
-void rl_settings_help(const char *command); /* to stdout; NULL: all commands */
 
 #endif
