@@ -86,7 +86,7 @@ bool rl_bulk_can(const rl_query *q)
 bool rl_bulk_join(rl_query *q, rl_query *const *firsts, unsigned n)
 {
     for (unsigned i = 0; i < n; i++)
-        if (rl_str_eq(firsts[i]->st->many, q->st->many)) {
+        if (firsts[i]->text == q->text || rl_str_eq(firsts[i]->st->many, q->st->many)) {
             rl_list_push(&firsts[i]->bulk, &q->req.link);
             return true;
         }

@@ -91,6 +91,7 @@ int rl_db_open(rl_db **out, rl_loop *loop, const rl_db_opts *opts, rl_err *err)
         db->set.min_connections = db->set.max_connections;
     settle_sharing(db);
     db->loop = loop;
+    db->queries = (rl_slab)RL_SLAB_OF(rl_query);
     db->name = rl_strdup(name_of(opts));
     db->due = db->timer_at = RL_DB_NEVER;
     db->random = rl_clock_ns() ^ (uintptr_t)db ^ 0x9e3779b97f4a7c15u;
@@ -113,7 +114,9 @@ static void free_db(uv_handle_t *timer)
 
     db->driver->config_free(db->conf);
     rl_paces_fini(&db->paces);
+    rl_texts_fini(&db->texts);
     rl_map_fini(&db->unfit);
+    rl_slab_fini(&db->queries);
     rl_free(db->name);
     rl_free(db->display);
     rl_free(db->stage_gone);

@@ -25,23 +25,29 @@ void rl_paces_fini(rl_paces *p)
     rl_map_fini(&p->by_sql);
 }
 
+static bool is_quick(pace at)
+{
+    return at.runs == ENOUGH && at.us < RL_PACE_QUICK;
+}
+
 bool rl_paces_is_quick(const rl_paces *p, rl_str sql)
 {
-    pace at = pace_of(rl_map_get(&p->by_sql, sql));
-
-    return at.runs == ENOUGH && at.us < RL_PACE_QUICK;
+    return is_quick(pace_of(rl_map_get(&p->by_sql, sql)));
 }
 
 void rl_paces_learn(rl_paces *p, rl_str sql, uint64_t us)
 {
     pace at = pace_of(rl_map_get(&p->by_sql, sql));
+    bool was_quick = is_quick(at);
     uint32_t now = us < UINT32_MAX / 8 ? (uint32_t)us : UINT32_MAX / 8;
 
     if (at.runs == 0 && p->by_sql.len >= MOST) {
         rl_map_fini(&p->by_sql);
         p->by_sql = (rl_map){0};
+        p->changes++;
     }
     at.us = at.runs ? (uint32_t)(((uint64_t)at.us * 3 + now) / 4) : now;
     at.runs += at.runs < ENOUGH;
+    p->changes += is_quick(at) != was_quick;
     rl_map_put(&p->by_sql, sql, word_of(at));
 }

@@ -12,6 +12,7 @@ enum { RL_PACE_QUICK = 2000 }; /* µs */
 
 typedef struct rl_paces {
     rl_map by_sql;
+    unsigned changes; /* so many times one has become quick, or is so no more */
 } rl_paces;
 
 void rl_paces_fini(rl_paces *p);

@@ -7,9 +7,11 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/slab.h"
 #include "db/driver.h"
 #include "db/pace.h"
 #include "db/settings.h"
+#include "db/text.h"
 #include "io/loop.h"
 
 /* Each state is a list on the db, and being in the state means being on the list. Nothing
@@ -51,6 +53,7 @@ typedef struct slot {
     rl_query *query;    /* under way; NULL when idle, at a chore of ours, or with a batch */
     rl_list batch;      /* requests: reads under way that have no answer yet */
     rl_statement *left; /* of a query given up; the driver may still look at it */
+    rl_text *left_text; /* its text, or NULL */
     rl_lease *lease;
     bool opened;
     bool shared;            /* read-only for good, for batches alone */
@@ -91,7 +94,8 @@ struct rl_query {
     rl_copy_fn *copied; /* NULL unless it is a COPY */
     void *arg;
     rl_result *result;
-    rl_statement *st; /* ours, one block with all it points at */
+    rl_statement *st; /* ours, one block with all it points at, but the text, … */
+    rl_text *text;    /* … if that is here; NULL: it is in the block */
 };
 
 struct rl_borrow {
@@ -131,6 +135,8 @@ struct rl_db {
     unsigned nshared;  /* connections for them, or becoming one */
     bool wants_shared; /* the next one that idles becomes one */
     rl_paces paces;
+    rl_slab queries; /* their memory */
+    rl_texts texts;
     rl_map unfit;    /* texts of bulks that did not do, to the ms at which they may again */
     rl_list answers; /* requests whose callbacks are due */
     rl_list leases;

@@ -49,7 +49,8 @@ static void query_free(rl_query *q)
     rl_result_free(q->result);
     rl_free(q->req.err);
     rl_free(q->st);
-    rl_free(q);
+    rl_text_drop(q->text);
+    rl_slab_give(&q->req.db->queries, q);
 }
 
 static void borrow_free(rl_borrow *b)
@@ -196,10 +197,22 @@ void rl_request_time_out(request *r)
 
 /* Queries */
 
-/* One block: the statement, its values, then their bytes, each with a NUL behind it. */
-static rl_statement *statement_copy(const rl_statement *st)
+/* A copy at `at`, with a NUL. Returns where the next one goes. */
+static char *put(char *at, rl_str *s)
 {
-    size_t values = st->nparams * sizeof(rl_value), bytes = st->sql.n + 1 + st->many.n + 1;
+    if (s->n)
+        memcpy(at, s->p, s->n);
+    at[s->n] = '\0';
+    s->p = at;
+    return at + s->n + 1;
+}
+
+/* One block: the statement, its values, then the bytes of those and of the SQL, if that is not kept
+ * as a text, each with a NUL behind it. */
+static rl_statement *statement_copy(const rl_statement *st, const rl_text *text)
+{
+    size_t values = st->nparams * sizeof(rl_value);
+    size_t bytes = text ? 0 : st->sql.n + 1 + st->many.n + 1;
 
     for (unsigned i = 0; i < st->nparams; i++)
         if (st->params[i].kind >= RL_TEXT)
@@ -208,37 +221,29 @@ static rl_statement *statement_copy(const rl_statement *st)
     rl_value *params = (rl_value *)(copy + 1);
     char *at = (char *)params + values;
 
-    memcpy(at, st->sql.p, st->sql.n);
-    at[st->sql.n] = '\0';
     *copy = *st;
-    copy->sql.p = at;
     copy->params = params;
-    at += st->sql.n + 1;
-    if (st->many.n)
-        memcpy(at, st->many.p, st->many.n);
-    at[st->many.n] = '\0';
-    copy->many.p = at;
-    at += st->many.n + 1;
+    if (text) {
+        copy->sql = text->sql;
+        copy->many = text->many;
+    } else {
+        at = put(at, &copy->sql);
+        at = put(at, &copy->many);
+    }
     for (unsigned i = 0; i < st->nparams; i++) {
         params[i] = st->params[i];
-        if (params[i].kind < RL_TEXT)
-            continue;
-        rl_str s = params[i].s;
-        if (s.n)
-            memcpy(at, s.p, s.n);
-        at[s.n] = '\0';
-        params[i].s.p = at;
-        at += s.n + 1;
+        if (params[i].kind >= RL_TEXT)
+            at = put(at, &params[i].s);
     }
     return copy;
 }
 
 /* What no server should have to tell. */
-static rl_err *check(const rl_statement *st)
+static rl_err *check(const rl_statement *st, const rl_text *text)
 {
     rl_err *err = NULL;
 
-    if (memchr(st->sql.p, '\0', st->sql.n))
+    if (!text && memchr(st->sql.p, '\0', st->sql.n))
         return rl_pool_err(RL_EPROGRAMMING, "the statement holds a NUL byte");
     if (st->nparams > 65535)
         return rl_pool_err(RL_EPROGRAMMING, "%u parameters, of at most 65535", st->nparams);
@@ -276,8 +281,9 @@ static void ask(request *r, rl_db *db)
 rl_query *rl_db_query(rl_db *db, rl_lease *lease, const rl_statement *st, rl_query_fn *fn,
                       void *arg)
 {
-    rl_query *q = rl_calloc(1, sizeof(*q));
-    rl_err *err = check(st);
+    rl_query *q = rl_slab_zeroed(&db->queries);
+    rl_text *text = st->reads ? rl_texts_take(&db->texts, st->sql, st->many) : NULL;
+    rl_err *err = check(st, text);
 
     ask(&q->req, db);
     q->lease = lease;
@@ -285,7 +291,8 @@ rl_query *rl_db_query(rl_db *db, rl_lease *lease, const rl_statement *st, rl_que
     q->arg = arg;
     q->answered = 1;
     rl_list_init(&q->bulk);
-    q->st = statement_copy(st);
+    q->text = text;
+    q->st = statement_copy(st, text);
     if (!err && st->copy)
         err = rl_copy_check(db, lease, st);
     if (!err && lease)

@@ -38,8 +38,8 @@ enum {
 
 bool rl_share_takes(rl_db *db, const rl_query *q)
 {
-    return q->st->reads && !q->alone && !db->staging && db->set.shared_connections &&
-           rl_paces_is_quick(&db->paces, q->st->sql);
+    return q->text && !q->alone && !db->staging && db->set.shared_connections &&
+           rl_text_is_quick(q->text, &db->paces);
 }
 
 /* Answers */

@@ -171,7 +171,9 @@ static void query_lost(slot *s, rl_query *q, const rl_err *why, bool sent)
         return;
     }
     s->left = q->st;
+    s->left_text = q->text;
     q->st = NULL;
+    q->text = NULL;
     if (s->state == CLEANING)
         err = rl_pool_err(RL_ECANCELLED, "the lease was returned while its statement ran");
     else if (sent && commit)
@@ -228,6 +230,7 @@ static void on_closed(void *owner)
     db->count[CLOSING]--;
     db->slots--;
     rl_free(s->left);
+    rl_text_drop(s->left_text);
     rl_free(s);
     rl_pool_pump(db);
     rl_db_close_if_over(db);
