@@ -361,4 +361,39 @@ describe("a query", function()
     assert.same({}, authors:abulk_create({}))
     assert.same({}, driver.take())
   end)
+
+  it("tells of the a that was left off, at the line where it was", function()
+    local wanted = "query_spec.lua:%%d+: %s has no method '%s': what waits has an a in front,"
+      .. " as 'a%s'"
+    local narrow = authors:filter({ name = "x" })
+    for _, case in ipairs({
+      { Author.objects, "Author.objects", "get" },
+      { Author.objects, "Author.objects", "get_or_create" },
+      { authors, "a query of Author", "bulk_create" },
+      { narrow, "a query of Author", "list" },
+      { Author({}), "Author", "save" },
+      { Author({}), "Author", "refresh_from_db" },
+    }) do
+      local err = raised_by(function()
+        local method = case[1][case[3]]
+        return method
+      end)
+      assert.matches(wanted:format(case[2], case[3], case[3]), err)
+    end
+    assert.is_nil(narrow.lias) -- as of alias
+    assert.is_nil(Author({}).delet)
+  end)
+
+  it("lets a model have what would lack its a", function()
+    local Page = models.define("page", { save = models.text({ null = true }) }, {
+      methods = {
+        count = function()
+          return "its own"
+        end,
+      },
+    })
+    assert.is_nil(Page({}).save)
+    assert.equal("its own", Page.objects:count())
+    assert.equal("its own", Page.objects:filter({ save = "x" }):count())
+  end)
 end)

@@ -11,6 +11,7 @@ local db = require("rille.db")
 local deletion = require("rille.models.deletion")
 local errors = require("rille.errors")
 local null = require("rille.core").null
+local prefix = require("rille.models.prefix")
 local queries = require("rille.models.query")
 local related = require("rille.models.related")
 local settle = require("rille.models.relations").settle
@@ -113,6 +114,8 @@ for name in pairs(Instance) do
 end
 
 -- Instances -------------------------------------------------------------------------
+
+local LEFT_OFF = prefix.left_off(Instance)
 
 local NOT_FETCHED = "%s.%s was not fetched. Ask for it with select_related(%q), or get it with"
   .. " %s.objects:aget { pk = object.%s }"
@@ -242,6 +245,8 @@ local function instance_metatable(model, meta)
         return object_pointing_here(self, pointing, key)
       elseif pointing then
         return related.of_owner(pointing, self, key, false)
+      elseif LEFT_OFF[key] and not meta.by_attr[key] then
+        prefix.refuse(model.__name, key, LEFT_OFF[key])
       end
     end,
     __newindex = function(self, key, value)

@@ -10,6 +10,7 @@ local figures = require("rille.models.figures")
 local forms = require("rille.models.forms")
 local outlines = require("rille.models.outlines")
 local plans = require("rille.models.plans")
+local prefix = require("rille.models.prefix")
 local queries = require("rille.models.query")
 local reading = require("rille.models.reading")
 require("rille.models.bulk")
@@ -56,6 +57,8 @@ local function settle(self)
   return setmetatable(self, getmetatable(query))
 end
 
+local left_off -- once there are all methods
+
 -- Parts in which there is nothing open.
 local SHARED = { model = true, shape = true, distinct_on = true }
 -- What a light query has by itself, if at all.
@@ -70,7 +73,11 @@ function Light:__index(key)
   elseif ABSENT[key] then
     return nil
   end
-  return settle(self)[key]
+  local found = settle(self)[key]
+  if found == nil and left_off[key] then
+    prefix.refuse(("a query of %s"):format(self.model.__name), key, left_off[key])
+  end
+  return found
 end
 
 function Light:__tostring()
@@ -439,5 +446,7 @@ function queries.all_of(model, database)
   query.database = database
   return query
 end
+
+left_off = prefix.left_off(methods)
 
 return { Light = Light, methods = methods }

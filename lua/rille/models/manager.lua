@@ -5,6 +5,7 @@
 
 local forms = require("rille.models.forms")
 local light = require("rille.models.light")
+local prefix = require("rille.models.prefix")
 local queries = require("rille.models.query")
 
 ---@class rille.models.Manager : rille.models.LightQuery
@@ -19,6 +20,8 @@ end
 
 Manager.members = methods -- for whoever completes names
 
+local LEFT_OFF = prefix.left_off(methods)
+
 --- The form is made when a method is first looked for: an ordering may follow foreign keys whose
 --- targets were not there when the model was defined.
 function Manager:__index(key)
@@ -29,7 +32,10 @@ function Manager:__index(key)
   end
   if method == nil then
     local own = self.model._meta.methods
-    return own and own[key]
+    method = own and own[key]
+    if method == nil and LEFT_OFF[key] then
+      prefix.refuse(tostring(self), key, LEFT_OFF[key])
+    end
   end
   return method
 end
