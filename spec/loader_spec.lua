@@ -252,9 +252,13 @@ describe("a script", function()
   end)
 
   it("has to return an application", function()
-    for text, got in pairs { [""] = "nil", ["return 5"] = "number", ["return {}"] = "table" } do
+    for text, got in pairs {
+      [""] = "nothing",
+      ["return 5"] = "a number",
+      ["return {}"] = "a table",
+    } do
       local message = failure { ["app.lua"] = text }
-      local wanted = "does not return rille.app { … }, but a " .. got
+      local wanted = "does not return rille.app { … }, but " .. got
       assert.truthy(message:find(wanted, 1, true), message)
     end
   end)

@@ -300,8 +300,8 @@ end
 --- What a script returned, if it is an application.
 local function check_app(app, where)
   if type(app) ~= "table" or getmetatable(app) ~= require("rille.app") then
-    local got = app == true and "nil" or type(app)
-    local told = "%s does not return rille.app { … }, but a %s"
+    local got = app == true and "nothing" or "a " .. type(app)
+    local told = "%s does not return rille.app { … }, but %s"
     error(errors.ConfigurationError(told:format(where, got)), 0)
   end
   return app

@@ -330,11 +330,16 @@ function M.routes()
   return table.concat(lines, "\n")
 end
 
+local function count(n, what)
+  return ("%d %s%s"):format(n, what, n == 1 and "" or "s")
+end
+
 --- rille check.
 ---@return string
 function M.check()
   local app = dispatch.current().app
-  return ("%s: ok (%d routes, %d models)"):format(options.app, #app.router.routes, #app.models)
+  local routes, models = count(#app.router.routes, "route"), count(#app.models, "model")
+  return ("%s: ok (%s, %s)"):format(options.app, routes, models)
 end
 
 --- POST /publish at the admin address.

@@ -149,6 +149,17 @@ local function take_options(route, options)
   return route
 end
 
+--- What stands where a consumer was expected, for the message. A name that is misspelt, or defined
+--- further down, is nil.
+local function got(value)
+  if value == nil then
+    return "got nil: nothing of that name is known there"
+  elseif type(value) == "table" and value.__name and value.super then
+    return ("got %s, which extends %s"):format(value.__name, value.super.__name)
+  end
+  return "got a " .. type(value)
+end
+
 local function new_http(method, pattern, target, options)
   check_pattern(pattern)
   local _, HttpConsumer, EventStreamConsumer = consumer_bases()
@@ -159,8 +170,8 @@ local function new_http(method, pattern, target, options)
     method = "GET"
   elseif type(target) ~= "function" and not extends(target, HttpConsumer) then
     local told = "route %q: a function or a class that extends HttpConsumer or "
-      .. "EventStreamConsumer expected"
-    fail(told:format(pattern))
+      .. "EventStreamConsumer expected, %s"
+    fail(told:format(pattern, got(target)))
   end
   local route = { kind = "http", method = method, pattern = pattern, target = target }
   return take_options(route, options)
@@ -178,7 +189,8 @@ function M.websocket(pattern, consumer, options)
   check_pattern(pattern)
   local WebsocketConsumer = consumer_bases()
   if not extends(consumer, WebsocketConsumer) then
-    fail(("route %q: a class that extends WebsocketConsumer expected"):format(pattern))
+    local told = "route %q: a class that extends WebsocketConsumer expected, %s"
+    fail(told:format(pattern, got(consumer)))
   end
   return take_options({ kind = "websocket", pattern = pattern, target = consumer }, options)
 end
@@ -196,7 +208,8 @@ function M.check_background(cls, where, method, instead)
     or extends(cls, HttpConsumer)
     or extends(cls, EventStreamConsumer)
   then
-    fail(("%s: %sa class that extends Consumer itself expected"):format(where, instead or ""))
+    local told = "%s: %sa class that extends Consumer itself expected, %s"
+    fail(told:format(where, instead or "", got(cls)))
   end
   if method and not cls:defines(method) then
     fail(("%s: %s has no method %s(event)"):format(where, cls.__name, method))

@@ -65,16 +65,21 @@ describe("bad input", function()
   end)
 
   describe("an argument", function()
-    for what, arguments in pairs {
-      ["an unknown flag"] = { "run", "examples/hello.lua", "--colour" },
-      ["an unknown command"] = { "sail", "examples/hello.lua" },
-      ["no script to run"] = { "run" },
-      ["a flag without its value"] = { "run", "examples/hello.lua", "--listen" },
+    -- what is said, of which words
+    for told, arguments in pairs {
+      ["unknown option '--colour' (see `rille help run`)"] = { "run", "x.lua", "--colour" },
+      ["unknown command 'sail' (see `rille help`)"] = { "sail", "x.lua" },
+      ["unknown command 'sailing' (see `rille help`)"] = { "help", "sailing" },
+      ["which application? usage: rille run APP [options]"] = { "run" },
+      ["a value is missing behind '--listen' (see `rille help check`)"] = {
+        "check",
+        "x.lua",
+        "--listen",
+      },
     } do
-      it(what .. " ends with status 2", function()
+      it("that is wrong ends with status 2: " .. told, function()
         local status, said = server.run(arguments)
-        assert.equal(2, status, said)
-        assert.truthy(said:find("^rille: "), said)
+        assert.same({ 2, "rille: " .. told .. "\n" }, { status, said })
       end)
     end
   end)

@@ -8,9 +8,10 @@
 #include <string.h>
 
 /* One wrong word, in a sentence that has room for it. */
-static int wrong(rl_err *err, const char *what, const char *word)
+static int wrong(const rl_settings *s, rl_err *err, const char *what, const char *word)
 {
-    return rl_err_set(err, RL_ESYNTAX, "%s '%s' (see `rille help`)", what, word);
+    return rl_err_set(err, RL_ESYNTAX, "%s '%s' (see `rille help%s%s`)", what, word,
+                      s->help_for ? " " : "", s->help_for ? s->help_for : "");
 }
 
 static int to_number(const char *flag, const char *text, double min, double max, double *out,
@@ -46,7 +47,7 @@ static int set_level(rl_settings *s, const char *name, rl_err *err)
     int level = rl_log_level_named(name);
 
     if (level < 0)
-        return wrong(err, "a log level is debug, info, warn, error or off, not", name);
+        return wrong(s, err, "a log level is debug, info, warn, error or off, not", name);
     s->log_level = (rl_log_level)level;
     return 0;
 }
@@ -57,7 +58,7 @@ static int set_workers(rl_settings *s, const char *what, const char *text, rl_er
     int rc = to_number(what, text, 1, RL_MAX_WORKERS, &n, err);
 
     if (rc == 0 && n != (double)(unsigned)n)
-        return wrong(err, "a whole number of workers, not", text);
+        return wrong(s, err, "a whole number of workers, not", text);
     s->workers = (unsigned)n;
     return rc;
 }
@@ -65,7 +66,7 @@ static int set_workers(rl_settings *s, const char *what, const char *text, rl_er
 static int set_drain_code(rl_settings *s, const char *code, rl_err *err)
 {
     if (strcmp(code, "1001") != 0 && strcmp(code, "1012") != 0)
-        return wrong(err, "--drain-code is 1001 or 1012, not", code);
+        return wrong(s, err, "--drain-code is 1001 or 1012, not", code);
     s->drain_code = (uint16_t)atoi(code);
     return 0;
 }
@@ -161,7 +162,7 @@ static int read_valued(rl_settings *s, const char *flag, const char *value, rl_e
     } else if (strcmp(value, "json") == 0) {
         s->log_format = RL_LOG_JSON;
     } else if (strcmp(value, "text") != 0) {
-        return wrong(err, "--log-format is text or json, not", value);
+        return wrong(s, err, "--log-format is text or json, not", value);
     }
     return 0;
 }
@@ -174,13 +175,13 @@ static int read_option(rl_settings *s, int argc, char **argv, int *i, rl_err *er
     if (equals)
         *equals = '\0';
     if (is_switch(s, flag))
-        return equals ? wrong(err, "no value is taken by", flag) : 0;
+        return equals ? wrong(s, err, "no value is taken by", flag) : 0;
     if (!is_valued(flag))
-        return wrong(err, "unknown option", flag);
+        return wrong(s, err, "unknown option", flag);
     if (equals)
         return read_valued(s, flag, equals + 1, err);
     if (*i + 1 == argc)
-        return wrong(err, "a value is missing behind", flag);
+        return wrong(s, err, "a value is missing behind", flag);
     return read_valued(s, flag, argv[++*i], err);
 }
 
@@ -211,12 +212,12 @@ static int add_word(rl_settings *s, char *word, rl_err *err)
 {
     if (s->command == RL_CMD_SEND) {
         if (s->nrest == (int)RL_COUNT(s->send))
-            return wrong(err, "a group and a message, not also", word);
+            return wrong(s, err, "a group and a message, not also", word);
         s->send[s->nrest++] = word;
         return 0;
     }
     if (s->app)
-        return wrong(err, "one application, not also", word);
+        return wrong(s, err, "one application, not also", word);
     s->app = word;
     return 0;
 }
@@ -299,10 +300,9 @@ static bool is_help(const char *word)
     return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
 }
 
-static int ask_for_help(rl_settings *s, const rl_command_text *cmd)
+static int ask_for_help(rl_settings *s)
 {
     s->command = RL_CMD_HELP;
-    s->help_for = cmd->name;
     return 0;
 }
 
@@ -319,8 +319,9 @@ int rl_settings_read(rl_settings *s, int argc, char **argv, rl_err *err)
     const rl_command_text *cmd =
         rl_command_find(strcmp(argv[1], "--version") ? argv[1] : "version");
     if (!cmd)
-        return wrong(err, "unknown command", argv[1]);
+        return wrong(s, err, "unknown command", argv[1]);
     s->command = cmd->id;
+    s->help_for = cmd->name;
     if (cmd->id == RL_CMD_TEST)
         s->log_level = RL_LOG_WARN;
     const char *level = from_environment("RILLE_LOG_LEVEL");
@@ -329,15 +330,19 @@ int rl_settings_read(rl_settings *s, int argc, char **argv, rl_err *err)
 
     switch (cmd->id) {
     case RL_CMD_VERSION:
-        return argc > 2 ? wrong(err, "unknown argument", argv[2]) : 0;
+        return argc > 2 ? wrong(s, err, "unknown argument", argv[2]) : 0;
     case RL_CMD_HELP:
-        s->help_for = argc > 2 ? argv[2] : NULL;
-        return s->help_for && !rl_command_find(s->help_for) ? wrong(err, "unknown command", argv[2])
-                                                            : 0;
+        s->help_for = NULL;
+        if (argc == 2)
+            return 0;
+        if (!rl_command_find(argv[2]))
+            return wrong(s, err, "unknown command", argv[2]);
+        s->help_for = argv[2];
+        return 0;
     case RL_CMD_TEST:
         for (int i = 2; i < argc; i++)
             if (is_help(argv[i]))
-                return ask_for_help(s, cmd);
+                return ask_for_help(s);
         s->rest = argv + 2;
         s->nrest = argc - 2;
         return finish(s, cmd, err);
@@ -353,7 +358,7 @@ int rl_settings_read(rl_settings *s, int argc, char **argv, rl_err *err)
         return err->code;
     for (int i = 2; i < argc; i++) {
         if (is_help(argv[i]))
-            return ask_for_help(s, cmd);
+            return ask_for_help(s);
         int rc = read_word(s, argc, argv, &i, err);
         if (rc < 0)
             return rc;

@@ -16,7 +16,7 @@
 /* Strings are argv's or the environment's. */
 typedef struct rl_settings {
     rl_command command;
-    const char *help_for; /* HELP: of which command; NULL: of all */
+    const char *help_for; /* the command that help is about; NULL: all */
     const char *app;
     char **argv; /* as it was given */
     const char *listen[RL_MAX_ADDRESSES];

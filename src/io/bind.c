@@ -20,7 +20,10 @@ enum {
 
 static int cannot(rl_err *err, int rc, const rl_endpoint *e)
 {
-    return rl_err_set(err, rc, "cannot listen on %s: %s", e->text, strerror(-rc));
+    bool port = rc == -EADDRINUSE && e->kind != RL_ENDPOINT_UNIX;
+
+    return rl_err_set(err, rc, "cannot listen on %s: %s%s", e->text, strerror(-rc),
+                      port ? ", by another process (port 0 picks a free one)" : "");
 }
 
 /* Sockets */
