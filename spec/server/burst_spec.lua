@@ -11,6 +11,12 @@ local function burn(seconds)
   while os.clock() < till do end
 end
 
+local function sorted(self)
+  return tostring(pcall(table.sort, { 1, 2 }, function()
+    self:asend { text_data = "from inside sort" }
+  end))
+end
+
 local Echo = rille.WebsocketConsumer:extend("Echo")
 
 function Echo:receive(text, bytes)
@@ -29,9 +35,9 @@ function Echo:receive(text, bytes)
   elseif text == "look" then
     text = tostring(pcall(self.channel_layer.areceive, self.channel_layer, left))
   elseif text == "sort" then
-    text = tostring(pcall(table.sort, { 1, 2 }, function()
-      self:asend { text_data = "from inside sort" }
-    end))
+    text = sorted(self)
+  elseif text == "sort, inside" then
+    text = coroutine.wrap(sorted)(self)
   elseif text == "invalid" then
     text = tostring(pcall(self.asend, self, { text_data = "\255" }))
   elseif text == "big" then
@@ -155,7 +161,7 @@ describe("messages that come at once", function()
     local said = echo("1", "2", "raise", "3")
     assert.same({ "1", "2", "close 1011error in a handler" }, said)
     assert.is_true(it_runs:says("Echo on / failed in receive for 127.0.0.1"))
-    assert.is_true(it_runs:says("app.lua:15: on purpose"))
+    assert.is_true(it_runs:says("app.lua:21: on purpose"))
     assert.is_true(it_runs:says("noted: 1011"))
   end)
 
@@ -179,7 +185,8 @@ describe("messages that come at once", function()
   end)
 
   it("meet the same errors as others do", function()
-    assert.same({ "1", "false", "false", "2", "close 1000" }, echo("1", "sort", "invalid", "2"))
+    local said = echo("1", "sort", "sort, inside", "invalid", "2")
+    assert.same({ "1", "false", "false", "false", "2", "close 1000" }, said)
   end)
 
   it("may be answered with more than leaves at once", function()

@@ -37,6 +37,12 @@ typedef struct rl_need {
 /* L is a main thread that runs, protected. False: this LuaJIT is not laid out as we know it. */
 bool rl_need_init(rl_need *need, lua_State *L) RL_MUST_USE;
 
+/* The coroutine that runs, for where nobody says so. */
+static inline lua_State *rl_need_running(const rl_need *need)
+{
+    return need->running[0];
+}
+
 /* Whether LuaJIT has to get this block, since it is part of what it got already. To be asked of
  * every block that a script wants; p is what is to grow, or NULL. */
 bool rl_need_is_owed(rl_need *need, const void *p, size_t size);

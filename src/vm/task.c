@@ -183,7 +183,8 @@ static void why_not_wait(const rl_task *t, rl_err *err)
 
 bool rl_task_may_wait(const rl_task *t)
 {
-    return !t->op && !t->cancelled && !t->interrupts && lua_isyieldable(t->co);
+    return !t->op && !t->cancelled && !t->interrupts &&
+           lua_isyieldable(rl_need_running(&t->vm->need));
 }
 
 rl_task *rl_task_current(lua_State *L)

@@ -76,7 +76,7 @@ bool rl_task_renew(rl_task *t);
  * where LuaJIT cannot suspend (table.sort, string.gsub, require). */
 rl_task *rl_task_current(lua_State *L);
 
-/* Would it raise nothing, asked of the running task's own coroutine? */
+/* Would it raise nothing, asked of the coroutine that runs in this task? */
 bool rl_task_may_wait(const rl_task *t);
 
 /* The same question without raising: the running task, or NULL. */
