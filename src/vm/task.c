@@ -161,7 +161,7 @@ bool rl_task_renew(rl_task *t)
     rl_vm *vm = t->vm;
 
     if (t->cancelled || t->interrupts || t->shields || t->op || t->local != LUA_NOREF ||
-        !rl_list_empty(&t->guards) || vm->gc_stress)
+        !rl_list_empty(&t->guards) || !rl_list_empty(&vm->drafts) || vm->gc_stress)
         return false;
     return rl_vm_extend_slice(vm);
 }
