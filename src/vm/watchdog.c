@@ -168,8 +168,9 @@ static void strike(struct rl_watch *w, uint32_t slice, int64_t now)
     if (!dog.condemned) {
         dog.condemned = w->vm;
         give_profiler(dog.owner, w->vm->L);
-        __atomic_store_n(&w->vm->condemned, slice, __ATOMIC_RELEASE);
     }
+    /* Also one that was: the slice it was condemned for may have ended before it could see that. */
+    __atomic_store_n(&w->vm->condemned, slice, __ATOMIC_RELEASE);
     w->struck = now;
     pthread_kill(w->thread, SIGUSR2);
 }
