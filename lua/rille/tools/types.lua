@@ -27,8 +27,9 @@ function tool.run(context)
   local generation = context.load(context.words[1])
   local folder = generation.folder .. "/.rille"
   tool.write(folder, generation.app.models)
-  local told = "%s: declarations of rille and of %d models; in .luarc.json:"
-  context.say(told:format(folder, #generation.app.models))
+  local n = #generation.app.models
+  local told = "%s: declarations of rille and of %d model%s; in .luarc.json:"
+  context.say(told:format(folder, n, n == 1 and "" or "s"))
   context.say('  "workspace.library": [".rille"]')
   return 0
 end

@@ -190,7 +190,7 @@ describe("on PostgreSQL a database", function()
     assert.is_false(ok)
     assert.is_true(errors.is_error(err, errors.OperationalError))
     assert.matches("test", err.message)
-    assert.matches("db_lifecycle_spec.lua:%d+", err.message)
+    assert.matches("lifecycle_spec.lua:%d+", err.message)
     holder:cancel()
   end)
 

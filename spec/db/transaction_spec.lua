@@ -443,7 +443,7 @@ local function transactions_on(url_of, slow)
       assert.same({ 1 }, rows())
       assert.same({}, calls)
       assert.truthy(logged:find("DataError: of a robust hook\nstack traceback", 1, true), logged)
-      assert.truthy(logged:find("db_transaction_spec.lua", 1, true), logged)
+      assert.truthy(logged:find("transaction_spec.lua", 1, true), logged)
     end)
 
     it("has transactions of its own, durable ones too", function()
