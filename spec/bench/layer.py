@@ -21,17 +21,19 @@ from rounds import find_servers, ratios, rounds_of, spread, target, thousands, w
 
 MODES = ("core", "pubsub")
 POSTGRES = "postgresql"
-FAN10K, HANDLED, LATENCY, RATE, BLINK = (
-    "fanout10k", "fan-out, handled", "redis latency", "redis rate", "blink")
-LAYER_WORKLOADS = [HANDLED, FAN10K, LATENCY, RATE, BLINK]
+FAN10K, HANDLED, LATENCY, RATE, ANSWERS, BLINK = (
+    "fanout10k", "fan-out, handled", "redis latency", "redis rate", "redis answers", "blink")
+LAYER_WORKLOADS = [HANDLED, FAN10K, LATENCY, RATE, ANSWERS, BLINK]
 
 CROWD, MEMBERS = 10000, 1000  # of the two fan-outs
 CROWD_WINDOW = 1.5  # s: on a busy machine one of the first may take half a second
 FAN_LIMIT, HANDLED_LIMIT = 1.3, 1 / 3  # times the CPU of the writes; times the rate of the core
 LATENCY_LIMIT, RATE_LIMIT = 1.5, 5  # times a bare round trip; times channels_redis
-# Who wait for an answer at a time: enough to keep both sides busy however long a turn is. In core
-# mode channels_redis keeps 100 messages, and drops what is more.
-ASKERS = {"core": 80, "pubsub": 400, POSTGRES: 80}
+# Messages on the way at a time: enough to keep both sides busy however long a turn is. In core mode
+# channels_redis keeps 100 messages, and drops what is more. Who asks, has one on the way; who only
+# tells, has so many, and waits to hear that they were had.
+ON_THE_WAY = {"core": 80, "pubsub": 400, POSTGRES: 80}
+EVERY = 20
 BLINKERS = {"group": "room.blink", "clients": 100, "seconds": 45, "every": 15, "off": 2, "rate": 40}
 
 
@@ -101,11 +103,11 @@ def layer_rows(label, figures, base, key):
 
 
 class ChannelsRedis:
-    """Two processes with channels_redis, one that asks and a Channels consumer that answers."""
+    """Two processes with channels_redis, one that asks or tells and a Channels consumer."""
 
     def __init__(self, bench, mode, port):
         self.name = f"channels_redis, {mode}"
-        self.askers = ASKERS[mode]
+        self.window = ON_THE_WAY[mode]
         self.bench = bench
         self.both = []
         for role in ("consumer", "asker"):
@@ -123,11 +125,12 @@ class ChannelsRedis:
             raise RuntimeError(f"{self.name}: silent for {limit} s")
         return process.stdout.readline().strip()
 
-    def ask(self, seconds):
+    def work(self, what, seconds):
         asker = self.both[1]
-        asker.stdin.write(f"{seconds} {self.askers}\n")
+        asker.stdin.write(f"{what} {seconds} {self.window} {EVERY}\n")
         asker.stdin.flush()
-        return int(self.read(asker, seconds + 20) or 0)
+        done, took = (self.read(asker, seconds + 20) or "0 1").split()
+        return int(done), float(took)
 
     def end(self):
         for process in self.both:
@@ -148,7 +151,7 @@ class Layer:
         for label, part in parts.items():
             if label in wanted:
                 self.take(label, part)
-        if wanted & {LATENCY, RATE}:
+        if wanted & {LATENCY, RATE, ANSWERS}:
             self.take("redis", self.redis, wanted)
 
     def take(self, label, part, *arguments):
@@ -227,8 +230,8 @@ class Layer:
                 servers = held.enter_context(self.running(*peers))
                 if LATENCY in wanted:
                     self.latency(servers, port, layers)
-                if RATE in wanted:
-                    self.rate(servers, port, layers)
+                if wanted & {RATE, ANSWERS}:
+                    self.rates(servers, port, layers, wanted)
         finally:
             self.bench.call([script, "stop", folder], 20)
 
@@ -263,56 +266,62 @@ class Layer:
                     f"{LATENCY}: added median, rille, {mode} / {bare_name}", "<=", LATENCY_LIMIT,
                     [(ours - memory) / publish for ours, memory, publish in rounds]))
 
-    def rate(self, servers, port, layers):
-        """Many at a time ask a consumer on another process and wait for its answer: two messages
-        each, both through the layer and both to a handler, or to who waits for one."""
-        def ours(server, askers):
-            def ask(seconds):
+    def rates(self, servers, port, layers, wanted):
+        """A consumer on another process is told things, or asked, through its group."""
+        def ours(server, mode):
+            def work(what, seconds):
                 connection = http.client.HTTPConnection(server.target.rstrip("/"), timeout=60)
                 with contextlib.closing(connection):
-                    connection.request("GET", f"/ask?seconds={seconds}&window={askers}")
+                    connection.request("GET", f"/work/{what}?seconds={seconds}&every={EVERY}"
+                                              f"&window={ON_THE_WAY[mode]}")
                     response = connection.getresponse()
                     body = response.read()
                 if response.status != 200:
                     raise RuntimeError(f"rille: status {response.status}")
-                return json.loads(body)["answers"]
-            return ask
-
-        def window(ask, processes):
-            def measure(seconds):
-                before = cpu_of(processes)
-                answers = ask(seconds)
-                if answers == 0:
-                    raise RuntimeError("no answers")
-                return {"rate": answers / seconds,
-                        "cpu_us": (cpu_of(processes) - before) * 1e6 / answers}
-            return measure
+                figures = json.loads(body)
+                return figures["done"], figures["seconds"]
+            return work
 
         with contextlib.ExitStack() as held:
-            windows, theirs = {}, []
+            contenders = {}
             for mode in layers:
-                there = servers[f"there, {mode}"]
+                there, here = servers[f"there, {mode}"], servers[f"here, {mode}"]
                 held.enter_context(self.bench.hold(there, 1, path="answer"))
-                here = servers[f"here, {mode}"]
-                windows[f"rille, {mode}"] = window(
-                    ours(here, ASKERS[mode]), [here.process, there.process])
+                contenders[f"rille, {mode}"] = ours(here, mode), [here.process, there.process]
                 if mode not in MODES:
                     continue
                 try:
                     progress(f"starting channels_redis, {mode} …")
-                    theirs.append(ChannelsRedis(self.bench, mode, port))
-                    held.callback(theirs[-1].end)
-                    windows[theirs[-1].name] = window(theirs[-1].ask, theirs[-1].both)
+                    theirs = ChannelsRedis(self.bench, mode, port)
+                    held.callback(theirs.end)
+                    contenders[theirs.name] = theirs.work, theirs.both
                 except Skip as reason:
                     say(f"channels_redis, {mode}: not found ({reason})")
-            figures = rounds_of(self.bench, RATE, windows)
+            for label, what, noun in ((RATE, "tell", "message"), (ANSWERS, "ask", "answer")):
+                if label in wanted:
+                    self.rate(label, what, noun, layers, contenders)
+
+    def rate(self, label, what, noun, layers, contenders):
+        """tell: many tasks send to the consumer, and are told of every twentieth of theirs that its
+        handler has had it. ask: as many wait for its answer to each, two messages."""
+        def window(work, processes):
+            def measure(seconds):
+                before = cpu_of(processes)
+                done, took = work(what, seconds)
+                if done == 0:
+                    raise RuntimeError(f"no {noun}s")
+                return {"rate": done / took, "cpu_us": (cpu_of(processes) - before) * 1e6 / done}
+            return measure
+
+        figures = rounds_of(self.bench, label, {
+            name: window(*contender) for name, contender in contenders.items()})
         for mode in layers:
             names = (f"rille, {mode}", f"channels_redis, {mode}")
             self.rows += layer_rows(
-                RATE, {n: figures[n] for n in names if n in figures}, names[0], "rate")
-            self.hold(figures, f"{RATE}: answers/s, rille / channels_redis, {mode}", *names, "rate",
-                      ">=", RATE_LIMIT)
-            self.hold(figures, f"{RATE}: CPU per answer, channels_redis / rille, {mode}",
+                label, {n: figures[n] for n in names if n in figures}, names[0], "rate")
+            self.hold(figures, f"{label}: {noun}s/s, rille / channels_redis, {mode}", *names,
+                      "rate", ">=", RATE_LIMIT)
+            self.hold(figures, f"{label}: CPU per {noun}, channels_redis / rille, {mode}",
                       *reversed(names), "cpu_us", ">=", RATE_LIMIT)
 
     # Lost connections

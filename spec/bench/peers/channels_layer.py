@@ -2,9 +2,12 @@
 servers/layer.lua has it between two rilles.
 
 The consumer is Channels' own, which an ASGI server would run, and answers what is asked through a
-group. The asker reads lines "SECONDS WINDOW" and prints how many answers there were.
+group. The asker reads lines "ask|tell SECONDS WINDOW EVERY" and prints how many answers there were,
+or how many messages were had, and in how many seconds.
 """
 import asyncio
+import collections
+import itertools
 import sys
 
 from django.conf import settings
@@ -29,11 +32,18 @@ TEXT = "x" * 100
 
 class Answerer(AsyncConsumer):
     async def begin(self, event):
+        self.had = collections.Counter()
         await self.channel_layer.group_add("answerers", self.channel_name)
         print("ready", flush=True)
 
     async def ping(self, event):
         await self.channel_layer.send(event["reply"], {"type": "pong", "text": event["text"]})
+
+    async def notice(self, event):
+        reply = event["reply"]
+        self.had[reply] += 1
+        if self.had[reply] % event["every"] == 0:
+            await self.channel_layer.send(reply, {"type": "had", "n": self.had[reply]})
 
 
 async def be_consumer():
@@ -46,31 +56,48 @@ async def be_consumer():
     await Answerer.as_asgi()({"type": "websocket"}, events.get, send)
 
 
-async def ask(seconds, window):
+async def ask(layer, reply, every, turn):
+    await layer.group_send("answerers", {"type": "ping", "reply": reply, "text": TEXT})
+    answer = await asyncio.wait_for(layer.receive(reply), 5)
+    assert answer["text"] == TEXT
+    return 1
+
+
+async def tell(layer, reply, every, turn):
+    for _ in range(every):
+        await layer.group_send("answerers", {
+            "type": "notice", "reply": reply, "every": every, "text": TEXT})
+    answer = await asyncio.wait_for(layer.receive(reply), 5)
+    assert answer["n"] == every * turn, "messages are missing"
+    return every
+
+
+async def work(step, seconds, tasks, every):
     layer = get_channel_layer()
     loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
-    answers = 0
+    begin = loop.time()
+    done = 0
 
     async def go():
-        nonlocal answers
+        nonlocal done
         reply = await layer.new_channel()
-        while loop.time() < end:
-            await layer.group_send("answerers", {"type": "ping", "reply": reply, "text": TEXT})
-            answer = await asyncio.wait_for(layer.receive(reply), 5)
-            assert answer["text"] == TEXT
-            answers += 1
+        for turn in itertools.count(1):
+            more = await step(layer, reply, every, turn)
+            done += more
+            if loop.time() - begin > seconds:
+                return
 
-    await asyncio.gather(*(go() for _ in range(window)))
-    return answers
+    await asyncio.gather(*(go() for _ in range(tasks)))
+    return done, loop.time() - begin
 
 
 async def be_asker():
     print("ready", flush=True)
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
-        seconds, window = line.split()
-        print(await ask(float(seconds), int(window)), flush=True)
+        what, seconds, window, every = line.split()
+        step, tasks = (ask, int(window)) if what == "ask" else (tell, int(window) // int(every))
+        print(*await work(step, float(seconds), tasks, int(every)), flush=True)
 
 
 asyncio.run(be_consumer() if role == "consumer" else be_asker())
