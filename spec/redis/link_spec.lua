@@ -161,6 +161,93 @@ describe("a link to a Redis", function()
     assert.equal("PONG", link:acall("PING"))
   end)
 
+  --- A link, and what it is told of what was posted: notes, errors' codes or messages.
+  local function poster(url, options)
+    local told = {}
+    options = options or {}
+    options.on_outcome = function(note, err)
+      told[#told + 1] = { note, err and (err.code or err.message) }
+    end
+    return open(url, options), told
+  end
+
+  links_test("posts without waiting, once all is well, and tells what is not", function()
+    local ear = open(server.url, { subscriber = true })
+    ear:asubscribe("heard")
+    local link, told = poster(server.url)
+    assert.equal(0, link:apost("nobody", "PUBLISH", "alone", 0)) -- the first of a connection
+    for i = 1, 3 do
+      assert.is_nil(link:apost("somebody", "PUBLISH", "heard", i))
+      assert.is_nil(link:apost("nobody " .. i, "PUBLISH", "alone", i))
+      assert.is_nil(link:apost(nil, "PUBLISH", "alone", i))
+    end
+    link:asettle()
+    for i = 1, 3 do
+      assert.same({ "message", "heard", tostring(i) }, { ear:anext() })
+    end
+    eventually(function()
+      return #told == 3
+    end)
+    assert.same({ { "nobody 1" }, { "nobody 2" }, { "nobody 3" } }, told)
+    assert.is_nil(link:apost("wrong", "GET")) -- and then one waits again, and raises
+    eventually(function()
+      return #told == 4
+    end)
+    assert.same({ "wrong", "ERR" }, told[4])
+    fails_with(errors.RedisError, "wrong number", link.apost, link, "wrong", "GET")
+    assert.equal(1, link:apost("somebody", "PUBLISH", "heard", 4))
+    assert.is_nil(link:apost("somebody", "PUBLISH", "heard", 5))
+  end)
+
+  links_test("posts scripts, and sends one again that the server has forgotten", function()
+    local link, told = poster(server.url)
+    local script = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
+    assert.equal(1, link:apost_script(nil, script, 1, { "sum", 1 }))
+    assert.is_nil(link:apost_script(nil, script, 1, { "sum", 2 }))
+    assert.equal("3", link:acall("GET", "sum"))
+    server:cli("SCRIPT", "FLUSH")
+    assert.is_nil(link:apost_script("lost", script, 1, { "sum", 4 }))
+    eventually(function()
+      return #told == 1
+    end)
+    assert.same({ "lost", "NOSCRIPT" }, told[1])
+    assert.equal(11, link:apost_script(nil, script, 1, { "sum", 8 }))
+  end)
+
+  links_test("accounts for what was posted when the server dies, 512 at most", function()
+    local link, told = poster(server.url, { outage = "fail" })
+    link:aready()
+    link:apost("first", "PUBLISH", "t", 0)
+    server:signal("STOP")
+    local posted, err = 0, nil
+    local posting = rille.spawn(function()
+      err = select(2, pcall(function()
+        while true do
+          link:apost("posted", "PUBLISH", "t", posted)
+          posted = posted + 1
+        end
+      end))
+    end)
+    eventually(function()
+      return link:stats().pending == 513
+    end)
+    server:stop()
+    posting:ajoin()
+    assert.equal(512, posted)
+    assert.is_true(err.may_have_run)
+    eventually(function()
+      return #told == 512
+    end)
+    for _, outcome in ipairs(told) do
+      assert.equal("posted", outcome[1])
+      assert.matches("may have run", outcome[2])
+    end
+    fails_with(errors.RedisUnavailable, "not sent", link.apost, link, "posted", "PUBLISH", "t", 1)
+    server:restart()
+    link:aready()
+    assert.equal(0, link:apost("first", "PUBLISH", "t", 0))
+  end)
+
   links_test("gives a server up that does not answer in time", function()
     local link = open(server.url, { patience = 0.2 })
     link:aready(10)

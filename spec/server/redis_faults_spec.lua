@@ -80,6 +80,51 @@ for _, mode in ipairs { "core", "pubsub" } do
   end)
 end
 
+describe("pubsub: a Redis layer", function()
+  after_each(function()
+    server.clean()
+    rooms.clean()
+    servers.clean()
+  end)
+
+  it("counts what was on its way when Redis died, and refuses what comes then #slow", function()
+    local redis = servers.start()
+    local admin = server.scratch() .. "/admin"
+    local url = redis.url .. "?mode=pubsub"
+    local sender, other = rooms.start(url, { "--admin", "unix:" .. admin }), rooms.start(url)
+    local heard = guest(other, "room")
+    local function say(n)
+      act(sender, "group_send", { group = "room", message = message(n) })
+      assert.same(message(n), heard:hear())
+    end
+    local function figures()
+      local get = "curl -s --max-time 10 --unix-socket %s http://x/metrics"
+      local page = server.shell(get:format(admin))
+      local of = {}
+      for outcome, n in page:gmatch('backend_messages_total{worker="0",outcome="(%l+)"} (%d+)') do
+        of[outcome] = tonumber(n)
+      end
+      return of
+    end
+    say(1) -- is waited for: the first of a connection
+    say(2) -- and is not
+    redis:signal("STOP")
+    local flood = clients.open("fetch.py", sender.url .. "/flood?group=room", { method = "GET" })
+    server.sleep(0.3)
+    redis:stop()
+    local sent = json.decode(flood:next().body)[1]
+    assert.is_true(sent > 0)
+    assert.is_true(sender:says("a message that was sent may be lost"))
+    local of = figures()
+    assert.same({ 2 + sent, sent, 1, 0 }, { of.sent, of.lost, of.refused, of.unheard })
+    redis:restart()
+    assert.is_true(sender:says("back after"))
+    assert.equal("reconnected", heard:hear())
+    say(3)
+    assert.equal(0, sender:stop())
+  end)
+end)
+
 describe("core: a Redis layer", function()
   after_each(function()
     channels_peer.clean()

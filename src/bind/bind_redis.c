@@ -55,6 +55,7 @@ static void free_wire(rl_wire *w)
 
     while ((m = next_left(w)))
         rl_redis_message_free(m);
+    rl_redis_drop_outcomes(w);
     rl_free(w);
 }
 
@@ -101,6 +102,7 @@ static void on_closed(void *owner, const rl_err *why)
     wake_err(&w->dialler, why);
     wake_err(&w->reader, why);
     wake_err(&w->mourner, why);
+    rl_redis_end_outcomes(w);
     if (!w->held)
         free_wire(w);
 }
@@ -213,6 +215,7 @@ static int l_dial(lua_State *L)
     rl_wire *w = rl_calloc(1, sizeof(*w));
     w->dialler = t;
     rl_list_init(&w->left);
+    rl_list_init(&w->outcomes);
     w->redis = rl_redis_open(t->vm->loop, &opts, &redis_events, w);
     rl_tls_client_close(tls);
     return rl_task_park(L, t, cancel_dial, w);

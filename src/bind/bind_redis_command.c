@@ -4,7 +4,10 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { MAX_COMMANDS = 100000 /* of one pipeline */ };
+enum {
+    MAX_COMMANDS = 100000, /* of one pipeline */
+    MAX_UNCONFIRMED = 512, /* commands that were posted and have no reply yet, a wire */
+};
 
 /* Into Lua */
 
@@ -158,19 +161,25 @@ static rl_str *new_arguments(lua_State *L, size_t n, char (**rooms)[NUMBER_SIZE]
     return args;
 }
 
+/* Can anything be asked now? */
+static int check_wire(const rl_wire *w, rl_err *err)
+{
+    if (!w->redis)
+        return rl_err_set(err, RL_EREDIS_DOWN, "%s (the command was not sent)", w->why.msg);
+    if (rl_redis_is_full(w->redis))
+        return rl_err_set(err, RL_EREDIS_DOWN,
+                          "Redis: the server takes too little of what it is told (the command was "
+                          "not sent)");
+    return 0;
+}
+
 /* Free the draft, and park until there are as many replies. */
 static int ask(lua_State *L, rl_wire *w, rl_buf *draft, rl_redis_request request, enum shape shape)
 {
     rl_task *t = rl_task_current(L);
-    rl_err err = {0};
+    rl_err err;
 
-    if (!w->redis)
-        rl_err_set(&err, RL_EREDIS_DOWN, "%s (the command was not sent)", w->why.msg);
-    else if (rl_redis_is_full(w->redis))
-        rl_err_set(&err, RL_EREDIS_DOWN,
-                   "Redis: the server takes too little of what it is told (the command was not "
-                   "sent)");
-    if (err.code) {
+    if (check_wire(w, &err) < 0) {
         rl_vm_free_draft(draft);
         return rl_push_redis_failure(L, &err);
     }
@@ -182,22 +191,29 @@ static int ask(lua_State *L, rl_wire *w, rl_buf *draft, rl_redis_request request
     return rl_task_park(L, t, cancel_op, op);
 }
 
+/* The command that the arguments are from `first` on. */
+static rl_buf *draft_command(lua_State *L, int first)
+{
+    int n = lua_gettop(L) - first + 1;
+    char(*rooms)[NUMBER_SIZE];
+    luaL_argcheck(L, n > 0, first, "a command expected");
+
+    rl_str *args = new_arguments(L, (size_t)n, &rooms);
+    for (int i = 0; i < n; i++)
+        if (!to_argument(L, first + i, rooms[i], &args[i]))
+            luaL_argerror(L, first + i, "a string or a number expected");
+    rl_buf *draft = rl_vm_draft(rl_vm_of(L));
+    rl_resp_add_command(draft, args, (size_t)n);
+    return draft;
+}
+
 static int run(lua_State *L, bool blocks)
 {
     rl_wire *w = rl_check_wire(L, 1);
     rl_redis_request request = {.replies = 1, .patience = check_patience(L, 2), .blocks = blocks};
-    int n = lua_gettop(L) - 2;
-    char(*rooms)[NUMBER_SIZE];
-    luaL_argcheck(L, n > 0, 3, "a command expected");
 
-    rl_str *args = new_arguments(L, (size_t)n, &rooms);
-    for (int i = 0; i < n; i++)
-        if (!to_argument(L, i + 3, rooms[i], &args[i]))
-            return luaL_argerror(L, i + 3, "a string or a number expected");
     rl_task_current(L);
-    rl_buf *draft = rl_vm_draft(rl_vm_of(L));
-    rl_resp_add_command(draft, args, (size_t)n);
-    return ask(L, w, draft, request, ONE);
+    return ask(L, w, draft_command(L, 3), request, ONE);
 }
 
 /* call(wire, seconds, command, …) -> reply | nil, error */
@@ -272,8 +288,148 @@ static int l_subscription(lua_State *L)
     return ask(L, w, draft, request, CONFIRMED);
 }
 
+/* Posting: nobody waits for the reply, and only what is out of the ordinary is kept. */
+
+struct post {
+    rl_wire *wire;
+    bool counts; /* 0 is out of the ordinary, too */
+    size_t n;
+    char note[];
+};
+
+struct outcome {
+    rl_list link;
+    rl_err err; /* without a code: the reply was 0 */
+    size_t n;
+    char note[];
+};
+
+/* note, error or nil. The outcome is freed. */
+static int push_outcome(lua_State *L, struct outcome *o)
+{
+    lua_pushlstring(L, o->note, o->n);
+    if (o->err.code)
+        push_err(L, &o->err);
+    else
+        lua_pushnil(L);
+    rl_free(o);
+    return 2;
+}
+
+static struct outcome *next_outcome(rl_wire *w)
+{
+    rl_list *it = rl_list_pop(&w->outcomes);
+
+    return it ? RL_LIST_ENTRY(it, struct outcome, link) : NULL;
+}
+
+static void keep_outcome(rl_wire *w, const struct post *p, const rl_err *err)
+{
+    struct outcome *o = rl_malloc(sizeof(*o) + p->n);
+    rl_task *t = w->auditor;
+
+    o->err = *err;
+    o->n = p->n;
+    memcpy(o->note, p->note, p->n);
+    rl_list_init(&o->link);
+    w->auditor = NULL;
+    if (t)
+        rl_task_wake(t, push_outcome(rl_task_stack(t), o));
+    else
+        rl_list_push(&w->outcomes, &o->link);
+}
+
+static void on_posted(void *arg, rl_resp **replies, const rl_err *err)
+{
+    struct post *p = arg;
+    const rl_resp *reply = replies ? replies[0] : NULL;
+    rl_err nobody = {0}, refusal;
+
+    p->wire->unconfirmed--;
+    if (err) {
+        keep_outcome(p->wire, p, err);
+    } else if (reply->type == RL_RESP_ERROR) {
+        rl_err_set(&refusal, RL_EREDIS, "%s", reply->text.p);
+        keep_outcome(p->wire, p, &refusal);
+    } else if (p->counts && reply->type == RL_RESP_INT && reply->integer == 0) {
+        keep_outcome(p->wire, p, &nobody);
+    }
+    if (replies)
+        rl_resp_free(replies[0]);
+    rl_free(p);
+}
+
+/* post(wire, seconds, note or nil, command, …) -> true | false: too many are unconfirmed
+ * | nil, error */
+static int l_post(lua_State *L)
+{
+    rl_wire *w = rl_check_wire(L, 1);
+    rl_redis_request request = {.replies = 1, .patience = check_patience(L, 2)};
+    rl_str note = {"", 0};
+    rl_err err;
+    if (!lua_isnil(L, 3))
+        note.p = luaL_checklstring(L, 3, &note.n);
+
+    if (w->unconfirmed >= MAX_UNCONFIRMED) {
+        lua_pushboolean(L, false);
+        return 1;
+    }
+    if (check_wire(w, &err) < 0)
+        return rl_push_redis_failure(L, &err);
+    rl_buf *draft = draft_command(L, 4);
+    struct post *p = rl_malloc(sizeof(*p) + note.n);
+    *p = (struct post){.wire = w, .counts = !lua_isnil(L, 3), .n = note.n};
+    memcpy(p->note, note.p, note.n);
+    w->unconfirmed++;
+    request.bytes = rl_buf_str(draft);
+    rl_redis_ask(w->redis, &request, on_posted, p);
+    rl_vm_free_draft(draft);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+void rl_redis_end_outcomes(rl_wire *w)
+{
+    rl_task *t = w->auditor;
+
+    w->auditor = NULL;
+    if (t)
+        rl_task_wake(t, 0);
+}
+
+void rl_redis_drop_outcomes(rl_wire *w)
+{
+    struct outcome *o;
+
+    while ((o = next_outcome(w)))
+        rl_free(o);
+}
+
+static void cancel_outcome(void *op)
+{
+    ((rl_wire *)op)->auditor = NULL;
+}
+
+/* outcome(wire) -> note, error or nil | nothing: the wire is over */
+static int l_outcome(lua_State *L)
+{
+    rl_wire *w = rl_check_wire(L, 1);
+    rl_task *t = rl_task_current(L);
+    luaL_argcheck(L, !w->auditor, 1, "somebody waits for its outcomes already");
+
+    struct outcome *o = next_outcome(w);
+    if (o)
+        return push_outcome(L, o);
+    if (!w->redis)
+        return 0;
+    w->auditor = t;
+    return rl_task_park(L, t, cancel_outcome, w);
+}
+
 static const luaL_Reg functions[] = {
-    {"call", l_call},                 /* yields */
+    {"call", l_call}, /* yields */
+    {"post", l_post},
+    {"outcome", l_outcome},           /* yields */
     {"block", l_block},               /* yields */
     {"pipeline", l_pipeline},         /* yields */
     {"subscription", l_subscription}, /* yields */

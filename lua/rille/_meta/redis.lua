@@ -49,6 +49,24 @@ function redis.dial(address) end
 ---@return rille.RedisError|rille.RedisUnavailable|nil err
 function redis.call(wire, seconds, ...) end
 
+--- One command, for whose reply nobody waits. Of what became of it only that is told, by `outcome`,
+--- which is out of the ordinary.
+---@param wire rille.core.redis.Wire
+---@param seconds number  that the server may take for the reply
+---@param note string?    comes back with the outcome; with one, the reply 0 is out of the ordinary, too
+---@param ... string|number
+---@return boolean? posted  false: 512 have no reply yet; ask for one of your own, which comes behind them
+---@return rille.RedisUnavailable? err  it was not sent
+function redis.post(wire, seconds, note, ...) end
+
+--- What became of a command that was posted, and had no ordinary reply. After the connection's end
+--- all that had none are told of. One task may wait for it at a time.
+---@async
+---@param wire rille.core.redis.Wire
+---@return string? note  "": none was given; nil: the connection is over, and all was told
+---@return rille.RedisError|rille.RedisUnavailable|nil err  nil: the reply was 0
+function redis.outcome(wire) end
+
 --- A command that waits on the server (BZPOPMIN): a task that gives up closes the connection, since
 --- its reply would be lost.
 ---@async

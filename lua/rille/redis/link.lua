@@ -22,6 +22,7 @@ local BACKOFF_FIRST, BACKOFF_MOST = 0.1, 5 -- seconds; as the pools of databases
 ---                            of commands that wait, on a link that works already
 ---@field on_down fun(err: rille.RedisUnavailable)?  the connection broke, or the first attempt
 ---                            failed: once per outage
+---@field on_outcome fun(note: string, err: rille.RedisError?)?  see `apost`
 
 ---@class rille.redis.Stats
 ---@field up boolean
@@ -56,6 +57,8 @@ function Link:init(settings, options)
   self._fails_fast = options.outage == "fail"
   self._queue = options.queue or DEFAULT_QUEUE
   self._on_up, self._on_down = options.on_up, options.on_down
+  self._on_outcome = options.on_outcome
+  self._trusted = {} -- kind of command to the wire that one was confirmed on
   self._wire = nil
   self._where = settings.display
   self._connects, self._failures = 0, 0
@@ -215,7 +218,70 @@ function Link:arun(script, keys, words)
   return self:acall("EVAL", script, keys, unpack(words))
 end
 
---- Its life
+--- Posting
+
+function Link:_post(kind, note, ...)
+  local wire = self._wire
+  return wire
+    and self._trusted[kind] == wire
+    and wires.post(wire, self.patience, note, ...)
+end
+
+--- There was a reply to one: the next may be posted.
+function Link:_trust(kind, reply)
+  self._trusted[kind] = self._wire
+  return reply
+end
+
+--- A command for whose reply the caller need not wait: it returns when the command is on its way,
+--- behind all that was asked before. Waits for the reply all the same, and raises what is wrong, if
+--- no other has been confirmed since the link is up, or since one was refused; and if 512 have no
+--- reply yet.
+---
+--- `on_outcome`, without which this is of no use, is told of each that was refused, or that had no
+--- reply when the connection broke (it may have run then); and if a note was given, of a reply 0.
+---@async
+---@param note string?  for `on_outcome`
+---@param ... string|number
+---@return any reply  nil: nobody waited for it
+function Link:apost(note, ...)
+  if self:_post("command", note, ...) then
+    return nil
+  end
+  return self:_trust("command", self:acall(...))
+end
+
+--- The same of a script.
+---@async
+---@param note string?
+---@param script string
+---@param keys integer  how many of the words are keys: the first
+---@param words (string|number)[]
+---@return any reply
+function Link:apost_script(note, script, keys, words)
+  local digest = self._digests[script]
+  if digest and self:_post(script, note, "EVALSHA", digest, keys, unpack(words)) then
+    return nil
+  end
+  return self:_trust(script, self:arun(script, keys, words))
+end
+
+--- Wait until all that was posted has its reply.
+---@async
+function Link:asettle()
+  self:acall("PING")
+end
+
+function Link:_tell_outcomes(wire)
+  for note, err in wires.outcome, wire do
+    if err then
+      self._trusted = {}
+    end
+    self._on_outcome(note, err)
+  end
+end
+
+-- Its life
 
 ---@return boolean
 function Link:is_up()
@@ -274,6 +340,11 @@ function Link:_up(wire, where)
   self._connects = self._connects + 1
   self._failures, self._why, self._warned = 0, nil, false
   self._wire = wire
+  if self._on_outcome then
+    task.serve(function()
+      self:_tell_outcomes(wire)
+    end)
+  end
   self._bell:ring()
 end
 

@@ -71,6 +71,16 @@ local ACTIONS = {
   group_send = function(query)
     return layer:agroup_send(query.group, message_of(query))
   end,
+  flood = function(query) -- until one is refused: how many were not
+    local sent = 0
+    while pcall(layer.agroup_send, layer, query.group, { type = "chat.message", n = sent + 1 }) do
+      sent = sent + 1
+      if sent % 20 == 0 then
+        rille.asleep(0.001)
+      end
+    end
+    return sent
+  end,
   add = function(query)
     return layer:agroup_add(query.group, query.channel)
   end,

@@ -33,6 +33,10 @@ Links.failures = errors.RedisError
 --- Do the ears subscribe? Else they wait in commands.
 Links.subscriber = false
 
+--- Told of what `apost` sent; nil: it is not used.
+---@type fun(self: rille.layer.redis.Links, note: string, err: rille.Error?)?
+Links.on_outcome = nil
+
 ---@param options rille.layer.Options
 function Links:init(options)
   Backend.init(self, options)
@@ -81,7 +85,12 @@ function Links:astart()
   end)
   self.missing = {}
   for i, server in ipairs(self.settings.servers) do
-    self.links[i] = self:open(server, "layer", { outage = "fail" })
+    self.links[i] = self:open(server, "layer", {
+      outage = "fail",
+      on_outcome = self.on_outcome and function(note, err)
+        self:on_outcome(note, err)
+      end,
+    })
     self.ears[i] =
       self:open(server, "layer, waiting", { outage = "wait", subscriber = self.subscriber })
   end

@@ -11,6 +11,12 @@
 --- worker for whom the first message after a mark is the one that it describes has heard an echo;
 --- after any other, and after a reconnect, the mark means nothing. (With everything through Redis
 --- there would be no echoes, and a message to the member next door would go around by Redis.)
+---
+--- Who sends does not wait for Redis to say that it has published a message, as long as that goes
+--- well (`Link:apost`): a message is on its way when it has been handed to a connection that is up,
+--- and leaves in order with all others. What Redis says then is counted: that nobody heard it
+--- (`unheard`), or that it would not publish it (`lost`). Those of which it has said nothing when
+--- the connection breaks, 512 at most, may have been published, and are counted as `lost`, too.
 
 local Links = require("rille.layer.redis.links")
 local Payload = require("rille.layer.redis.payload")
@@ -138,9 +144,8 @@ end
 ---@param message table
 function Pubsub:asend(channel, message)
   local payload = self.payload:encode(message)
-  local heard = self:attempt(function()
-    return self.links[self:place(channel)]:acall("PUBLISH", channel, payload)
-  end)
+  local link = self.links[self:place(channel)]
+  local heard = self:attempt(link.apost, link, channel, "PUBLISH", channel, payload)
   if heard == 0 then
     outside.drop_unheard(channel)
   end
@@ -154,13 +159,23 @@ function Pubsub:agroup_send(group, message)
   local topic = self.topics .. group
   local link = self.links[self:place(topic)]
   local payload = self.payload:encode(message)
-  self:attempt(function()
-    if layer.count(group) == 0 then -- then no worker of ours listens
-      return link:acall("PUBLISH", topic, payload)
-    end
-    local mark = describe(topic, payload)
-    return link:aeval(PUBLISH_MARKED, {}, self.marks, mark, topic, payload)
-  end)
+  if layer.count(group) == 0 then -- then no worker of ours listens
+    self:attempt(link.apost, link, nil, "PUBLISH", topic, payload)
+  else
+    local words = { self.marks, describe(topic, payload), topic, payload }
+    self:attempt(link.apost_script, link, nil, PUBLISH_MARKED, 0, words)
+  end
+end
+
+--- What became of a message that nobody waited for.
+---@param channel string  "": it was for a group
+---@param err rille.RedisError|rille.RedisUnavailable|nil
+function Pubsub:on_outcome(channel, err)
+  if err then
+    outside.drop(1, "lost", "a message that was sent may be lost: " .. err.message)
+  else
+    outside.drop_unheard(channel)
+  end
 end
 
 -- Receiving
@@ -206,9 +221,12 @@ function Pubsub:listen(link)
   end
 end
 
---- Redis forgets us with our connections.
+--- Redis forgets us with our connections, once it has published what was sent.
 ---@async
 function Pubsub:astop()
+  for _, link in ipairs(self.links) do
+    pcall(link.asettle, link) -- what is lost, is told
+  end
   self:close()
 end
 
