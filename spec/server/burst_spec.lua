@@ -3,8 +3,9 @@ local clients = require("spec.support.clients")
 local server = require("spec.support.server")
 
 local APP = [[
+local core = require("rille.core")
 local rille = require("rille")
-local left
+local left, refused
 
 local function burn(seconds)
   local till = os.clock() + seconds
@@ -40,6 +41,16 @@ function Echo:receive(text, bytes)
     text = coroutine.wrap(sorted)(self)
   elseif text == "invalid" then
     text = tostring(pcall(self.asend, self, { text_data = "\255" }))
+  elseif text == "refuse" then
+    jit.off() -- a compiler would be refused, too
+    refused = core.testing.refuse(0, 1)
+    return
+  elseif text and text:byte() == 35 then
+    return -- having asked for nothing
+  elseif text == "grant" then
+    refused = core.testing.refuse(0, 0) - refused
+    jit.on()
+    text = tostring(refused)
   elseif text == "big" then
     text = ("x"):rep(40000)
   end
@@ -161,7 +172,7 @@ describe("messages that come at once", function()
     local said = echo("1", "2", "raise", "3")
     assert.same({ "1", "2", "close 1011error in a handler" }, said)
     assert.is_true(it_runs:says("Echo on / failed in receive for 127.0.0.1"))
-    assert.is_true(it_runs:says("app.lua:21: on purpose"))
+    assert.is_true(it_runs:says("app.lua:22: on purpose"))
     assert.is_true(it_runs:says("noted: 1011"))
   end)
 
@@ -187,6 +198,10 @@ describe("messages that come at once", function()
   it("meet the same errors as others do", function()
     local said = echo("1", "sort", "sort, inside", "invalid", "2")
     assert.same({ "1", "false", "false", "false", "2", "close 1000" }, said)
+  end)
+
+  it("cost a handler no memory that it could be refused", function()
+    assert.same({ "1", "0", "2", "close 1000" }, echo("1", "refuse", "#1", "#2", "grant", "2"))
   end)
 
   it("may be answered with more than leaves at once", function()

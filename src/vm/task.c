@@ -1,8 +1,9 @@
 #include "vm/task.h"
 
 enum {
-    MAX_STACK_KEPT = 256,  /* slots: a coroutine grown past this is not pooled */
-    TASKS_PER_TURN = 1024, /* then sockets and timers get a look in */
+    MAX_STACK_KEPT = 256,   /* slots: a coroutine grown past this is not pooled */
+    TASKS_PER_TURN = 1024,  /* then sockets and timers get a look in */
+    EVENT_ROOM = 256 << 10, /* bytes that an event may take before its handler begins */
 };
 
 static char sentinel;
@@ -161,7 +162,8 @@ bool rl_task_renew(rl_task *t)
     rl_vm *vm = t->vm;
 
     if (t->cancelled || t->interrupts || t->shields || t->op || t->local != LUA_NOREF ||
-        !rl_list_empty(&t->guards) || !rl_list_empty(&vm->drafts) || vm->gc_stress)
+        !rl_list_empty(&t->guards) || !rl_list_empty(&vm->drafts) || vm->gc_stress ||
+        !rl_vm_has_room(vm, EVENT_ROOM)) /* what the core gives a script is never refused */
         return false;
     return rl_vm_extend_slice(vm);
 }

@@ -93,6 +93,11 @@ void rl_vm_end_script(rl_vm *vm);
 bool rl_vm_renew_slice(rl_vm *vm);
 /* The same without absolving, for where Lua's API may not be called: false, it is condemned. */
 bool rl_vm_extend_slice(rl_vm *vm);
+/* Is a script that asks for so many bytes more sure to get them? */
+static inline bool rl_vm_has_room(const rl_vm *vm, size_t bytes)
+{
+    return vm->used + bytes <= vm->limit && !vm->need.injected;
+}
 void rl_vm_collect_all(rl_vm *vm);
 
 /* A buffer for a function that Lua calls, which an error may leave at any push: one that was not
