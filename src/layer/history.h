@@ -20,6 +20,7 @@
 #ifndef RL_LAYER_HISTORY_H
 #define RL_LAYER_HISTORY_H
 
+#include "layer/draft.h"
 #include "layer/layer.h"
 
 typedef struct rl_history rl_history;
@@ -43,11 +44,6 @@ void rl_history_free(rl_history *h);
 void rl_history_limit(rl_history *h, const rl_history_limits *limits); /* zero: the default */
 void rl_history_figures_of(rl_history *h, rl_history_figures *out);
 
-/* An epoch as people and clients see it: 16 hexadecimal digits. */
-#define RL_EPOCH_SIZE 17
-const char *rl_epoch_text(uint64_t epoch, char out[RL_EPOCH_SIZE]);
-bool rl_epoch_read(rl_str text, uint64_t *epoch); /* false: it is none */
-
 /* Workers, by their seats. */
 #define RL_SEATS 256
 typedef struct rl_seats {
@@ -58,17 +54,8 @@ static inline bool rl_seats_has(const rl_seats *s, unsigned seat)
     return s->bits[seat / 64] >> (seat % 64) & 1;
 }
 
-/* A message to be. A text that is to be stamped is a JSON object, and gets a member "history" with
- * its group, epoch and offset as its last. */
-typedef struct rl_draft {
-    rl_str body;    /* as of rl_message */
-    rl_str payload; /* of the frame */
-    enum { RL_DRAFT_TABLE, RL_DRAFT_TEXT, RL_DRAFT_BYTES } kind;
-} rl_draft;
-bool rl_draft_is_object(const rl_draft *d); /* text with a brace at either end */
-
-/* Give it the next offset. `wake`: the readers that are to be woken; the writer itself (seat) reads
- * without. `now`: ms on the loop's clock. */
+/* Give a message the next offset. `wake`: the readers that are to be woken; the writer itself
+ * (seat) reads without. `now`: ms on the loop's clock. */
 rl_mark rl_history_add(rl_history *h, rl_str group, const rl_keep *keep, const rl_draft *d,
                        uint64_t now, unsigned seat, rl_seats *wake);
 
