@@ -1,6 +1,7 @@
 --- The layer on PostgreSQL: real processes on a real server, which is hurt.
 
 local clients = require("spec.support.clients")
+local db = require("rille.db")
 local errors = require("rille.errors")
 local eventually = require("spec.support.eventually")
 local json = require("cjson")
@@ -261,9 +262,25 @@ describe("a layer on PostgreSQL", function()
           seen[n], last = true, tonumber(n)
         end
       end
+      -- A message that is none is dropped, and holds nobody up.
+      for _, bad in ipairs { "nonsense", "\x81\xa4type\xaewebsocket.send" } do
+        store.inside:aexecute(
+          "INSERT INTO rille_layer_queue (channel, body, expires) "
+            .. "VALUES ('jobs', $1, now() + interval '1 minute')",
+          db.bytes(bad)
+        )
+      end
+      local last = server.quote(json.encode { { type = "note", n = 101 } })
+      server.shell(("curl -sS -d %s %s/send/jobs"):format(last, both[1].url))
+      eventually(function()
+        return handled(both[1]) + handled(both[2]) >= 101
+      end)
       for _, process in ipairs(both) do
         assert.equal(0, process:stop())
       end
+      local told = both[1]:stderr() .. both[2]:stderr()
+      assert.truthy(told:find("a message cannot be read", 1, true) or
+        told:find("a message of another process is dropped", 1, true), told)
       assert.equal(0, store:count("queue"))
     end)
 

@@ -110,12 +110,18 @@ describe("pubsub: a Redis layer", function()
     say(2) -- and is not
     redis:signal("STOP")
     local flood = clients.open("fetch.py", sender.url .. "/flood?group=room", { method = "GET" })
-    server.sleep(0.3)
+    assert.is_true(server.eventually(20, function()
+      return figures().sent > 2
+    end))
     redis:stop()
     local sent = json.decode(flood:next().body)[1]
     assert.is_true(sent > 0)
     assert.is_true(sender:says("a message that was sent may be lost"))
-    local of = figures()
+    local of = {}
+    server.eventually(20, function()
+      of = figures()
+      return of.lost == sent
+    end)
     assert.same({ 2 + sent, sent, 1, 0 }, { of.sent, of.lost, of.refused, of.unheard })
     redis:restart()
     assert.is_true(sender:says("back after"))
@@ -154,6 +160,21 @@ describe("core: a Redis layer", function()
     end
     act(sender, "send", { channel = one.channel, message = message(10) })
     assert.same(message(10), one:hear())
+  end)
+
+  it("drops what is no message from a channel, and goes on with the next", function()
+    local redis = servers.start()
+    local app = "spec/support/apps/channels.lua"
+    local jobs = server.start { "run", app, "--layer", redis.url }
+    for n, bad in ipairs { "nonsense", "\x81\xa4type\xaewebsocket.send" } do
+      redis:cli("ZADD", "asgijobs", n, ("p"):rep(12) .. bad)
+    end
+    local note = server.quote(json.encode { { type = "note", n = 3 } })
+    server.shell(("curl -sS -d %s %s/send/jobs"):format(note, jobs.url))
+    assert.is_true(jobs:says("note 3 on"), jobs:stderr())
+    assert.equal(1, server.count(jobs:stderr(), "a message cannot be read"))
+    assert.equal("0", redis:cli("ZCARD", "asgijobs"))
+    assert.equal(0, jobs:stop())
   end)
 
   it("renews what it has in Redis, which lapses when it cannot any more #slow", function()

@@ -390,7 +390,7 @@ end
 local function deliver(send, name, message)
   local body, text, bytes = encode_theirs(message)
   if not body then
-    return 0, 1
+    return 0, 1, true
   end
   layer.count_up("received", 1)
   local ok, delivered, dropped = pcall(send, name, body, text, bytes)
@@ -399,7 +399,7 @@ local function deliver(send, name, message)
   end
   layer.count_up("malformed", 1)
   tell("malformed", "a message of another process is dropped: " .. tostring(delivered))
-  return 0, 1
+  return 0, 1, true
 end
 
 --- A message of another process for this worker's members of a group.
@@ -425,6 +425,7 @@ end
 ---@param message table
 ---@return integer delivered  1 also when it is on its way to another worker
 ---@return integer dropped    0, and 0 delivered: nobody has it
+---@return boolean? malformed  nobody could have had it: it has been counted and told of
 function M.deliver(channel, message)
   return deliver(layer.send, channel, message)
 end

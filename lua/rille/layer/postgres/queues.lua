@@ -61,7 +61,10 @@ function Queues:take(channel)
   local message, why = messages.unpack(row.body)
   if not message then
     outside.drop(1, "malformed", "a message cannot be read: " .. why)
-  elseif outside.deliver(channel, message) == 0 then
+    return true
+  end
+  local delivered, _, malformed = outside.deliver(channel, message)
+  if delivered == 0 and not malformed then
     self:put_back(channel, row)
     task.asleep(REST)
   end

@@ -117,8 +117,8 @@ function Receiver:take_queued(link, key, bytes, score)
     outside.drop(1, "malformed", "a message cannot be read: " .. core.describe(why))
     return
   end
-  local delivered = outside.deliver(channel, message)
-  if delivered == 0 then
+  local delivered, _, malformed = outside.deliver(channel, message)
+  if delivered == 0 and not malformed then
     link:acall("ZADD", key, score, bytes)
     link:acall("EXPIRE", key, self.settings.expiry)
     task.asleep(0.05)
