@@ -35,7 +35,8 @@ local function respond(scope, status, body, headers)
     return -- it answered by itself
   end
   if type(status) ~= "number" then
-    error(("a route returned %s where a status was expected"):format(type(status)), 0)
+    local told = "a route returned a %s where a status was expected; return 200 and a body"
+    error(told:format(type(status)), 0)
   end
   local default = "text/plain; charset=utf-8"
   if type(body) == "table" then

@@ -3,6 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#define AS_RUN                                                                           \
+    "\n\nIts settings are what they would be for `rille run` with the same options and " \
+    "environment:\n`rille help run` lists them."
+
 static const rl_command_text commands[] = {
     {"run", RL_CMD_RUN, "APP [options]", "serve an application", true},
     {"dev", RL_CMD_DEV, "APP [options]",
@@ -24,8 +28,8 @@ static const rl_command_text commands[] = {
      "  --no-keep-going       stop at the first that fails\n"
      "  --shuffle, --repeat N, --list",
      false},
-    {"check", RL_CMD_CHECK, "APP", "load and validate, serve nothing", false},
-    {"routes", RL_CMD_ROUTES, "APP", "print the routes", false},
+    {"check", RL_CMD_CHECK, "APP [options]", "load and validate, serve nothing" AS_RUN, false},
+    {"routes", RL_CMD_ROUTES, "APP [options]", "print the routes" AS_RUN, false},
     {"makemigrations", RL_CMD_TOOL, "APP [options]",
      "write what has changed in the models as a migration\n\n"
      "  --name NAME           of the file, behind its number\n"
@@ -57,8 +61,8 @@ static const rl_command_text commands[] = {
      "Through a running server's admin address (RILLE_ADMIN; the server's token is in\n"
      "RILLE_PUBLISH_TOKEN), or through what joins several (RILLE_LAYER).",
      false},
-    {"shell", RL_CMD_SHELL, "APP [--database URL] …",
-     "load an application, serve nothing, and run what you type in it", false},
+    {"shell", RL_CMD_SHELL, "APP [options]",
+     "load an application, serve nothing, and run what you type in it" AS_RUN, false},
     {"attach", RL_CMD_ATTACH, "[APP | --control PATH] [--worker N]",
      "the same in a worker of a running process", false},
     {"status", RL_CMD_STATUS, "[APP | --control PATH] [--json]", "how a running process does",
