@@ -6,6 +6,7 @@ local json = require("cjson")
 local rooms = require("spec.support.rooms")
 local server = require("spec.support.server")
 local servers = require("spec.support.redis")
+local time = require("rille.models.time")
 
 local act, guest, message = rooms.act, rooms.guest, rooms.message
 
@@ -160,6 +161,31 @@ describe("core: a Redis layer", function()
     end
     act(sender, "send", { channel = one.channel, message = message(10) })
     assert.same(message(10), one:hear())
+  end)
+
+  it("passes over whose membership has lapsed, until it is renewed #slow", function()
+    local redis = servers.start()
+    local sender = rooms.start(redis.url .. "?group_expiry=30") -- and renews its own every ten
+    local key, members = "asgispecific.django!", "asgi:group:room"
+    local function joins(seconds_ago)
+      local score = ("%.3f"):format(time.now() - seconds_ago)
+      redis:cli("ZADD", members, score, "specific.django!one")
+    end
+    local function is_told()
+      redis:cli("DEL", key)
+      act(sender, "group_send", { group = "room", message = message(1) })
+      return redis:cli("EXISTS", key) == "1"
+    end
+    joins(31)
+    assert.is_false(is_told())
+    assert.equal("", redis:cli("ZSCORE", members, "specific.django!one"))
+    joins(26) -- and has four seconds yet
+    assert.is_true(is_told())
+    assert.is_truthy(server.eventually(20, function()
+      return not is_told()
+    end))
+    joins(0)
+    assert.is_true(is_told())
   end)
 
   it("drops what is no message from a channel, and goes on with the next", function()
