@@ -245,6 +245,33 @@ static void nothing_is_lost(void)
            "return 'well'");
 }
 
+enum { HELD = 1000 };
+
+static int held[HELD + 1];
+
+/* hold(i): i, in the registry. */
+static int hold(lua_State *L)
+{
+    lua_Integer i = lua_tointeger(L, 1);
+
+    held[i] = rl_vm_ref(L);
+    return 0;
+}
+
+/* Nothing is refused to the registry: half grown, it would have lost what is in there. */
+static void what_the_core_holds_is_held(void)
+{
+    lua_register(vm.L, "hold", hold);
+    const char *said =
+        run("jit.off() for i = 1, 1000 do hold(i) end jit.on() return 'well'", 0, MANY);
+    CHECK(strcmp(said, "well") == 0);
+    for (int i = 1; i <= HELD; i++) {
+        lua_rawgeti(vm.L, LUA_REGISTRYINDEX, held[i]);
+        CHECK_INT(lua_tointeger(vm.L, -1), i);
+        lua_pop(vm.L, 1);
+    }
+}
+
 int main(void)
 {
     alarm(120);
@@ -258,6 +285,7 @@ int main(void)
     message_stays_in_its_stack();
     ffi_loads_whole_or_not_at_all();
     nothing_is_lost();
+    what_the_core_holds_is_held();
     close_vm();
     rl_loop_fini(&loop);
     return unit_done();

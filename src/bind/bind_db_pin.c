@@ -179,7 +179,7 @@ static void on_borrowed(void *arg, rl_lease *lease, const rl_err *err)
         p->lease = lease;
         p->task = b->task;
         lua_newtable(L);
-        p->state = luaL_ref(L, LUA_REGISTRYINDEX);
+        p->state = rl_vm_ref(L);
         rl_task_guard(b->task, &p->guard, release_pin);
         uv_timer_init(&b->task->vm->loop->uv, &p->hold);
         p->idle_since = rl_loop_now(p->task->vm->loop);

@@ -169,7 +169,7 @@ int rl_bind_spawn(lua_State *L, rl_list *owner, bool watched)
     luaL_getmetatable(L, TASK);
     lua_setmetatable(L, -2);
     lua_pushvalue(L, -1);
-    h->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+    h->anchor = rl_vm_ref(L);
 
     h->task = rl_task_new(&w->vm, on_spawned_ended, h);
     rl_list_push(owner, &h->task->owned);
@@ -303,7 +303,7 @@ static int l_own(lua_State *L)
         return 0;
     if (t->local == LUA_NOREF) {
         lua_newtable(L);
-        t->local = luaL_ref(L, LUA_REGISTRYINDEX);
+        t->local = rl_vm_ref(L);
     }
     lua_rawgeti(L, LUA_REGISTRYINDEX, t->local);
     return 1;

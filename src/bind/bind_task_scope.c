@@ -139,7 +139,7 @@ static int l_family(lua_State *L)
     luaL_getmetatable(L, FAMILY);
     lua_setmetatable(L, -2);
     lua_pushvalue(L, -1);
-    f->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+    f->anchor = rl_vm_ref(L);
     rl_task_guard(t, &f->guard, release_family);
     return 1;
 }

@@ -26,7 +26,7 @@ static int l_entries(lua_State *L)
         lua_getfield(L, 1, names[i]);
         luaL_checktype(L, -1, LUA_TFUNCTION);
         luaL_unref(L, LUA_REGISTRYINDEX, w->entries[i]);
-        w->entries[i] = luaL_ref(L, LUA_REGISTRYINDEX);
+        w->entries[i] = rl_vm_ref(L);
     }
     return 0;
 }

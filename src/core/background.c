@@ -42,7 +42,7 @@ void rl_background_begin(rl_consumer *c)
 rl_consumer *rl_background_open(rl_worker *w, lua_State *L, int origin, bool patient)
 {
     lua_pushvalue(L, origin);
-    int ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    int ref = rl_vm_ref(L);
     rl_consumer *c = rl_consumer_new(w, RL_CONSUMER_BACKGROUND);
 
     c->self = ref;

@@ -273,7 +273,7 @@ void rl_consumer_open(rl_worker *w, rl_http_conn *hc)
 void rl_consumer_bind(rl_consumer *c, lua_State *L, int index)
 {
     lua_pushvalue(L, index);
-    int self = luaL_ref(L, LUA_REGISTRYINDEX); /* may raise: first of all */
+    int self = rl_vm_ref(L);
     luaL_unref(L, LUA_REGISTRYINDEX, c->self);
     c->self = self;
     c->bound = true;

@@ -154,6 +154,16 @@ void rl_vm_leave(rl_vm *vm)
         lua_gc(vm->L, LUA_GCRESTART, 0);
 }
 
+int rl_vm_ref(lua_State *L)
+{
+    rl_vm *vm = rl_vm_of(L);
+
+    rl_vm_enter(vm);
+    int ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    rl_vm_leave(vm);
+    return ref;
+}
+
 /* The collector, protected. Pushes whether the cycle ended. */
 static int collect(lua_State *L)
 {

@@ -84,6 +84,10 @@ int rl_vm_call(rl_vm *vm, int nargs, int nresults, rl_buf *trace, rl_err *err) R
 void rl_vm_enter(rl_vm *vm);
 void rl_vm_leave(rl_vm *vm);
 
+/* luaL_ref() of what is on top, in the registry, likewise: if it is refused memory while the table
+ * grows, LuaJIT has a larger array already, and what was to move there is lost. */
+int rl_vm_ref(lua_State *L);
+
 /* Around every protected call of a script, for task.c; from here to there it may be refused
  * memory, and is collected behind. */
 void rl_vm_begin_script(rl_vm *vm);
