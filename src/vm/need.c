@@ -111,11 +111,63 @@ static int compare_in_coroutine(lua_State *co)
     return 0;
 }
 
+/* For where it notes what is under way: one thing in a function of C, another while it interprets,
+ * which asks for tables, and another while it collects, which gives them back. */
+struct watch {
+    lua_Alloc allocate;
+    void *ud;
+    const int *at;
+    bool fits[GLOBAL_STATE / sizeof(int)];
+    int taking, giving; /* what is noted then; 0: it does not matter now */
+};
+
+enum { INTERPRETS = -1, IN_C = -2, COLLECTS = -3 };
+
+static void compare_state(struct watch *watch, int noted)
+{
+    for (size_t i = 0; noted && i < RL_COUNT(watch->fits); i++)
+        watch->fits[i] &= watch->at[i] == noted;
+}
+
+static void *allocate_watched(void *ud, void *p, size_t osize, size_t nsize)
+{
+    struct watch *watch = ud;
+
+    compare_state(watch, nsize ? watch->taking : watch->giving);
+    return watch->allocate(watch->ud, p, osize, nsize);
+}
+
+static const int *find_state(lua_State *L)
+{
+    struct watch watch = {.at = (const void *)state_of(L)->global};
+    const int *found = NULL;
+
+    memset(watch.fits, true, sizeof(watch.fits));
+    if (luaL_loadstring(L, "for i = 1, 5 do local t = {} end") != 0)
+        return NULL;
+    watch.allocate = lua_getallocf(L, &watch.ud);
+    lua_setallocf(L, allocate_watched, &watch);
+    compare_state(&watch, IN_C);
+    watch.taking = INTERPRETS;
+    int rc = lua_pcall(L, 0, 0, 0);
+    watch.taking = 0;
+    watch.giving = COLLECTS;
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    lua_setallocf(L, watch.allocate, watch.ud);
+    for (size_t i = 0; i < RL_COUNT(watch.fits); i++) {
+        if (watch.fits[i] && found)
+            return NULL;
+        if (watch.fits[i])
+            found = &watch.at[i];
+    }
+    return rc == 0 ? found : NULL;
+}
+
 bool rl_need_init(rl_need *need, lua_State *L)
 {
     struct search search = {0};
 
-    if (sizeof(void *) != 8 || !is_laid_out_so(need, L))
+    if (sizeof(void *) != 8 || !is_laid_out_so(need, L) || !(need->state = find_state(L)))
         return false;
     search.at = state_of(L)->global;
     memset(search.fits, true, sizeof(search.fits));

@@ -13,6 +13,10 @@
  * - A function whose variables do not fit into the stack, which cannot grow, is in its frame
  *   already: the message would be written behind all of its variables, outside of the stack
  *   (lj_err_mem, until February 2024). So the frame is made one that has none.
+ * - The compiler that is refused something gives up, and the script goes on. Only while it ends a
+ *   trace at a call of a function of C, for another to go on behind it, it has moved that call's
+ *   frame, and leaves it there (recff_stitch in lj_ffrecord.c, until August 2026): the process
+ *   crashes. So the compiler is refused nothing, as long as it wants no more than it ever should.
  * - The library `ffi`, refused something while it is being loaded, leaves a part of itself over
  *   which lua_close() stumbles. While it loads, nothing is refused (vm.c).
  *
@@ -27,6 +31,7 @@
 
 typedef struct rl_need {
     void **running;    /* LuaJIT's notes: the coroutine, and the frame if its code is compiled */
+    const int *state;  /* and what is under way: see rl_need_compiles() */
     uint64_t tag;      /* of a coroutine in a slot of the stack, beside its address */
     uint32_t owed;     /* blocks for the closure that was granted last */
     bool tested;       /* a byte that is lost aborts the process */
@@ -36,6 +41,14 @@ typedef struct rl_need {
 
 /* L is a main thread that runs, protected. False: this LuaJIT is not laid out as we know it. */
 bool rl_need_init(rl_need *need, lua_State *L) RL_MUST_USE;
+
+/* Whether LuaJIT compiles, or runs an instruction of the script that it is about to compile. */
+static inline bool rl_need_compiles(const rl_need *need)
+{
+    enum { RECORDS = -5 }; /* ~LJ_VMST_RECORD; behind it come OPT and ASM */
+
+    return RL_UNLIKELY(*need->state <= RECORDS);
+}
 
 /* The coroutine that runs, for where nobody says so. */
 static inline lua_State *rl_need_running(const rl_need *need)

@@ -15,6 +15,8 @@ enum {
     SLACK = 4 << 20,       /* bytes of garbage that are not worth a cycle while there is work */
     QUIET_SLACK = 1 << 18, /* or while there is none */
     QUIET_MS = 500,
+    COMPILER = 4 << 20, /* bytes that it may have beyond the limit: its own make no more than half
+                           that, and for what a script takes meanwhile there is another rule */
 };
 
 /* Only sets a threshold, so it may be called from the allocator. */
@@ -28,6 +30,8 @@ static void open_net(rl_vm *vm)
 static bool grant(rl_vm *vm, const void *p, size_t nsize, size_t more)
 {
     if (rl_need_is_owed(&vm->need, p, nsize))
+        return true;
+    if (rl_need_compiles(&vm->need) && vm->used + more <= vm->limit + COMPILER)
         return true;
     if (vm->used + more > vm->limit || rl_need_injects(&vm->need)) {
         vm->refused = true;
