@@ -25,7 +25,7 @@ function habits.slow(self, text)
 end
 
 function habits.counting(self, text) -- answers, heard or not
-  rille.asleep(0.001)
+  rille.asleep(0)
   note("counted", text)
   self:asend { text_data = text }
 end
