@@ -272,7 +272,7 @@ class Layer:
             def work(what, seconds):
                 connection = http.client.HTTPConnection(server.target.rstrip("/"), timeout=60)
                 with contextlib.closing(connection):
-                    connection.request("GET", f"/work/{what}?seconds={seconds}&every={EVERY}"
+                    connection.request("GET", f"/measure/{what}?seconds={seconds}&every={EVERY}"
                                               f"&window={ON_THE_WAY[mode]}")
                     response = connection.getresponse()
                     body = response.read()

@@ -94,7 +94,7 @@ return rille.app {
     rille.websocket("/", Member),
     rille.websocket("/say", Speaker),
     rille.websocket("/answer", Answerer),
-    rille.get("/work/<slug:what>", function(request)
+    rille.get("/measure/<slug:what>", function(request)
       local query = request.query
       local work_of = WORKS[request.url_route.kwargs.what]
       return 200, work_of(tonumber(query.seconds), tonumber(query.window), tonumber(query.every))
