@@ -26,7 +26,7 @@ struct rl_redis_command {
 
 struct rl_redis {
     rl_loop *loop;
-    rl_client *client;
+    rl_client *client; /* NULL: its connection is over */
     const rl_redis_events *events;
     void *owner;
     rl_resp_reader *reader;
@@ -127,6 +127,7 @@ static void on_client_closed(void *owner, const rl_err *why)
     rl_redis *r = owner;
 
     r->gone = rl_client_gone(r->client);
+    r->client = NULL; /* it is freed now, we at the end of the turn */
     if (!r->closing)
         rl_err_set(&r->why, RL_EREDIS_DOWN, "Redis: %s", why->msg);
     r->closing = true;
@@ -339,7 +340,7 @@ rl_redis_command *rl_redis_ask(rl_redis *r, const rl_redis_request *request, rl_
 
 bool rl_redis_is_full(const rl_redis *r)
 {
-    return rl_client_pending(r->client) > RL_REDIS_MAX_UNSENT;
+    return r->client && rl_client_pending(r->client) > RL_REDIS_MAX_UNSENT;
 }
 
 void rl_redis_cancel(rl_redis_command *c)
