@@ -5,8 +5,6 @@
 
 #include "proto/utf8.h"
 
-#include <limits.h>
-
 /* A message, for Lua to make a string of. */
 typedef struct lent {
     const char *p;
@@ -39,7 +37,7 @@ static bool append(rl_worker *w, double id, const char *p, size_t n, bool text)
     return (!text || rl_utf8_valid(data)) && rl_consumer_append(c, text, data);
 }
 
-/* direct() -> worker, next, send: their addresses */
+/* direct() -> worker, take_next, append: their addresses */
 static int l_direct(lua_State *L)
 {
     lua_pushlightuserdata(L, rl_worker_of(L));
