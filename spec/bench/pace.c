@@ -7,7 +7,7 @@
  */
 #include "load.h"
 
-enum { SETTLE_SECONDS = 10 };
+enum { SETTLE_SECONDS = 30 };
 
 void pace(struct load *l, uint64_t end)
 {

@@ -2,8 +2,8 @@
 
 local clients = require("spec.support.clients")
 local cluster = require("spec.support.cluster")
+local databases = require("spec.support.databases")
 local db = require("rille.db")
-local errors = require("rille.errors")
 local json = require("cjson")
 local models = require("rille.models")
 local rille = require("rille")
@@ -14,7 +14,7 @@ local PASSWORD = "open sesame"
 local ENCODED = "open%20sesame"
 
 describe("a database connects", function()
-  local pg, keys, opened
+  local pg, keys
 
   --- A certificate authority NAME, and unless `alone` a key and certificate for `localhost`.
   local function authority(name, alone)
@@ -69,19 +69,10 @@ describe("a database connects", function()
     server.clean()
   end)
 
-  before_each(function()
-    opened = {}
-  end)
-
-  after_each(function()
-    for _, one in ipairs(opened) do
-      one:aclose()
-    end
-  end)
+  after_each(databases.close_all)
 
   local function open(url, patience)
-    opened[#opened + 1] = db.Database("faults", { url = url, acquire_timeout = patience or 0.5 })
-    return opened[#opened]
+    return databases.open("faults", { url = url, acquire_timeout = patience or 30 })
   end
 
   local function url(user, host, rest)
@@ -93,15 +84,15 @@ describe("a database connects", function()
     return one:aquery("SELECT current_user AS me")[1].me
   end
 
-  --- What keeps it from connecting. Never with the password in it.
-  local function refusal(one)
-    local ok, err = pcall(one.aquery, one, "SELECT 1")
-    assert.is_false(ok)
-    assert.is_true(errors.is_error(err, errors.OperationalError), tostring(err))
+  --- What keeps one from connecting there. Never with the password in it.
+  local function refusal(where)
+    local why, err = databases.refusal(function(patience)
+      return open(where, patience)
+    end)
     for _, field in pairs(err) do
       assert.is_nil(tostring(field):find("sesame", 1, true))
     end
-    return err.message
+    return why
   end
 
   describe("with a password (SCRAM)", function()
@@ -115,12 +106,12 @@ describe("a database connects", function()
     end)
 
     it("that is wrong, and is told so", function()
-      local one = open(url("ali:sesame%20street", "127.0.0.1"))
-      assert.matches("password authentication failed", refusal(one), 1, true)
+      local told = refusal(url("ali:sesame%20street", "127.0.0.1"))
+      assert.matches("password authentication failed", told, 1, true)
     end)
 
     it("that is missing, and is told so", function()
-      assert.matches("no password supplied", refusal(open(url("ali", "127.0.0.1"))), 1, true)
+      assert.matches("no password supplied", refusal(url("ali", "127.0.0.1")), 1, true)
     end)
   end)
 
@@ -138,7 +129,7 @@ describe("a database connects", function()
     end)
 
     it("in many statements at once, large and small", function()
-      local one = open(verified("localhost", "root.crt"), 30)
+      local one = open(verified("localhost", "root.crt"))
       local jobs = {}
       for i = 1, 60 do
         jobs[i] = function()
@@ -153,21 +144,17 @@ describe("a database connects", function()
     end)
 
     it("but not to one that somebody else vouches for", function()
-      assert.matches(
-        "certificate verify failed",
-        refusal(open(verified("localhost", "stranger.crt"))),
-        1,
-        true
-      )
+      local told = refusal(verified("localhost", "stranger.crt"))
+      assert.matches("certificate verify failed", told, 1, true)
     end)
 
     it("but not to one of another name", function()
-      local told = refusal(open(verified("127.0.0.1", "root.crt")))
+      local told = refusal(verified("127.0.0.1", "root.crt"))
       assert.matches('does not match host name "127.0.0.1"', told, 1, true)
     end)
 
     it("but not without, where the server insists", function()
-      local told = refusal(open(url("baba", "127.0.0.1", "?sslmode=disable")))
+      local told = refusal(url("baba", "127.0.0.1", "?sslmode=disable"))
       assert.matches("no encryption", told, 1, true)
     end)
 
@@ -292,7 +279,7 @@ describe("a database connects", function()
 
     it("or tells what is wrong there without the password", function()
       local env = here { PGUSER = "ali", PGPASSWORD = PASSWORD .. " street" }
-      local me, status = whoami(env, "postgresql://?acquire_timeout=2")
+      local me, status = whoami(env, "postgresql://?acquire_timeout=3")
       assert.equal(503, status)
       assert.matches("password authentication failed", me.message, 1, true)
     end)
@@ -314,13 +301,11 @@ describe("a database connects", function()
         faults_two = { url = pg.url:gsub("[^/]+$", "two"), max_connections = 2 },
         faults_gone = "postgresql://127.0.0.1:1/x?acquire_timeout=0.2",
       }
-      for _, name in ipairs { "faults_one", "faults_two", "faults_gone" } do
-        opened[#opened + 1] = db.databases[name]
-      end
     end)
 
     after_each(function()
       for _, name in ipairs { "faults_one", "faults_two", "faults_gone" } do
+        db.databases[name]:aclose()
         db.databases[name] = nil
       end
     end)

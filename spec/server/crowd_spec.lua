@@ -57,7 +57,7 @@ describe("a server in a crowd #slow", function()
       it_runs.folder
     )
     idle = io.popen(line, "w")
-    assert(server.eventually(40, function()
+    assert(server.eventually(120, function()
       return (server.read_file(it_runs.folder .. "/idle") or ""):find("connections=" .. count)
         or server.read_file(it_runs.folder .. "/idle.status")
     end))
@@ -84,7 +84,7 @@ describe("a server in a crowd #slow", function()
 
   local function settles(name, value)
     local now
-    server.eventually(5, function()
+    server.eventually(30, function()
       now = metric(name)
       return now == value
     end)

@@ -4,6 +4,8 @@
 ---     local db = databases.open("test", { url = url }, { max_connections = 3 })
 
 local Database = require("rille.db").Database
+local errors = require("rille.errors")
+local raised = require("spec.support.raised")
 
 local databases = {}
 
@@ -24,6 +26,25 @@ function databases.open(name, settings, more)
   local db = Database(name, given)
   opened[#opened + 1] = db
   return db
+end
+
+--- What keeps one from connecting: asks with more and more patience until there was an answer, for
+--- a busy machine may need some for the first attempt.
+---@async
+---@param open fun(acquire_timeout: number): rille.db.Database
+---@return string why
+---@return rille.OperationalError err
+function databases.refusal(open)
+  local why, err
+  for _, seconds in ipairs { 0.4, 4, 40 } do
+    local db = open(seconds)
+    err = raised.by(db.aquery, db, "SELECT 1")
+    why = raised.is(errors.OperationalError, err)
+    if not why:find("no connection came free", 1, true) then
+      break
+    end
+  end
+  return why, err
 end
 
 --- Close one now.

@@ -11,7 +11,8 @@ import struct
 import sys
 
 port, seconds, peers = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
-PATIENCE = 10
+PATIENCE = 20
+IP_BIND_ADDRESS_NO_PORT = 24
 
 SHAKE = (
     "GET /echo HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
@@ -62,8 +63,9 @@ async def flood(peer, piece, reads=False):
             await asyncio.wait_for(loop.sock_sendall(peer, piece * 64), PATIENCE)
             await asyncio.sleep(0.02)
     finally:
-        if task:
+        if task: # until it has ended, the loop watches a socket that is about to be closed
             task.cancel()
+            await asyncio.wait([task])
     return True
 
 
@@ -108,32 +110,38 @@ GONE = (ConnectionError, OSError)
 counts = {name: [0, 0, 0] for name in HABITS}
 
 
-async def one(name, count):
-    peer = socket.socket()
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
-    peer.setblocking(False)
-    try:
+async def one(name, count, source):
+    with socket.socket() as peer:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        peer.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+        peer.setblocking(False)
+        peer.bind((source, 0))
         await loop.sock_connect(peer, ("127.0.0.1", port))
         count[0] += 1
-        if await HABITS[name](peer):
+        try:
+            if await HABITS[name](peer):
+                count[1] += 1
+        except GONE:
             count[1] += 1
-    except GONE:
-        count[1] += 1
-    finally:
-        peer.close()
 
 
-async def member(name, end):
+async def member(name, number, end):
+    source = "127.0.0.%d" % (2 + number)  # one address would run out of ports
     while loop.time() < end:
-        await one(name, counts[name])
+        await one(name, counts[name], source)
         await asyncio.sleep(0.2 if name.startswith("resets") else 0)
 
 
 async def main():
     end = loop.time() + seconds
     names = list(HABITS)
-    tasks = {loop.create_task(member(names[i % len(names)], end)): names[i % len(names)] for i in range(peers)}
-    _, left = await asyncio.wait(tasks, timeout=seconds + PATIENCE)
+    tasks = {}
+    for i in range(peers):
+        name = names[i % len(names)]
+        tasks[loop.create_task(member(name, i, end))] = name
+    done, left = await asyncio.wait(tasks, timeout=seconds + PATIENCE)
+    for task in done:
+        task.result()  # or what it failed with
     for task in left:
         counts[tasks[task]][2] += 1
     print(json.dumps({"event": "mob", "counts": counts}), flush=True)
