@@ -232,6 +232,32 @@ describe("a plan of the core layer", function()
     assert.equal("room", Names.marked(plan.first.members[1][1]))
   end)
 
+  it("is plain with few workers alone, whose every member has it", function()
+    local all = plans()
+    local function is_plain(...)
+      return all:make("d", scored { ... }, "room").plain
+    end
+    assert.is_true(is_plain(OWN .. "g.room", OTHER .. "g.room"))
+    assert.is_false(is_plain(OWN .. "g.room"))
+    assert.is_false(is_plain(OTHER .. "g.room", OTHER .. "5"))
+    assert.is_false(is_plain(OTHER .. "g.room", "specific.django!a"))
+    local many = {}
+    for i = 1, 33 do
+      many[i] = ("specific.%032x!g.room"):format(i)
+    end
+    assert.is_false(is_plain(unpack(many)))
+    assert.is_true(is_plain(unpack(many, 2)))
+  end)
+
+  it("goes on behind one that a message went by already", function()
+    local all = plans()
+    local before = all:make("b", scored { OWN .. "g.room", OTHER .. "g.room" }, "room")
+    local named = { OWN .. "g.room", OTHER .. "g.room", OTHER .. "5", "specific.django!a" }
+    local plan = all:make("a", scored(named), "room", before)
+    assert.same({ "asgi" .. OTHER, "asgispecific.django!" }, plan.first.keys)
+    assert.same({ { OTHER .. "x.room", OTHER .. "5" }, { named[4] } }, plan.first.members)
+  end)
+
   it("reaches everybody once, on every server, with 500 keys at a time", function()
     local named, missing = {}, {}
     for i = 1, 2000 do

@@ -163,6 +163,53 @@ describe("core: a Redis layer", function()
     assert.same(message(10), one:hear())
   end)
 
+  it("pushes without asking first, and mends what was not so", function()
+    local redis = servers.start()
+    local sender = rooms.start(redis.url .. "?capacity=9")
+    local function worker(digit)
+      local name = "specific." .. digit:rep(32) .. "!"
+      return { member = name .. "g.room", key = "asgi" .. name }
+    end
+    local function has(one)
+      return tonumber(redis:cli("ZCARD", one.key))
+    end
+    local function scripts()
+      return tonumber(redis:cli("INFO", "commandstats"):match("evalsha:calls=(%d+)") or 0)
+    end
+    local function send()
+      act(sender, "group_send", { group = "room", message = message(1) })
+    end
+    local first, second = worker("1"), worker("2")
+    redis:cli("ZADD", "asgi:group:room", ("%.3f"):format(time.now()), first.member)
+    send()
+    local asked = scripts()
+    for n = 2, 4 do
+      send()
+      assert.equal(n, has(first))
+    end
+    assert.equal(asked, scripts())
+    assert.is_true(tonumber(redis:cli("TTL", first.key)) > 0)
+
+    redis:cli("ZADD", "asgi:group:room", ("%.3f"):format(time.now()), second.member)
+    send()
+    assert.same({ 5, 1 }, { has(first), has(second) })
+    redis:cli("ZREM", "asgi:group:room", first.member)
+    send()
+    assert.same({ 5, 2 }, { has(first), has(second) })
+    redis:cli("ZREM", "asgi:group:room", second.member)
+    send()
+    send()
+    assert.same({ 5, 2 }, { has(first), has(second) })
+
+    redis:cli("ZADD", "asgi:group:room", ("%.3f"):format(time.now()), second.member)
+    for _ = 3, 12 do
+      send()
+    end
+    assert.equal(9, has(second))
+    assert.is_true(sender:says("group room has processes that are full"), sender:stderr())
+    assert.equal(0, sender:stop())
+  end)
+
   it("passes over whose membership has lapsed, until it is renewed #slow", function()
     local redis = servers.start()
     local sender = rooms.start(redis.url .. "?group_expiry=30") -- and renews its own every ten

@@ -9,6 +9,7 @@ local new_bell = require("rille.redis.bell")
 local wires, task = core.redis, core.task
 
 local DEFAULT_QUEUE = 10000
+local READ_ONLY = "READONLY" -- what a master says that is none any more
 local BACKOFF_FIRST, BACKOFF_MOST = 0.1, 5 -- seconds; as the pools of databases
 
 ---@class rille.redis.Options
@@ -125,7 +126,7 @@ function Link:_run(seconds, operation, ...)
     local unsent = err.may_have_run == false
     if unsent and self._wire == wire then
       self._wire = nil -- the link's task has yet to hear of it
-    elseif err.code == "READONLY" then -- a master no longer
+    elseif err.code == READ_ONLY then
       wires.close(wire)
     end
     if not unsent or self._fails_fast then
@@ -156,7 +157,13 @@ end
 ---@param commands (string|number)[][]
 ---@return any[] replies  nil replies are `rille.null`
 function Link:apipeline(commands)
-  return self:_run(self.patience, wires.pipeline, commands)
+  local replies = self:_run(self.patience, wires.pipeline, commands)
+  for _, reply in ipairs(replies) do
+    if type(reply) == "table" and reply.code == READ_ONLY and self._wire then
+      wires.close(self._wire)
+    end
+  end
+  return replies
 end
 
 --- A command whose refusal is an answer: a script that is not there, or not allowed.

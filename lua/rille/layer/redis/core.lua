@@ -8,8 +8,10 @@
 --- to any other, and may add a consumer's own `channel_name` to groups, and take it out again.
 ---
 --- Members of the sender's own process have had a message through memory, so a sender leaves its
---- own workers out. It remembers a group's members (`plans.lua`) and what they are known by:
---- Redis compares and pushes in one step (`scripts.lua`), or tells who they are now.
+--- own workers out. It remembers a group's members (`plans.lua`). Few workers are pushed to at
+--- once, and Redis tells behind that who the members are: who has come is told then, and from who
+--- has gone it is taken back. Many, or those that Django has added by name, are known by something
+--- that Redis compares before it pushes, in one step (`scripts.lua`), or it tells who they are now.
 ---
 --- Scores are the time of sending, and those of one worker always grow: what one sender sends to
 --- one receiver stays in order.
@@ -20,6 +22,7 @@ local Payload = require("rille.layer.redis.payload")
 local Plans = require("rille.layer.redis.plans")
 local Receiver = require("rille.layer.redis.receiver")
 local clock = require("rille.models.time")
+local core = require("rille.core")
 local errors = require("rille.errors")
 local outside = require("rille.layer.outside")
 local ring = require("rille.layer.redis.ring")
@@ -30,6 +33,7 @@ local task = require("rille.task")
 local REGISTER = 500 -- groups that are told of in one go
 local TRIES = 4 -- to catch up with a group whose members keep changing
 local RENEW = 3600 -- seconds at most between renewals of memberships
+local CROWDED = 1 -- seconds that Redis counts before it takes more, where many wait
 
 ---@class rille.layer.redis.Core : rille.layer.redis.Receiver
 local Core = Receiver:extend("Core")
@@ -288,25 +292,82 @@ function Core:push(batch, message)
   return full and #full or 0
 end
 
+--- Which of these names are not among others; nil if both are the same, in the same order.
+local function missing(names, others)
+  local absent, differ = {}, #names ~= #others
+  for i, name in ipairs(names) do
+    absent[name] = true
+    differ = differ or others[i] ~= name
+  end
+  if differ then
+    for _, name in ipairs(others) do
+      absent[name] = nil
+    end
+    return absent
+  end
+end
+
+--- Push with plain commands, which cost Redis a third of what a script does, and ask behind them
+--- who the members are. What should not have been pushed is taken back, if it still waits there.
+---@param plan rille.layer.redis.Plan  a plain one
+---@return boolean same   the members are those of the plan
+---@return integer full   of the plan's, those that had no room
+function Core:push_plainly(link, plan, message)
+  local batch, commands, full = plan.first, {}, 0
+  local score, expiry = self:score(), self.settings.expiry
+  for i, key in ipairs(batch.keys) do
+    local payload = self.payload:encode(message, batch.members[i])
+    commands[3 * i - 2] = { "ZADD", key, score, payload }
+    commands[3 * i - 1] = { "EXPIRE", key, expiry }
+    commands[3 * i] = { "ZCARD", key }
+  end
+  commands[#commands + 1] = { "ZRANGE", plan.asked[1], "0", "-1" }
+  local replies = link:apipeline(commands)
+  check_replies(replies)
+  local gone = missing(plan.names, replies[#replies])
+  for i, key in ipairs(batch.keys) do
+    local waiting, capacity = replies[3 * i], batch.capacities[i]
+    local has_gone = gone and gone[batch.members[i][1]]
+    if 2 * waiting > capacity then
+      plan.crowded = core.now() + CROWDED
+    end
+    if has_gone or waiting > capacity then
+      local taken = link:acall("ZREM", key, commands[3 * i - 2][4])
+      full = full + (has_gone and 0 or taken)
+    end
+  end
+  return gone == nil, full
+end
+
 --- Push to those members whose messages the group's server holds, and learn of the others.
 ---@return rille.layer.redis.Plan
 ---@return integer full  members that had no room
 function Core:agree(group, message)
   local link, lapsed = self.links[self:place(group)], self:lapsed()
-  local plan = self.plans:known(group)
-  local known_by = plan.oldest > lapsed and plan.known_by or "?" -- else somebody's has lapsed
+  local plan, full, before = self.plans:known(group), 0, nil
+  local lasts = plan.oldest > lapsed -- else somebody's membership has lapsed
+  local known_by = lasts and plan.known_by or "?"
+  if lasts and plan.plain and plan.crowded < core.now() then
+    local same
+    same, full = self:push_plainly(link, plan, message)
+    if same then
+      return plan, full
+    end
+    before, plan, known_by = plan, self.plans:make("", {}, group), "?"
+  end
   for _ = 1, TRIES do
     local words = { unpack(plan.asked) }
     local n = #words
     words[n + 1], words[n + 2] = known_by, lapsed
     local reply = link:arun(scripts.GROUP_SEND, n, self:fill(words, plan.first, message))
     if not reply or type(reply[1]) == "number" then
-      return plan, reply and #reply or 0
+      return plan, full + (reply and #reply or 0)
     end
-    plan = self.plans:remember(group, self.plans:make(reply[1], reply[2], group))
-    known_by = plan.known_by
+    known_by = reply[1]
+    plan = self.plans:remember(group, self.plans:make(known_by, reply[2], group))
+    plan = before and self.plans:make(known_by, reply[2], group, before) or plan
   end
-  return plan, self:push(plan.first, message)
+  return plan, full + self:push(plan.first, message)
 end
 
 function Core:push_to_group(group, message)

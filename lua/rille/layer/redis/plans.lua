@@ -6,6 +6,7 @@
 local Names = require("rille.layer.redis.names")
 
 local KEYS = 500 -- that one script is given at most
+local FEW = 32 -- members that are told with plain commands
 local MOST = 4096 -- plans that are remembered, twice over
 
 ---@class rille.layer.redis.Batch
@@ -22,6 +23,11 @@ local MOST = 4096 -- plans that are remembered, twice over
 ---@field asked string[]                  the group's key, and those of `first`
 ---@field rest rille.layer.redis.Batch[]  what goes afterwards
 ---@field own string[]                    members of this worker that Redis alone knows of
+---@field names string[]                  the members, as Redis lists them
+---@field plain boolean                   `first` is all there is, and may go before anybody asks
+---                                        who the members are: to few workers, who know which of
+---                                        theirs those are
+---@field crowded number                  until then (`core.now()`) many messages wait with some
 
 ---@class rille.layer.redis.Plans
 ---@field own string                 what names of this worker's channels begin with
@@ -59,26 +65,42 @@ local function add(self, batches, filling, channel, members)
   batch.capacities[at] = self.capacity(channel)
 end
 
+--- Who has had a message: ours from memory, and those that it was pushed to before.
+local function told_of(self, before)
+  local told = {}
+  for name in pairs(self.ours) do
+    told[name] = true
+  end
+  for _, channel in ipairs(before and before.names or {}) do
+    told[Names.shared(channel)] = true
+  end
+  return told
+end
+
 --- Of our own only those are told that Redis alone knows to be members, added by name; on another
 --- worker they are named behind a mark, so that only who is no member there is told.
 ---@param known_by string
 ---@param members string[]  a name, its score, and so on
 ---@param group string
+---@param before rille.layer.redis.Plan?  a plain one that a message went by already: who it reached
+---                                       is left out
 ---@return rille.layer.redis.Plan
-function Plans:make(known_by, members, group)
-  local batches, filling, by_key, own = {}, {}, {}, {}
-  local oldest = math.huge
+function Plans:make(known_by, members, group, before)
+  local batches, filling, by_key, own, names = {}, {}, {}, {}, {}
+  local oldest, plain, workers_told = math.huge, true, told_of(self, before)
   for i = 1, #members, 2 do
     local channel = members[i]
-    local name = Names.shared(channel)
+    local name, for_all = Names.shared(channel), Names.is_for_all(channel)
+    names[#names + 1] = channel
+    plain = plain and for_all
     oldest = math.min(oldest, tonumber(members[i + 1]))
-    local told, sharing = self.ours[name] and Names.is_for_all(channel), by_key[name]
+    local told, sharing = workers_told[name] and for_all, by_key[name]
     if not told and name == self.own then
       own[#own + 1] = channel
     elseif not told and sharing then
       sharing[#sharing + 1] = channel
     elseif not told then
-      by_key[name] = self.ours[name] and { Names.mark(name, group), channel } or { channel }
+      by_key[name] = workers_told[name] and { Names.mark(name, group), channel } or { channel }
       add(self, batches, filling, channel, by_key[name])
     end
   end
@@ -92,8 +114,9 @@ function Plans:make(known_by, members, group)
   end
   first = first or new_batch(place)
   local asked = { self.group_key(group), unpack(first.keys) }
-  local plan = { known_by = known_by, oldest = oldest }
+  local plan = { known_by = known_by, oldest = oldest, names = names, crowded = 0 }
   plan.first, plan.asked, plan.rest, plan.own = first, asked, rest, own
+  plan.plain = plain and #rest == 0 and #first.keys > 0 and #names <= FEW
   return plan
 end
 

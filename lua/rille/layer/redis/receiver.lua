@@ -56,15 +56,12 @@ function Receiver:forget(group)
   end)
 end
 
---- For all of ours in a group.
+--- For all of ours in a group. If there are none any more, nobody misses it.
 function Receiver:hand_to_group(channel, message)
   local group = self.names:group_of(channel)
   if group and self.groups[group] then
     outside.deliver_group(group, message)
-    return
-  end
-  outside.drop(1, "unheard", ("nobody here is in the group of %s any more"):format(channel))
-  if group then
+  elseif group then
     self:forget(group)
   end
 end
