@@ -237,7 +237,11 @@ local function instant(driver, count)
     end
     return rows, count
   end
-  return setmetatable({ query = answer, read = answer, read_by_key = answer }, { __index = driver })
+  local function answer_one()
+    return answer()[1], 1
+  end
+  local instead = { query = answer, read = answer, read_by_key = answer_one }
+  return setmetatable(instead, { __index = driver })
 end
 
 local function seconds(ask, count)

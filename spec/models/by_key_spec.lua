@@ -55,6 +55,55 @@ describe("a row by its key", function()
     assert.truthy(many(Author.objects, models.Q({ pk = 7 })))
   end)
 
+  it("is asked for in the same way again, if the key is all and a number it may be", function()
+    local objects = Author.objects:using(database)
+    local function ask(given)
+      driver.log, driver.params, driver.many = {}, {}, {}
+      local ok, err = pcall(objects.aget, objects, given)
+      assert.is_false(ok)
+      return driver.log[1], driver.params[1] and driver.params[1][1], tostring(err)
+    end
+    local asked
+    for _ = 1, 2 do -- the second time they are known
+      local sql, key, err = ask { pk = 7 }
+      asked = sql
+      assert.equal(7, key)
+      assert.matches("Author matching query does not exist", err, 1, true)
+      assert.equal(1, #driver.many)
+    end
+    for given, sent in pairs { [2 ^ 53] = 2 ^ 53, [-7] = -7, [0] = 0, ["7"] = 7 } do
+      local sql, key = ask { pk = given }
+      assert.same({ asked, sent }, { sql, key })
+    end
+    assert.is_nil((ask { pk = 2 ^ 64 })) -- nothing has such a key
+    assert.matches("integer", select(3, ask { pk = 7.5 }))
+    assert.matches('"age" = %$', (ask { pk = 7, age = 8 }))
+    assert.matches('"age" IS NULL', (ask { pk = 7, age__isnull = true }))
+    assert.equal(asked, (ask(models.Q { pk = 7 })))
+    assert.equal(asked, (ask(setmetatable({ pk = 7 }, {}))))
+  end)
+
+  it("is an instance, and raises when there are several, however it was asked before", function()
+    driver.answer = function()
+      return { { id = 7, name = "Ann" } }, 1
+    end
+    local objects = Author.objects:using(database)
+    for _ = 1, 2 do
+      local one = objects:aget { pk = 7 }
+      assert.equal("Ann", one.name)
+      assert.equal(Author, getmetatable(one).model)
+      assert.equal(database, rawget(one, "_db"))
+    end
+    driver.answer = function()
+      return { { id = 7 }, { id = 7 } }, 2
+    end
+    for _ = 1, 2 do
+      local ok, err = pcall(objects.aget, objects, { pk = 7 })
+      assert.is_false(ok)
+      assert.is_true(errors.is_error(err, Author.MultipleObjectsReturned))
+    end
+  end)
+
   it("counts the columns that are selected", function()
     local Tag = models.define("tag", {
       label = models.text(),

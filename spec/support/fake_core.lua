@@ -71,9 +71,16 @@ function fake_core.new(backend)
   end
 
   --- As `read`, of one key; `many` has what it might be sent as.
-  function driver.read_by_key(handle, sql, many, column, key)
+  function driver.read_by_key(handle, sql, many, column, key, anyhow)
+    if state and not anyhow then
+      return false
+    end
     driver.many[#driver.many + 1] = { sql = many, column = column }
-    return driver.read(handle, sql, 1, key)
+    local rows, affected, json_columns = driver.read(handle, sql, 1, key)
+    if not rows then
+      return nil, affected
+    end
+    return rows[2] and rows or rows[1], #rows, json_columns
   end
 
   function driver.pin(_, where)

@@ -8,9 +8,22 @@
 
 enum { MAX_PARAMS = 65535 };
 
+/* Those that run for every statement have the handles' metatable as their upvalue: its name would
+ * be hashed each time. */
+static unsigned *check_handle(lua_State *L, int arg)
+{
+    if (lua_getmetatable(L, arg)) {
+        bool ours = lua_rawequal(L, -1, lua_upvalueindex(1));
+        lua_pop(L, 1);
+        if (ours)
+            return lua_touserdata(L, arg);
+    }
+    return luaL_checkudata(L, arg, HANDLE);
+}
+
 static unsigned *check_slot(lua_State *L, int arg)
 {
-    unsigned *slot = luaL_checkudata(L, arg, HANDLE);
+    unsigned *slot = check_handle(L, arg);
     const rl_worker *w = rl_worker_of(L);
 
     luaL_argcheck(L, *slot < w->ndbs && w->dbs[*slot], arg, "the database is closed");
@@ -201,9 +214,16 @@ struct query {
     rl_db *db;
     rl_query *query;
     rl_task *task;
-    bool reads;
+    bool reads, by_key;
     rl_pin *pin; /* or NULL */
 };
+
+static int push_result(const struct query *q, const rl_result *result)
+{
+    lua_State *co = rl_task_stack(q->task);
+
+    return q->by_key ? rl_db_push_row(co, result) : rl_db_push_result(co, result, !q->reads);
+}
 
 static void on_result(void *arg, rl_result *result, const rl_err *err)
 {
@@ -214,7 +234,7 @@ static void on_result(void *arg, rl_result *result, const rl_err *err)
     if (err)
         rl_task_wake_err(q->task, err);
     else
-        rl_task_wake(q->task, rl_db_push_result(rl_task_stack(q->task), result, !q->reads));
+        rl_task_wake(q->task, push_result(q, result));
     rl_result_free(result);
     rl_free(q);
 }
@@ -252,6 +272,7 @@ static int run(lua_State *L, rl_statement *st, int arg)
     struct query *q = rl_malloc(sizeof(*q));
     q->db = db;
     q->reads = st->reads;
+    q->by_key = st->many.n > 0;
     q->task = t;
     q->pin = pin;
     rl_lease *lease = rl_pin_begin(pin, st->sql);
@@ -285,10 +306,19 @@ static int l_read(lua_State *L)
     return run_counted(L, true);
 }
 
-/* read_by_key(handle, sql, many, column, key): as read, for a row that `sql` gives to its key;
- * `many` gives those of all keys in an array, whose own keys are in this column, counted from 1. */
+/* read_by_key(handle, sql, many, column, key, anyhow) -> row, how many, names of JSON columns or
+ * nil | nil, error | false: as read, for a row that `sql` gives to its key; `many` gives those of
+ * all keys in an array, whose own keys are in this column, counted from 1. Where there are several
+ * rows the first result is the list of them. Without `anyhow` false at once, and nothing is read,
+ * if the task has a pin or a table of its own: somebody has to look whether it may. */
 static int l_read_by_key(lua_State *L)
 {
+    const rl_task *t = rl_task_running(L);
+
+    if (t && !lua_toboolean(L, 6) && (t->local != LUA_NOREF || !rl_list_empty(&t->guards))) {
+        lua_pushboolean(L, false);
+        return 1;
+    }
     rl_str sql = rl_check_str(L, 2), many = rl_check_str(L, 3);
     lua_Integer column = luaL_checkinteger(L, 4);
 
@@ -399,10 +429,9 @@ static const luaL_Reg functions[] = {
 
 int rl_open_db(lua_State *L)
 {
-    luaL_newmetatable(L, HANDLE);
-    lua_pop(L, 1);
     lua_newtable(L);
-    luaL_register(L, NULL, functions);
+    luaL_newmetatable(L, HANDLE);
+    luaL_openlib(L, NULL, functions, 1);
     rl_db_open_pins(L);
     rl_db_open_values(L);
     rl_db_open_copy(L);

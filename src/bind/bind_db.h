@@ -41,6 +41,9 @@ rl_value rl_db_check_param(lua_State *L, int arg, int n);
  * of these there are. NULLs are absent from rows; the last one is there when any is, and `names`
  * asks for it. */
 int rl_db_push_result(lua_State *co, const rl_result *r, bool names);
+/* [row or nil, how many there are, names of the columns of JSON or nil]: the row itself, or, where
+ * there are several, the list of them. */
+int rl_db_push_row(lua_State *co, const rl_result *r);
 
 /* Adds what makes parameters to the table on top. */
 void rl_db_open_values(lua_State *L);

@@ -381,43 +381,86 @@ static void push_columns(lua_State *co, const rl_result *r)
     }
 }
 
+/* What a result has that is told behind its rows. */
+struct seen {
+    bool json, nulls;
+};
+
+static void push_names(lua_State *co, const rl_result *r) /* each is interned once */
+{
+    for (unsigned j = 0; j < rl_result_cols(r); j++)
+        lua_pushstring(co, rl_result_col_name(r, j));
+}
+
+/* Into the table at `to`; the names of the columns stand from `names` on. */
+static void fill_row(lua_State *co, int to, int names, const rl_result *r, unsigned row,
+                     struct seen *seen)
+{
+    for (unsigned j = 0; j < rl_result_cols(r); j++) {
+        rl_value v = rl_result_cell(r, row, j);
+        if (v.kind == RL_NULL) {
+            seen->nulls = true;
+            continue;
+        }
+        seen->json |= v.kind >= RL_JSON && holds_json(v);
+        lua_pushvalue(co, names + (int)j);
+        push_cell(co, v);
+        lua_rawset(co, to);
+    }
+}
+
 int rl_db_push_result(lua_State *co, const rl_result *r, bool names)
 {
     unsigned rows = rl_result_rows(r), cols = rl_result_cols(r);
-    bool json = false, nulls = false;
+    struct seen seen = {0};
 
     lua_checkstack(co, (int)cols + 8);
     lua_createtable(co, (int)rows, 0);
-    int at = lua_gettop(co);
-    for (unsigned j = 0; j < cols; j++) /* each name is interned once */
-        lua_pushstring(co, rl_result_col_name(r, j));
+    int at = lua_gettop(co), to = at + (int)cols + 1;
+    push_names(co, r);
     for (unsigned i = 0; i < rows; i++) {
         lua_createtable(co, 0, (int)cols);
-        for (unsigned j = 0; j < cols; j++) {
-            rl_value v = rl_result_cell(r, i, j);
-            if (v.kind == RL_NULL) {
-                nulls = names;
-                continue;
-            }
-            json |= v.kind >= RL_JSON && holds_json(v);
-            lua_pushvalue(co, at + 1 + (int)j);
-            push_cell(co, v);
-            lua_rawset(co, -3);
-        }
+        fill_row(co, to, at + 1, r, i, &seen);
         lua_rawseti(co, at, (int)i + 1);
     }
     lua_settop(co, at);
     lua_pushnumber(co, (double)rl_result_affected(r));
-    if (!json && !nulls)
+    if (!seen.json && !(names && seen.nulls))
         return 2;
-    if (json)
+    if (seen.json)
         push_json_columns(co, r);
     else
         lua_pushnil(co);
-    if (!nulls)
+    if (!(names && seen.nulls))
         return 3;
     push_columns(co, r);
     return 4;
+}
+
+int rl_db_push_row(lua_State *co, const rl_result *r)
+{
+    unsigned rows = rl_result_rows(r), cols = rl_result_cols(r);
+    int at = lua_gettop(co) + 1;
+    struct seen seen = {0};
+
+    if (rows > 1) {
+        int n = rl_db_push_result(co, r, false);
+        lua_pushnumber(co, rows);
+        lua_replace(co, at + 1);
+        return n;
+    }
+    lua_checkstack(co, (int)cols + 8);
+    if (rows == 1) {
+        lua_createtable(co, 0, (int)cols);
+        push_names(co, r);
+        fill_row(co, at, at + 1, r, 0, &seen);
+    }
+    lua_settop(co, at); /* nil without a row */
+    lua_pushnumber(co, rows);
+    if (!seen.json)
+        return 2;
+    push_json_columns(co, r);
+    return 3;
 }
 
 static const luaL_Reg functions[] = {

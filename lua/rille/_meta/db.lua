@@ -126,10 +126,12 @@ function db.read(handle, sql, n, ...) end
 ---@param many string     the same for the keys of an array, $1
 ---@param column integer  of the result of `many`, counted from 1: the one that holds the key
 ---@param key rille.core.Parameter
----@return table<string, any>[]? rows
----@return integer|rille.DatabaseError affected
+---@param anyhow boolean?  without it false at once, and nothing is read, if the task has a pin or a
+---                        table of its own: somebody has to look whether it may
+---@return table<string, any>|false|nil row  where there are several: the list of them
+---@return integer|rille.DatabaseError how_many
 ---@return string[]? json
-function db.read_by_key(handle, sql, many, column, key) end
+function db.read_by_key(handle, sql, many, column, key, anyhow) end
 
 --- Pin a connection to this task, until `unpin` or its end. One pin per task and database: a second
 --- raises.

@@ -146,22 +146,26 @@ local function name_extension(err)
   end
 end
 
---- Have the driver's function `run` send a statement. `state` is the pin's.
+--- A statement has failed. `state` is the pin's.
+local function fail(state, err)
+  transaction.mark(state, err)
+  name_extension(err)
+  error(err, 0)
+end
+
+--- Have the driver's function `run` send a statement.
 ---@async
 ---@return rille.db.Row[] rows
 ---@return integer affected
 ---@return string[]? columns  of all of them; absent when there is no NULL
 local function asend(self, state, run, sql, n, ...)
   local rows, affected, json_columns, columns = run(self.handle, sql, n, ...)
-  if rows then
-    if json_columns then
-      decode_columns(rows, json_columns)
-    end
-    return rows, affected, columns
+  if not rows then
+    fail(state, affected) -- nil, err
+  elseif json_columns then
+    decode_columns(rows, json_columns)
   end
-  transaction.mark(state, affected)
-  name_extension(affected)
-  error(affected, 0) -- nil, err
+  return rows, affected, columns
 end
 
 --- The same with parameters in a table.
@@ -204,12 +208,22 @@ end
 ---@param many string     gives the rows of all keys in an array, `$1`
 ---@param column integer  which one of its columns holds the key, counted from 1
 ---@param key rille.db.Value
----@return rille.db.Row[] rows
+---@return rille.db.Row|rille.db.Row[]|nil row  the list of them, if there are several
+---@return integer how_many
 function Database:_aread_by_key(sql, many, column, key)
-  local driver = self.driver
-  local state = driver.pin_state(self.handle)
-  transaction.check(state, self)
-  return (asend(self, state, driver.read_by_key, sql, many, column, key))
+  local read, handle, state = self.driver.read_by_key, self.handle, nil
+  local row, how_many, json_columns = read(handle, sql, many, column, key)
+  if row == false then
+    state = self.driver.pin_state(handle)
+    transaction.check(state, self)
+    row, how_many, json_columns = read(handle, sql, many, column, key, true)
+  end
+  if json_columns then
+    decode_columns(how_many == 1 and { row } or row, json_columns)
+  elseif type(how_many) ~= "number" then
+    fail(state, how_many)
+  end
+  return row, how_many
 end
 
 --- As `_arun`, for text that a script wrote.

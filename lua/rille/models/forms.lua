@@ -44,6 +44,7 @@ local forms = {
 ---@field lesson rille.models.Lesson?      what the last step makes of those it is given
 ---@field places rille.models.Place        where the next step begins
 ---@field plans table<rille.db.Dialect, table<string, rille.models.Plan|rille.models.SizedPlan>>
+---@field ways table<string, rille.models.Way>?  by the name of a key, see `rille.models.keys`
 
 local function new_form(tree, parts)
   tree.size = tree.size + 1

@@ -8,6 +8,7 @@ local db = require("rille.db")
 local deletion = require("rille.models.deletion")
 local figures = require("rille.models.figures")
 local forms = require("rille.models.forms")
+local keys = require("rille.models.keys")
 local outlines = require("rille.models.outlines")
 local plans = require("rille.models.plans")
 local prefix = require("rille.models.prefix")
@@ -242,6 +243,11 @@ end
 -- Ways that give rows, and so may lock them.
 local LOCKS = { get = true, first = true, last = true, list = true, one = true }
 
+--- What was read by a key, as a list.
+local function listed(row, how_many)
+  return how_many == 1 and { row } or row or {}
+end
+
 --- The rows as the database gives them; nil: this way of reading has no plan.
 ---@async
 local function aread(form, way, database, values)
@@ -250,21 +256,15 @@ local function aread(form, way, database, values)
     reading.check_lock(database)
     return (database:_arun(plan.sql, with_length(plan, values)))
   elseif plan and plan.many then
-    return database:_aread_by_key(plan.sql, plan.many, plan.column, values[1])
+    return listed(database:_aread_by_key(plan.sql, plan.many, plan.column, values[1]))
   elseif plan then
     return database:_aread(plan.sql, plans.params(plan, values), plan.n)
   end
 end
 
---- What they are for the script.
+--- What rows of a database with that name are for the script.
 ---@async
-local function afetch(form, way, name, values)
-  local database = db.get(name)
-  local rows = aread(form, way, database, values)
-  if not rows then
-    return nil
-  end
-  local template = form.template
+local function adopted(template, rows, database, name)
   rows = reading.adopt[template.shape](template, rows, database.dialect, name)
   if template.prefetches then
     template:_prefetch(rows)
@@ -272,16 +272,48 @@ local function afetch(form, way, name, values)
   return rows
 end
 
+--- The same, read before.
+---@async
+local function afetch(form, way, name, values)
+  local database = db.get(name)
+  local rows = aread(form, way, database, values)
+  return rows and adopted(form.template, rows, database, name)
+end
+
+--- By a way that is known.
+---@async
+local function aget_by_key(form, way, key, database, name)
+  local plan = way.plan
+  local row, many = database:_aread_by_key(plan.sql, plan.many, plan.column, key)
+  if many == 1 and way.instance then
+    if name then
+      row._db = name
+    end
+    return setmetatable(row, way.instance)
+  end
+  local rows = adopted(way.form.template, listed(row, many), database, name)
+  return reading.the_one(form.template.model, rows)
+end
+
 function methods:aget(...)
-  local form, values = rawget(self, "form"), self
+  local form, values, name = rawget(self, "form"), self, rawget(self, "database")
   local given = ...
   if form and select("#", ...) == 1 and type(given) == "table" then
+    local way, key = keys.find(form, given)
+    local database = way and db.get(name)
+    if way and database.dialect == way.dialect then
+      return aget_by_key(form, way, key, database, name)
+    end
+    local before = form
     values = { unpack(self, 1, form.n) }
     form = forms.filter(form, values, "filter", Query.filter, given)
+    if form then
+      keys.note(before, given, form, db.get(name).dialect, values)
+    end
   elseif select("#", ...) > 0 then
     form = nil
   end
-  local rows = form and afetch(form, "get", rawget(self, "database"), values)
+  local rows = form and afetch(form, "get", name, values)
   if not rows then
     return Query.aget(ordinary(self), ...)
   end

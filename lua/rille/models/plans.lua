@@ -6,6 +6,7 @@
 --- has no arrays for, there is a plan for each length that the dialect tells apart.
 
 local compile = require("rille.models.compile")
+local kinds = require("rille.models.kinds")
 local open = require("rille.models.open")
 
 local plans = {
@@ -21,6 +22,7 @@ local plans = {
 ---@field direct boolean    the values are the parameters
 ---@field many string?      the same for all keys in an array, where it is a row by its key
 ---@field column integer?   then: which one of its columns holds the key
+---@field most number?      the highest key that this one can hold, if it holds whole numbers
 
 ---@class rille.models.SizedPlan  the SQL depends on how long lists are
 ---@field lists integer[]   which values these are
@@ -84,6 +86,7 @@ local function add_many(plan, query, dialect)
   for i, field in ipairs(key and (query.loaded or query.model._meta.fields) or {}) do
     if field == key then
       plan.many, plan.column = compile.by_keys(query, dialect), i
+      plan.most = kinds[field:storage().kind].high
     end
   end
 end

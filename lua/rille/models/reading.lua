@@ -93,6 +93,16 @@ function adopt.instances(query, rows, dialect, database)
   return rows
 end
 
+--- Is a row of such a query, as it comes, an instance but for the metatable?
+---@param query rille.models.Query
+---@param dialect rille.db.Dialect
+---@return boolean
+local function is_plain(query, dialect)
+  return query.shape == "instances"
+    and not (query.annotations or query.deferred or query.prefetches or query.related[1])
+    and not query.model._meta:readers(dialect)[1]
+end
+
 function adopt.values(query, rows, dialect)
   for _, selected in ipairs(query.selected) do
     local read = selected.node.output:reader(dialect)
@@ -412,6 +422,7 @@ end
 return {
   adopt = adopt,
   check_lock = check_lock,
+  is_plain = is_plain,
   single = single,
   the_one = the_one,
 }
