@@ -1,7 +1,7 @@
 """What is measured of groups and of the layer: fan-outs beside bare writes, messages through a Redis
 beside a bare PUBLISH and beside channels_redis, and a crowd that loses its connections.
 
-Three parties on two cores have no fair places, as with a database: nobody is pinned.
+Four parties on two cores have no fair places: nobody is pinned.
 """
 
 import contextlib

@@ -56,10 +56,6 @@ def ratios(figures, a, b, key="cpu_us"):
     return [x[key] / y[key] for x, y in zip(figures[a], figures[b])]
 
 
-def middle(figures, name, key):
-    return statistics.median(line[key] for line in figures[name])
-
-
 SIGNS = {
     "<": lambda a, b: a < b,
     "<=": lambda a, b: a <= b,
