@@ -292,26 +292,35 @@ function Core:push(batch, message)
   return full and #full or 0
 end
 
+local function same(names, others)
+  for i = 1, math.max(#names, #others) do
+    if names[i] ~= others[i] then
+      return false
+    end
+  end
+  return true
+end
+
 --- Which of these names are not among others; nil if both are the same, in the same order.
 local function missing(names, others)
-  local absent, differ = {}, #names ~= #others
-  for i, name in ipairs(names) do
+  if same(names, others) then
+    return nil
+  end
+  local absent = {}
+  for _, name in ipairs(names) do
     absent[name] = true
-    differ = differ or others[i] ~= name
   end
-  if differ then
-    for _, name in ipairs(others) do
-      absent[name] = nil
-    end
-    return absent
+  for _, name in ipairs(others) do
+    absent[name] = nil
   end
+  return absent
 end
 
 --- Push with plain commands, which cost Redis a third of what a script does, and ask behind them
 --- who the members are. What should not have been pushed is taken back, if it still waits there.
 ---@param plan rille.layer.redis.Plan  a plain one
----@return boolean same   the members are those of the plan
----@return integer full   of the plan's, those that had no room
+---@return boolean agreed  the members are those of the plan
+---@return integer full    of the plan's, those that had no room
 function Core:push_plainly(link, plan, message)
   local batch, commands, full = plan.first, {}, 0
   local score, expiry = self:score(), self.settings.expiry
@@ -348,9 +357,9 @@ function Core:agree(group, message)
   local lasts = plan.oldest > lapsed -- else somebody's membership has lapsed
   local known_by = lasts and plan.known_by or "?"
   if lasts and plan.plain and plan.crowded < core.now() then
-    local same
-    same, full = self:push_plainly(link, plan, message)
-    if same then
+    local agreed
+    agreed, full = self:push_plainly(link, plan, message)
+    if agreed then
       return plan, full
     end
     before, plan, known_by = plan, self.plans:make("", {}, group), "?"
