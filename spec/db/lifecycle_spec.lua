@@ -177,10 +177,10 @@ describe("on PostgreSQL a database", function()
   end)
 
   it("says who holds the connections when nobody gives one back in time", function()
-    local db = open { max_connections = 1, acquire_timeout = 0.2 }
+    local db = open { max_connections = 1, acquire_timeout = 1 }
     local holder = rille.spawn(function()
       db:atomic(function()
-        rille.asleep(2)
+        rille.asleep(20)
       end)
     end)
     eventually(function()

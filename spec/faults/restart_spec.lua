@@ -128,13 +128,13 @@ describe("a server that", function()
   end)
 
   it("stays away fails what waits at its deadline, and is used when it is back", function()
-    local db = open { acquire_timeout = 0.3 }
+    local db = open { acquire_timeout = 1 }
     pg:control("stop", "fast")
     local ok, err = pcall(db.aquery, db, "SELECT 1")
     pg:control("start")
     assert.is_false(ok)
     assert.is_true(errors.is_error(err, errors.OperationalError), tostring(err))
-    assert.matches("0.3 s", err.message, 1, true)
+    assert.matches("within 1 s", err.message, 1, true)
     assert.matches("refused", err.message, 1, true)
     cluster.eventually(function()
       return pcall(db.aquery, db, "SELECT 1")
