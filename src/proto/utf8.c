@@ -6,16 +6,18 @@
 
 #define HIGH_BITS UINT64_C(0x8080808080808080)
 
-/* The first byte at or after p that is not ASCII, or end. One test for a cache line's worth, so
- * that the compiler has something to put into vectors. */
+typedef uint64_t lane __attribute__((vector_size(16)));
+
+/* The first byte at or after p that is not ASCII, or end. One test for a cache line's worth. */
 static const char *skip_ascii(const char *p, const char *end)
 {
-    for (uint64_t word[8]; end - p >= 64; p += 64) {
-        uint64_t seen = 0;
-        memcpy(word, p, 64);
-        for (int i = 0; i < 8; i++)
-            seen |= word[i];
-        if (seen & HIGH_BITS)
+    for (lane a, b, c, d; end - p >= 64; p += 64) {
+        memcpy(&a, p, 16);
+        memcpy(&b, p + 16, 16);
+        memcpy(&c, p + 32, 16);
+        memcpy(&d, p + 48, 16);
+        a = (a | b) | (c | d);
+        if ((a[0] | a[1]) & HIGH_BITS)
             break;
     }
     for (uint64_t word[2]; end - p >= 16; p += 16) {
