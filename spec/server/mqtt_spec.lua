@@ -284,8 +284,8 @@ describe("MQTT", function()
     for _, query in ipairs { "&version=3.1.1", "&version=5" } do
       broker = brokers.start { "max_queued_messages 0", "quiet" }
       local door = clients.open("cutting_door.py", broker.port, "5", "9000")
-      local port = door:wait("open").port
-      local url = ("mqtt://127.0.0.1:%d/?client_id=spec&session=3600"):format(port) .. query
+      local open = door:wait("open")
+      local url = ("mqtt://127.0.0.1:%d/?client_id=spec&session=3600"):format(open.port) .. query
       running = server.start { "run", APP, "--mqtt", url }
       assert.truthy(broker:says("spec 2 count"))
       broker:publish_numbers("count", 1500, 2, "-i numbers -c")
@@ -293,6 +293,7 @@ describe("MQTT", function()
       assert.same({ 1500, 0, 0 }, { got.total, got.twice, got.disorder })
       says("reconnected true;")
       assert.equal(0, running:stop())
+      server.shell("kill " .. open.pid)
       door:finish()
       brokers.clean()
     end
